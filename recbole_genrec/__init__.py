@@ -1,0 +1,24 @@
+"""Generative recommendation with language models, inside RecBole."""
+
+from importlib import import_module
+
+from recbole_genrec import compat
+from recbole_genrec.errors import GenRecError
+
+__version__ = "0.1.0"
+__all__ = ["GenRec", "GenRecConfig", "GenRecError", "run_recbole_genrec"]
+
+compat.apply()
+
+_LAZY = {
+    "GenRec": "recbole_genrec.model.genrec",
+    "GenRecConfig": "recbole_genrec.config",
+    "run_recbole_genrec": "recbole_genrec.quick_start",
+}
+
+
+def __getattr__(name):
+    # transformers and peft take seconds to import; nobody waits for them who only asks for a SASRec.
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

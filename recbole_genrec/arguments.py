@@ -1,0 +1,192 @@
+"""Typed settings: the one place where configuration keys are read and checked.
+
+Every key of ``properties/model/GenRec.yaml`` that RecBole itself does not know is a field of one of these frozen
+dataclasses. A model builds them once from RecBole's ``Config``; nothing behind the constructors reads a key again.
+"""
+
+from dataclasses import dataclass, fields
+
+from recbole_genrec.errors import GenRecError, unknown_name
+
+
+def _one_of(key, value, accepted):
+    if value not in accepted:
+        raise unknown_name(f"value of {key!r}:", value, accepted)
+
+
+def _at_least(key, value, lowest):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= lowest:
+        raise GenRecError(f"{key!r} must be a number of at least {lowest}, not {value!r}.")
+
+
+def _share(key, value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise GenRecError(f"{key!r} must be a number in [0, 1), not {value!r}.")
+
+
+def _flag(key, value):
+    if not isinstance(value, bool):
+        raise GenRecError(f"{key!r} must be true or false, not {value!r}.")
+
+
+class Arguments:
+    """What the argument classes share: construction from a configuration."""
+
+    @classmethod
+    def from_config(cls, config):
+        """Read this class's fields from ``config``, a mapping whose ``[key]`` gives ``None`` for a missing key.
+
+        A key that is missing or empty takes the field's default.
+
+        Raises:
+            GenRecError: a value is not accepted; the message names the key.
+        """
+        given = {f.name: config[f.name] for f in fields(cls) if config[f.name] is not None}
+        return cls(**given)
+
+    @classmethod
+    def keys(cls):
+        """The configuration keys that this class reads."""
+        return tuple(f.name for f in fields(cls))
+
+
+@dataclass(frozen=True)
+class PromptArguments(Arguments):
+    """How items and histories become text and tokens."""
+
+    #: template of an item's text over its ``.item`` columns, e.g. ``"{title} ({year})"``; empty: the title column.
+    item_text: str = ""
+    #: name of a template in ``properties/prompt`` or the path of a YAML file.
+    prompt: str = "continuation"
+    #: how items get their identifiers.
+    item_indexing: str = "title"
+    #: longest prompt in tokens, the response included; older items are dropped whole.
+    max_prompt_tokens: int = 512
+
+    def __post_init__(self):
+        _at_least("max_prompt_tokens", self.max_prompt_tokens, 8)
+
+
+@dataclass(frozen=True)
+class BackboneArguments(Arguments):
+    """Which language model stands behind the recommender, and what of it is trained."""
+
+    #: ``scratch`` (a small LLaMA built from the keys below), a folder, or a hub id.
+    backbone: str = "scratch"
+    #: branch, tag or commit of a hub id.
+    revision: str = "main"
+    #: run Python code that comes with a hub model; off unless asked for.
+    trust_remote_code: bool = False
+    #: dtype of the loaded weights: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    torch_dtype: str = "auto"
+    #: ``none``, ``8bit`` or ``4bit`` (bitsandbytes, on a CUDA device).
+    quantization: str = "none"
+    #: attention kernel: ``sdpa``, ``eager`` or ``flash_attention_2``.
+    attn_implementation: str = "sdpa"
+    #: recompute activations in the backward pass instead of keeping them.
+    gradient_checkpointing: bool = False
+    #: train a low-rank adapter (Hu et al. 2022) instead of all weights; never used for ``scratch``.
+    lora: bool = True
+    lora_r: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.05
+    lora_target_modules: tuple = ("q_proj", "v_proj")
+    #: shape of the scratch model and of its byte-level BPE tokenizer.
+    scratch_hidden_size: int = 64
+    scratch_layers: int = 2
+    scratch_heads: int = 2
+    scratch_intermediate_size: int = 192
+    scratch_vocab_size: int = 3000
+    #: dropout on the input embeddings and on the last hidden state.
+    embedding_dropout: float = 0.0
+    hidden_dropout: float = 0.0
+
+    def __post_init__(self):
+        _one_of("torch_dtype", self.torch_dtype, ("auto", "float32", "bfloat16", "float16"))
+        _one_of("quantization", self.quantization, ("none", "8bit", "4bit"))
+        _one_of("attn_implementation", self.attn_implementation, ("sdpa", "eager", "flash_attention_2"))
+        for key in ("trust_remote_code", "gradient_checkpointing", "lora"):
+            _flag(key, getattr(self, key))
+        for key in ("lora_r", "lora_alpha", "scratch_hidden_size", "scratch_layers", "scratch_heads"):
+            _at_least(key, getattr(self, key), 1)
+        _at_least("scratch_intermediate_size", self.scratch_intermediate_size, 1)
+        _at_least("scratch_vocab_size", self.scratch_vocab_size, 300)
+        if self.scratch_hidden_size % (2 * self.scratch_heads):
+            raise GenRecError(
+                f"'scratch_hidden_size' ({self.scratch_hidden_size}) must be an even multiple of "
+                f"'scratch_heads' ({self.scratch_heads})."
+            )
+        for key in ("lora_dropout", "embedding_dropout", "hidden_dropout"):
+            _share(key, getattr(self, key))
+        if isinstance(self.lora_target_modules, str):
+            object.__setattr__(self, "lora_target_modules", (self.lora_target_modules,))
+        else:
+            object.__setattr__(self, "lora_target_modules", tuple(self.lora_target_modules))
+
+
+@dataclass(frozen=True)
+class EngineArguments(Arguments):
+    """How the engine trains on histories and ranks the catalogue (DESIGN: the engine)."""
+
+    #: train on whole history windows in one forward (true) or on one prompt per target (false).
+    packing: bool = True
+    #: softmax over the trie's children (``trie``) or over the whole vocabulary (``vocab``).
+    normalization: str = "trie"
+    #: ``exact`` top-K, ``beam`` search, or ``full`` scoring of every item.
+    decoding: str = "exact"
+    #: width of beam search.
+    num_beams: int = 20
+    #: nodes that exact search may expand for one user before it falls back to beam search; counted where it happens.
+    node_budget: int = 1000
+    #: learned item embeddings added at each history item's last token: ``none`` or ``separator``.
+    item_embedding: str = "none"
+    #: probability with which a history item's embedding is dropped in training.
+    item_embedding_dropout: float = 0.0
+    #: items of history that a target keeps where a long history is cut into windows.
+    min_history: int = 10
+    #: padded tokens a training batch may hold; 0: ``train_batch_size`` windows a batch.
+    train_batch_tokens: int = 8192
+
+    def __post_init__(self):
+        _flag("packing", self.packing)
+        _one_of("normalization", self.normalization, ("trie", "vocab"))
+        _one_of("decoding", self.decoding, ("exact", "beam", "full"))
+        _one_of("item_embedding", self.item_embedding, ("none", "separator"))
+        _share("item_embedding_dropout", self.item_embedding_dropout)
+        for key in ("num_beams", "node_budget", "min_history"):
+            _at_least(key, getattr(self, key), 1)
+        _at_least("train_batch_tokens", self.train_batch_tokens, 0)
+
+
+@dataclass(frozen=True)
+class TrainerArguments(Arguments):
+    """How the trainer steps. RecBole's own keys (``epochs``, ``learning_rate``, ...) keep their meaning."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    adam_betas: tuple = (0.9, 0.999)
+    #: ``constant``, ``linear`` or ``cosine`` decay to zero over all epochs, after the warm-up.
+    lr_scheduler: str = "cosine"
+    warmup_steps: int = 0
+    gradient_accumulation_steps: int = 1
+    #: ``fp32``, ``bf16`` or ``fp16`` autocast; ``fp16`` scales the loss.
+    precision: str = "fp32"
+    #: ``""`` (start anew), ``auto`` (the newest checkpoint of the same run) or a checkpoint folder.
+    resume: str = ""
+
+    def __post_init__(self):
+        _at_least("learning_rate", self.learning_rate, 0)
+        _at_least("weight_decay", self.weight_decay, 0)
+        _one_of("lr_scheduler", self.lr_scheduler, ("constant", "linear", "cosine"))
+        _one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
+        _at_least("warmup_steps", self.warmup_steps, 0)
+        _at_least("gradient_accumulation_steps", self.gradient_accumulation_steps, 1)
+        object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+        if len(self.adam_betas) != 2:
+            raise GenRecError(f"'adam_betas' must be two numbers, not {self.adam_betas!r}.")
+
+
+def plugin_keys():
+    """All configuration keys that the plugin adds to RecBole's."""
+    groups = (PromptArguments, BackboneArguments, EngineArguments, TrainerArguments)
+    return frozenset(key for group in groups for key in group.keys())

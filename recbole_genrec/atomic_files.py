@@ -1,0 +1,123 @@
+"""Checks of RecBole's atomic files before RecBole reads them, so that a bad row is named by file and line."""
+
+import csv
+import os
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from recbole_genrec.errors import GenRecError
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+def check_dataset(config):
+    """Check that the dataset of ``config`` is there, or can be downloaded, and that its interactions are well formed.
+
+    Raises:
+        GenRecError: there is no such dataset or file, or a row is malformed; the message names path and line.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    if not folder.is_dir():
+        if name not in _downloadable():
+            raise GenRecError(
+                f"Unknown dataset {name!r}: there is no folder {str(folder)!r}, and RecBole has no address to download "
+                f"it from. Set 'data_path' to the folder that holds {name!r}.{_others(folder.parent)}"
+            )
+        return
+    for path in interaction_files(config):
+        if not path.is_file():
+            present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+            raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.")
+        check_rows(path, config)
+
+
+def interaction_files(config) -> list[Path]:
+    """The ``.inter`` files that RecBole will read."""
+    parts = config["benchmark_filename"]
+    names = [config["dataset"]] if parts is None else [f"{config['dataset']}.{part}" for part in parts]
+    return [Path(config["data_path"]) / f"{name}.inter" for name in names]
+
+
+def check_rows(path, config):
+    """Check the header of an ``.inter`` file, and that every row has as many cells.
+
+    pandas fills a short row with missing values, for which RecBole puts the mean: a wrong time, without a word.
+    """
+    separator = config["field_separator"]
+    with open(path, encoding=config["encoding"] or "utf-8") as file:
+        columns = _columns(path, file.readline().rstrip("\r\n").split(separator))
+        for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
+            if config[key] not in columns:
+                raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {', '.join(columns)}.")
+        for number, line in enumerate(file, start=2):
+            if line.count(separator) != len(columns) - 1 and line.strip():
+                raise GenRecError(
+                    f"{path}, line {number}: {line.count(separator) + 1} cells where the header has {len(columns)}."
+                )
+
+
+def _columns(path, header):
+    columns = {}
+    for cell in header:
+        name, _, kind = cell.rpartition(":")
+        if not name or kind not in TYPES:
+            raise GenRecError(f"{path}, line 1: {cell!r} is not 'name:type' with a type of {', '.join(TYPES)}.")
+        columns[name] = kind
+    return columns
+
+
+def first_bad_row(path, config) -> str | None:
+    """Describe the first cell of a numeric column that is no number, or the first row of another length.
+
+    Returns:
+        The file, line and reason, or ``None`` where the file is sound.
+    """
+    with open(path, encoding=config["encoding"] or "utf-8", newline="") as file:
+        rows = csv.reader(file, delimiter=config["field_separator"])
+        columns = _columns(path, next(rows))
+        for row in rows:
+            if row and len(row) != len(columns):
+                return f"{path}, line {rows.line_num}: {len(row)} cells where the header has {len(columns)}."
+            for (name, kind), cell in zip(columns.items(), row):
+                numbers = cell.split(config["seq_separator"]) if kind == "float_seq" else [cell]
+                if kind.startswith("float") and not all(map(_is_number, filter(None, numbers))):
+                    return f"{path}, line {rows.line_num}: {cell!r} in column {name!r} is not a number."
+    return None
+
+
+def explain(error, config) -> GenRecError | None:
+    """Name the malformed row behind an error of reading the dataset, in whichever of its atomic files it is."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    for path in sorted(folder.glob(f"{name}.*")):
+        if path.suffix in (".inter", ".item", ".user") and (reason := first_bad_row(path, config)):
+            return GenRecError(reason)
+    return None
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _downloadable():
+    return yaml.safe_load((files("recbole") / "properties" / "dataset" / "url.yaml").read_text("utf-8"))
+
+
+def download_failed(error, config) -> GenRecError:
+    """Turn a failed download into an error, and remove the empty folder that RecBole made for it."""
+    folder = config["data_path"]
+    if os.path.isdir(folder) and not os.listdir(folder):
+        os.rmdir(folder)
+    return GenRecError(
+        f"Dataset {config['dataset']!r} cannot be downloaded: {error}. Put its atomic files into {str(folder)!r}."
+    )
+
+
+def _others(parent):
+    names = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+    return f" Folders there: {', '.join(names)}." if names else ""

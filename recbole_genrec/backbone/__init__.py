@@ -1,0 +1,1 @@
+"""Language models: loading or building one, and the few calls that the engine makes on it."""

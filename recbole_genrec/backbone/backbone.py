@@ -1,0 +1,175 @@
+"""A causal language model behind the four calls that the engine needs: encode, embed, forward, logits.
+
+Shapes: B batch, T new tokens, P cached tokens, H hidden size, V vocabulary, N chosen tokens.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+
+class Backbone(nn.Module):
+    """A causal language model of ``transformers`` and its tokenizer.
+
+    Args:
+        model: a causal language model, or a ``peft`` model around one.
+        tokenizer: its tokenizer.
+        embedding_dropout: dropout on the input embeddings, in training.
+        hidden_dropout: dropout on the last hidden states, in training.
+    """
+
+    def __init__(self, model, tokenizer, embedding_dropout=0.0, hidden_dropout=0.0):
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.hidden_dropout = nn.Dropout(hidden_dropout)
+        self._special_ids = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+    @property
+    def causal_model(self):
+        """The causal language model itself, adapters left in place."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @property
+    def config(self):
+        return self.causal_model.config
+
+    @property
+    def hidden_size(self):
+        return self.causal_model.get_input_embeddings().weight.shape[-1]
+
+    @property
+    def vocab_size(self):
+        return self.causal_model.get_input_embeddings().weight.shape[0]
+
+    @property
+    def max_positions(self):
+        """Longest sequence the model was built for, or ``None`` where it sets no bound."""
+        return getattr(self.config, "max_position_embeddings", None)
+
+    @property
+    def bos_id(self):
+        return self.tokenizer.bos_token_id
+
+    @property
+    def eos_id(self):
+        return self.tokenizer.eos_token_id
+
+    @property
+    def pad_id(self):
+        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+
+    def encode(self, text, context=""):
+        """Token ids of ``text`` as they stand after ``context``; no special token is added or recognised.
+
+        A tokenizer may write a text differently at the start and in the middle (SentencePiece adds a space at the
+        start), so the context is encoded along and taken off again.
+
+        Args:
+            text: plain text; text that looks like a special token is encoded as plain text.
+            context: the text right before it.
+
+        Returns:
+            A list of token ids.
+        """
+        if not text:
+            return []
+        if context:
+            before, both = self._encode_plain(context), self._encode_plain(context + text)
+            if both[: len(before)] == before:
+                return both[len(before) :]
+        return self._encode_plain(text)
+
+    def _encode_plain(self, text):
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        if self._special_ids.isdisjoint(ids):
+            return ids
+        # Some vocabularies hold their special tokens as ordinary pieces: cut the look-alike after its first character.
+        for token in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
+            start = text.find(token)
+            if start >= 0 and len(token) > 1:
+                return self._encode_plain(text[: start + 1]) + self._encode_plain(text[start + 1 :])
+        return [token for token in ids if token not in self._special_ids]
+
+    def embed(self, input_ids):
+        """Input embeddings ``[B, T, H]`` of ``input_ids [B, T]``, before dropout."""
+        return self.causal_model.get_input_embeddings()(input_ids)
+
+    def forward(self, input_embeds, position_ids=None, mask=None, cache=None):
+        """Last hidden states of new tokens.
+
+        Args:
+            input_embeds: ``[B, T, H]``, from :meth:`embed`.
+            position_ids: ``[B, T]``; by default they count from 0.
+            mask: boolean ``[B, T, P + T]``, true where a token may be seen; by default plain causal attention. Every
+                row must see at least one token.
+            cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place.
+
+        Returns:
+            Hidden states ``[B, T, H]`` after dropout, as :meth:`logits` takes them.
+        """
+        causal_model = self.causal_model
+        if mask is not None:
+            mask = mask.unsqueeze(1)  # [B, 1, T, P + T]: the same for every head
+            if self.config._attn_implementation == "eager":
+                lowest = torch.finfo(input_embeds.dtype).min
+                mask = torch.zeros_like(mask, dtype=input_embeds.dtype).masked_fill(~mask, lowest)
+        with self._kernel_for(mask):
+            output = causal_model.base_model(
+                inputs_embeds=self.embedding_dropout(input_embeds),
+                position_ids=position_ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
+        return self.hidden_dropout(output.last_hidden_state)
+
+    @contextmanager
+    def _kernel_for(self, mask):
+        """Flash attention takes no mask of our own: such calls go through SDPA."""
+        config = self.config
+        chosen = config._attn_implementation
+        if mask is not None and str(chosen).startswith("flash"):
+            config._attn_implementation = "sdpa"
+        try:
+            yield
+        finally:
+            config._attn_implementation = chosen
+
+    @staticmethod
+    def new_cache():
+        """An empty cache for :meth:`forward`."""
+        return DynamicCache()
+
+    def logits(self, hidden, token_ids=None):
+        """Next-token logits in float32, for the whole vocabulary or for chosen tokens.
+
+        Args:
+            hidden: ``[..., H]`` from :meth:`forward`.
+            token_ids: ``[N]``, or ``None`` for all.
+
+        Returns:
+            ``[..., N]`` or ``[..., V]``.
+        """
+        head = self.causal_model.get_output_embeddings()
+        if token_ids is None:
+            values = head(hidden)
+        elif type(head) is nn.Linear:
+            bias = None if head.bias is None else head.bias[token_ids]
+            values = nn.functional.linear(hidden, head.weight[token_ids], bias)
+        else:  # an adapted or quantised head has no plain rows to pick
+            values = head(hidden)[..., token_ids]
+        return self._finish_logits(values.float())
+
+    def _finish_logits(self, values):
+        """What some families do to their logits after the head (Gemma 2, Cohere, Granite)."""
+        config = self.config
+        if getattr(config, "logit_scale", None):
+            values = values * config.logit_scale
+        if getattr(config, "logits_scaling", None):
+            values = values / config.logits_scaling
+        cap = getattr(config, "final_logit_softcapping", None)
+        return cap * torch.tanh(values / cap) if cap else values

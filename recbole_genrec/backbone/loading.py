@@ -1,0 +1,177 @@
+"""Pretrained backbones: a folder or a hub id through the auto classes of ``transformers``, adapters through ``peft``.
+
+LoRA: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685.
+"""
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.pytorch_utils import Conv1D
+
+from recbole_genrec.backbone.backbone import Backbone
+from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.errors import GenRecError
+
+SCRATCH = "scratch"
+#: peft's own word for every linear layer but the head.
+ALL_LINEAR = "all-linear"
+
+
+def load_backbone(arguments, corpus):
+    """Load or build the language model that the arguments name.
+
+    Args:
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        corpus: list of texts; the tokenizer of a scratch model is trained on it, a pretrained one does not need it.
+
+    Returns:
+        A :class:`~recbole_genrec.backbone.backbone.Backbone` whose trainable parameters are those to train.
+
+    Raises:
+        GenRecError: the model cannot be found, read, quantised or adapted; the message says which and why.
+    """
+    if arguments.backbone == SCRATCH:
+        return build_scratch(arguments, corpus)
+    source = _find_source(arguments.backbone)
+    quantization = _quantization_config(arguments)
+    try:
+        model, tokenizer = _read(source, arguments, quantization)
+    except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, GenRecError):
+            raise
+        raise GenRecError(f"Cannot load the backbone {arguments.backbone!r}: {_gist(error)}") from None
+    _ensure_padding(tokenizer, model)
+    if quantization is not None:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    backbone = _add_adapter(model, arguments) if arguments.lora else model
+    if arguments.gradient_checkpointing:
+        checkpoint_activations(model)
+    return Backbone(backbone, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def checkpoint_activations(model):
+    """Recompute the activations of ``model`` in the backward pass.
+
+    The non-reentrant form also works where the embeddings are frozen and give the first block no gradient.
+    """
+    if hasattr(model, "activation_checkpointing_enable"):  # the name in later versions of transformers 5
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def _find_source(name):
+    """The folder of ``name``, or ``name`` itself where it can only be a hub id."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise GenRecError(
+                f"The backbone folder {name!r} has no config.json: it is not a Hugging Face model folder."
+            )
+        return str(folder)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+        raise GenRecError(f"The backbone folder {name!r} does not exist.")
+    return name
+
+
+def _read(source, arguments, quantization):
+    """Model and tokenizer of ``source`` in evaluation mode, weights complete."""
+    origin = {"revision": arguments.revision, "trust_remote_code": arguments.trust_remote_code}
+    config = AutoConfig.from_pretrained(source, **origin)
+    # By default transformers takes SDPA where the family supports it, and eager attention elsewhere (Gemma 2).
+    attention = None if arguments.attn_implementation == "sdpa" else arguments.attn_implementation
+    tokenizer = AutoTokenizer.from_pretrained(source, **origin)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        source,
+        config=config,
+        dtype=_dtype(arguments),
+        attn_implementation=attention,
+        quantization_config=quantization,
+        use_safetensors=True,
+        output_loading_info=True,
+        **origin,
+    )
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise GenRecError(
+            f"The backbone {arguments.backbone!r} is no complete causal language model: its weights lack "
+            f"{len(missing)} tensors of {type(model).__name__}, {missing[0]!r} the first."
+        )
+    return model, tokenizer
+
+
+def _dtype(arguments):
+    """Dtype of the loaded weights. Steps of full training are lost in the rounding of half precision weights."""
+    if arguments.torch_dtype == "auto":
+        return "auto" if arguments.lora else torch.float32
+    return getattr(torch, arguments.torch_dtype)
+
+
+def _gist(error):
+    """The first line of what ``transformers`` says, without its advice."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _quantization_config(arguments):
+    kind = arguments.quantization
+    if kind == "none":
+        return None
+    if not arguments.lora:
+        raise GenRecError(f"'quantization: {kind}' needs 'lora: true': quantised weights cannot be trained themselves.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise GenRecError(f"'quantization: {kind}' needs bitsandbytes: pip install 'recbole_genrec[quantization]'.")
+    if not torch.cuda.is_available():
+        raise GenRecError(
+            f"'quantization: {kind}' needs a CUDA device, and torch finds none. Use 'quantization: none'."
+        )
+    if kind == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    compute_dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype)
+
+
+def _ensure_padding(tokenizer, model):
+    """Give a tokenizer without a usable padding token another special token; the vocabulary does not grow."""
+    n_rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < n_rows:
+        return
+    tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+
+
+def _add_adapter(model, arguments):
+    """Wrap ``model`` in a LoRA adapter; everything but the adapter is frozen."""
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
+    targets = arguments.lora_target_modules
+    if targets == (ALL_LINEAR,):
+        targets, chosen = ALL_LINEAR, list(layers.values())
+    else:
+        chosen = [layer for target in targets for layer in _layers_called(target, layers)]
+        targets = list(targets)
+    adapter = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=arguments.lora_r,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        target_modules=targets,
+        fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),  # GPT-2 keeps its weights transposed
+    )
+    with warnings.catch_warnings():  # peft reads a property that transformers has renamed
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.* is deprecated", FutureWarning)
+        return get_peft_model(model, adapter)
+
+
+def _layers_called(target, layers):
+    found = [layer for name, layer in layers.items() if name == target or name.endswith(f".{target}")]
+    if not found:
+        known = sorted({name.rsplit(".", 1)[-1] for name in layers})
+        raise GenRecError(
+            f"'lora_target_modules' names {target!r}, which this backbone does not have. "
+            f"Its modules: {', '.join(known)}; or {ALL_LINEAR}."
+        )
+    return found

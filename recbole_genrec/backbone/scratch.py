@@ -1,0 +1,69 @@
+"""The offline default: a small LLaMA and a byte-level BPE tokenizer, both made from the catalogue's own text."""
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from recbole_genrec.backbone.backbone import Backbone
+
+SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+
+
+def train_tokenizer(corpus, vocab_size):
+    """Train a byte-level BPE tokenizer (Sennrich et al. 2016) whose merges may cross spaces.
+
+    Titles repeat whole phrases ("The Return of the "), so merging across words shortens them further than the
+    usual word-bound merges do. Any text can be encoded: the alphabet is all 256 bytes.
+
+    Args:
+        corpus: item texts and the prompt's fixed texts.
+        vocab_size: tokens, special ones and the 256 bytes included.
+
+    Returns:
+        A ``transformers`` tokenizer; the same corpus gives the same tokenizer.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL_TOKENS.values()),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS)
+
+
+def build_scratch(arguments, corpus):
+    """Build the small LLaMA of ``arguments`` with random weights and a tokenizer trained on ``corpus``.
+
+    Embeddings are tied and drawn with a standard deviation of ``0.5 / sqrt(hidden size)``, so that the first
+    logits are of order one half. Draw the seed before the call.
+
+    Args:
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        corpus: list of texts.
+
+    Returns:
+        A :class:`~recbole_genrec.backbone.backbone.Backbone`.
+    """
+    tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=arguments.scratch_hidden_size,
+        intermediate_size=arguments.scratch_intermediate_size,
+        num_hidden_layers=arguments.scratch_layers,
+        num_attention_heads=arguments.scratch_heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=arguments.attn_implementation,
+    )
+    model = LlamaForCausalLM(config)
+    nn.init.normal_(model.get_input_embeddings().weight, std=0.5 / config.hidden_size**0.5)
+    if arguments.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)

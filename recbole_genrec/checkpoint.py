@@ -1,0 +1,375 @@
+"""A checkpoint is a folder of safetensors, JSON and YAML: it is written whole or not at all, and reading it runs no code.
+
+::
+
+    manifest.json        format, size and SHA-256 of every other file
+    config.json          the whole configuration
+    prompt.yaml          the prompt template
+    items.json           item tokens, texts and identifiers in catalogue order
+    tokenizer/           in the form of ``transformers``
+    adapter/             the LoRA adapter in peft's own form, or
+    backbone/            the whole language model in the form of ``transformers``
+    extra.safetensors    every other tensor of the model, such as item embeddings
+    trainer.json rng.json optimizer.json optimizer.safetensors    what resuming needs
+"""
+
+import dataclasses
+import hashlib
+import json
+import random
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from recbole_genrec.config import GenRecConfig
+from recbole_genrec.errors import GenRecError
+
+FORMAT = 1
+BACKBONE_PREFIX = "backbone.model."
+_ADAPTER_NAME = "default"
+#: settings of the machine that trained.
+_MACHINE_KEYS = frozenset(("gpu_id", "use_gpu", "local_rank", "single_spec"))
+
+
+def save_checkpoint(folder, model, config, trainer_state, optimizer=None):
+    """Write a checkpoint, replacing the one that stands at ``folder``.
+
+    Everything is written to a sibling folder that then takes the place: a crash leaves the old or the new checkpoint.
+
+    Args:
+        folder: where the checkpoint shall stand.
+        model: a generative recommender with ``backbone``, ``catalogue`` and ``template``.
+        config: RecBole's ``Config``.
+        trainer_state: what the trainer wants back, a dict that JSON can hold.
+        optimizer: its state is stored too, if given.
+    """
+    folder = Path(folder)
+    settle(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        _write_model(fresh, model)
+        _write_json(fresh / "config.json", plain_settings(config))
+        _write_json(fresh / "trainer.json", trainer_state)
+        _write_json(fresh / "rng.json", random_states())
+        if optimizer is not None:
+            _write_optimizer(fresh, optimizer)
+        files = sorted(path for path in fresh.rglob("*") if path.is_file())
+        entries = {path.relative_to(fresh).as_posix(): _fingerprint(path) for path in files}
+        _write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
+        if folder.exists():
+            folder.rename(_aside(folder))
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    settle(folder)
+
+
+def settle(folder):
+    """Undo what a crash in the middle of a replacement has left beside ``folder``."""
+    aside = _aside(Path(folder))
+    if not aside.exists():
+        return
+    if Path(folder).exists():
+        shutil.rmtree(aside)
+    else:
+        aside.rename(folder)
+
+
+def _aside(folder):
+    return folder.with_name(f".{folder.name}.old")
+
+
+def is_checkpoint(path):
+    """Whether ``path`` is a folder with a manifest."""
+    return (Path(path) / "manifest.json").is_file()
+
+
+def load_checkpoint_into(model, folder, optimizer=None):
+    """Load the weights of a checkpoint into a model that was built from the same configuration and dataset.
+
+    Args:
+        model: the recommender.
+        folder: the checkpoint.
+        optimizer: takes its stored state, if given.
+
+    Returns:
+        The trainer state that was stored.
+
+    Raises:
+        GenRecError: the checkpoint is damaged, or belongs to another dataset or model; nothing has been changed then.
+    """
+    folder = verify(folder)
+    _check_items(folder, model)
+    state = read_state_dict(folder)
+    _check_weights(folder, model, state)
+    if optimizer is not None:
+        _read_optimizer(folder, optimizer)
+    model.load_state_dict(state, strict=False)
+    return _read_json(folder / "trainer.json")
+
+
+def load_as_recbole(folder):
+    """Read a checkpoint as the dict that ``torch.load`` gives for RecBole's own checkpoints.
+
+    The state dict of an adapter does not hold the frozen weights; they come from the backbone itself.
+
+    Args:
+        folder: the checkpoint.
+
+    Returns:
+        A dict with ``config``, ``state_dict``, ``other_parameter``, ``epoch``, ``cur_step`` and ``best_valid_score``.
+    """
+    folder = verify(folder)
+    trainer = _read_json(folder / "trainer.json")
+    return {
+        "config": _rebuild_config(_read_json(folder / "config.json")),
+        "state_dict": read_state_dict(folder),
+        "other_parameter": None,
+        "epoch": trainer["epoch"],
+        "cur_step": trainer["cur_step"],
+        "best_valid_score": trainer["best_valid_score"],
+    }
+
+
+def _rebuild_config(settings):
+    """The configuration of stored settings. None is evaluated, and the device is chosen on this machine."""
+    shaping = {key: settings[key] for key in ("metrics", "topk", "valid_metric", "eval_args")}
+    config = GenRecConfig(settings["model"], settings["dataset"], config_dict=shaping)
+    config.final_config_dict.update({key: value for key, value in settings.items() if key not in _MACHINE_KEYS})
+    return config
+
+
+def verify(folder):
+    """Check a checkpoint against its manifest and return its path.
+
+    Raises:
+        GenRecError: the folder, its manifest or a file is missing or damaged; the message names it.
+    """
+    folder = Path(folder)
+    settle(folder)
+    if not is_checkpoint(folder):
+        state = "has no manifest.json" if folder.is_dir() else "does not exist"
+        raise GenRecError(f"The checkpoint folder {str(folder)!r} {state}.")
+    manifest = _read_json(folder / "manifest.json")
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("format") != FORMAT
+        or not isinstance(manifest.get("files"), dict)
+    ):
+        raise GenRecError(f"The checkpoint {str(folder)!r} is not of format {FORMAT}, the one that this version reads.")
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {name} is missing.")
+        if _fingerprint(path) != expected:
+            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {name} has changed (SHA-256 differs).")
+    return folder
+
+
+def plain_settings(config):
+    """The settings of a ``Config`` that JSON can hold; what RecBole derives itself (enums, device, classes) is left out."""
+    settings = {}
+    for key, value in sorted(config.final_config_dict.items()):
+        try:
+            settings[key] = json.loads(json.dumps(value))
+        except TypeError:
+            continue
+    return settings
+
+
+# ---- the model ----
+
+
+def _write_model(folder, model):
+    backbone = model.backbone
+    backbone.tokenizer.save_pretrained(folder / "tokenizer")
+    if hasattr(backbone.model, "peft_config"):
+        # The vocabulary never grows, so peft need not ask the hub whether it did.
+        backbone.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
+    else:
+        _write_backbone(folder / "backbone", backbone.model)
+    others = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(BACKBONE_PREFIX)}
+    _write_tensors(folder / "extra.safetensors", others)
+    template = json.loads(json.dumps(dataclasses.asdict(model.template)))
+    (folder / "prompt.yaml").write_text(yaml.safe_dump(template, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    _write_json(folder / "items.json", _items_of(model))
+
+
+def _write_backbone(folder, causal_model):
+    """Write ``causal_model`` as a folder that ``from_pretrained`` reads, under the names of its own state dict."""
+    causal_model.config.architectures = [type(causal_model).__name__]
+    causal_model.config.save_pretrained(folder)
+    kept, tied, owners = {}, {}, {}
+    for name, tensor in causal_model.state_dict().items():
+        owner = owners.setdefault((tensor.data_ptr(), tensor.shape), name)
+        if owner == name:
+            kept[name] = tensor
+        else:
+            tied[name] = owner
+    _write_tensors(folder / "model.safetensors", kept, {"format": "pt", "tied": json.dumps(tied)})
+
+
+def read_state_dict(folder):
+    """The tensors of a checkpoint under the names they have in the recommender's ``state_dict()``."""
+    folder = Path(folder)
+    state = _read_tensors(folder / "extra.safetensors")
+    adapter, whole = folder / "adapter/adapter_model.safetensors", folder / "backbone/model.safetensors"
+    if adapter.is_file():
+        for name, tensor in _read_tensors(adapter).items():
+            name = re.sub(r"(\.lora_[AB])\.weight$", rf"\1.{_ADAPTER_NAME}.weight", name)
+            state[BACKBONE_PREFIX + name] = tensor
+    else:
+        weights = _read_tensors(whole)
+        with safe_open(whole, "pt") as file:
+            tied = json.loads((file.metadata() or {}).get("tied", "{}"))
+        weights.update({name: weights[owner] for name, owner in tied.items()})
+        state.update({BACKBONE_PREFIX + name: tensor for name, tensor in weights.items()})
+    return state
+
+
+def _items_of(model):
+    catalogue = model.catalogue
+    return {
+        "tokens": [str(token) for token in catalogue.item_tokens],
+        "texts": list(catalogue.texts),
+        "identifiers": [[int(token) for token in identifier] for identifier in catalogue.identifiers],
+    }
+
+
+def _check_items(folder, model):
+    stored, own = _read_json(folder / "items.json"), _items_of(model)
+    for kind, reason in (
+        ("tokens", "it belongs to another dataset or another filtering"),
+        ("identifiers", "it belongs to another item text, indexing or tokenizer"),
+    ):
+        if stored[kind] == own[kind]:
+            continue
+        if len(stored[kind]) != len(own[kind]):
+            detail = f"{len(stored[kind])} items there, {len(own[kind])} here"
+        else:
+            index = next(i for i, (a, b) in enumerate(zip(stored[kind], own[kind], strict=True)) if a != b)
+            detail = f"item {index} has {kind} {stored[kind][index]!r} there and {own[kind][index]!r} here"
+        raise GenRecError(f"The checkpoint {str(folder)!r} does not fit: {reason} (items.json: {detail}).")
+
+
+def _check_weights(folder, model, state):
+    own = model.state_dict()
+    if hasattr(model.backbone.model, "peft_config"):  # a frozen backbone keeps the weights that it has
+        own = {n: t for n, t in own.items() if not n.startswith(BACKBONE_PREFIX) or ".lora_" in n}
+    problem = None
+    if missing := sorted(own.keys() - state.keys()):
+        problem = f"it lacks {missing[0]!r}"
+    elif unknown := sorted(state.keys() - own.keys()):
+        problem = f"it holds {unknown[0]!r}, which this model has not"
+    else:
+        for name, tensor in state.items():
+            if tensor.shape != own[name].shape:
+                problem = f"{name!r} is {list(tensor.shape)} there and {list(own[name].shape)} here"
+                break
+    if problem:
+        raise GenRecError(f"The checkpoint {str(folder)!r} belongs to another model: {problem}.")
+
+
+# ---- optimizer and random numbers ----
+
+
+def _write_optimizer(folder, optimizer):
+    state = optimizer.state_dict()
+    tensors, values = {}, {}
+    for index, slots in state["state"].items():
+        for name, value in slots.items():
+            (tensors if torch.is_tensor(value) else values)[f"{index}.{name}"] = value
+    _write_tensors(folder / "optimizer.safetensors", tensors)
+    _write_json(folder / "optimizer.json", {"param_groups": state["param_groups"], "values": values})
+
+
+def _read_optimizer(folder, optimizer):
+    if not (folder / "optimizer.json").is_file():
+        raise GenRecError(f"The checkpoint {str(folder)!r} holds no optimizer.json: training cannot go on from it.")
+    stored = _read_json(folder / "optimizer.json")
+    slots = {}
+    for key, value in {**_read_tensors(folder / "optimizer.safetensors"), **stored["values"]}.items():
+        index, name = key.split(".", 1)
+        slots.setdefault(int(index), {})[name] = value
+    groups = [
+        {key: tuple(value) if key == "betas" else value for key, value in group.items()}
+        for group in stored["param_groups"]
+    ]
+    try:
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    except (ValueError, KeyError) as error:
+        raise GenRecError(f"The optimizer state in {str(folder)!r} belongs to another model: {error}.") from None
+
+
+def random_states():
+    """States of Python's, NumPy's and torch's random numbers, in a form that JSON can hold."""
+    version, state, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": [version, list(state), gauss],
+        "numpy": [name, keys.tolist(), position, has_gauss, cached],
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
+        "cuda": [state.numpy().tobytes().hex() for state in torch.cuda.get_rng_state_all()]
+        if torch.cuda.is_available()
+        else [],
+    }
+
+
+def restore_random_states(folder):
+    """Set the random states to those that were stored at the end of :func:`save_checkpoint`."""
+    stored = _read_json(Path(folder) / "rng.json")
+    version, state, gauss = stored["python"]
+    random.setstate((version, tuple(state), gauss))
+    name, keys, *rest = stored["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(_bytes_tensor(stored["torch"]))
+    if torch.cuda.is_available() and len(stored["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([_bytes_tensor(state) for state in stored["cuda"]])
+
+
+def _bytes_tensor(text):
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
+
+
+# ---- files ----
+
+
+def _write_json(path, value):
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise GenRecError(
+            f"The checkpoint {str(path.parent)!r} is damaged: {path.name} is not JSON ({error})."
+        ) from None
+
+
+def _write_tensors(path, tensors, metadata=None):
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path, metadata)
+
+
+def _read_tensors(path):
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise GenRecError(f"The checkpoint {str(path.parent)!r} is damaged: {path.name} ({error}).") from None
+
+
+def _fingerprint(path):
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}

@@ -1,0 +1,283 @@
+"""The runner's configuration: RecBole's ``Config``, strict about keys and without ``eval``."""
+
+import difflib
+import inspect
+import os
+import re
+import sys
+from dataclasses import fields
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from recbole.config import Config
+from recbole.evaluator import metric_types
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import (
+    ModelType,
+    dataset_arguments,
+    evaluation_arguments,
+    general_arguments,
+    training_arguments,
+)
+
+from recbole_genrec.arguments import (
+    BackboneArguments,
+    EngineArguments,
+    PromptArguments,
+    TrainerArguments,
+    plugin_keys,
+)
+from recbole_genrec.compat import add_shipped_defaults, read_shipped
+from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.utils import get_model, plugin_models
+
+ARGUMENT_GROUPS = (PromptArguments, BackboneArguments, EngineArguments, TrainerArguments)
+#: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
+OTHER_KEYS = frozenset(("model", "dataset", "config_files", "results_dir", "tune_malloc", "encoding", "tail_ratio"))
+#: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
+UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+
+#: metrics that are not taken at a list length.
+WITHOUT_LENGTH = ("auc", "gauc", "mae", "rmse", "logloss")
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Safe YAML in which ``1e-3`` is a number, as in RecBole's files."""
+
+
+YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path) -> dict:
+    """Read a configuration file.
+
+    Raises:
+        GenRecError: there is no such file, or it is not YAML with keys at the top; the message names file and line.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.load(file, YamlLoader)
+    except OSError as error:
+        raise GenRecError(f"Cannot read configuration file {str(path)!r}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise GenRecError(f"Configuration file {str(path)!r} is not UTF-8 text: {error.reason}.") from error
+    except yaml.MarkedYAMLError as error:
+        raise GenRecError(f"{path}, line {error.problem_mark.line + 1}: not valid YAML: {error.problem}.") from error
+    except yaml.YAMLError as error:
+        raise GenRecError(f"{path}: not valid YAML: {error}.") from error
+    if content is not None and not isinstance(content, dict):
+        raise GenRecError(f"{path}, line 1: a configuration file holds 'key: value' lines, not a {_kind(content)}.")
+    return content or {}
+
+
+def parse_value(key: str, text: str):
+    """Parse a value of the command line as YAML; it is never evaluated.
+
+    A text setting stays the text as typed where YAML would make something else of it, e.g. ``--item_text={title}``.
+
+    Raises:
+        GenRecError: the value is not YAML.
+    """
+    try:
+        value = yaml.load(text, YamlLoader)
+    except yaml.YAMLError as error:
+        if key in _text_keys():
+            return text
+        raise GenRecError(f"command line: the value of --{key} is not valid YAML: {text!r}.") from error
+    return text if key in _text_keys() and not isinstance(value, str) else value
+
+
+@cache
+def _text_keys():
+    plugin = {f.name for group in ARGUMENT_GROUPS for f in fields(group) if f.type is str}
+    return frozenset(plugin | {"model", "dataset", "results_dir", "data_path", "checkpoint_dir", "config_files"})
+
+
+class GenRecConfig(Config):
+    """RecBole's ``Config`` for the runner.
+
+    Differences: it never reads ``sys.argv``; strings are never evaluated; an unknown key is an error; RecBole's
+    defaults are followed by ``properties/overall.yaml``, ``properties/model/<model>.yaml`` and
+    ``properties/dataset/<dataset>.yaml``; a key that is the name of a model of the run holds settings for that model
+    alone; ``eval_args`` may be given in part; ``train_neg_sample_args`` is empty for a cross-entropy loss.
+
+    Args:
+        model: name or class. dataset: name.
+        config_file_list: paths of YAML files, later ones over earlier ones.
+        config_dict: settings over the files'.
+        command_line: settings over all others, parsed already.
+        models: names or classes of every model of the run, whose keys are known too.
+
+    Raises:
+        GenRecError: a file, key or value is not accepted; the message names it.
+    """
+
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None, command_line=None, models=()):
+        self.command_line = dict(command_line or {})
+        self.run_models = [*models, model] if model is not None else [*models]
+        self.sources = {}
+        try:
+            super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        except GenRecError:
+            raise
+        except (ValueError, TypeError, RuntimeError, KeyError) as error:
+            # RecBole checks values in its own words: they concern what the user gave it.
+            raise GenRecError(f"configuration: {error.args[0] if error.args else error}") from error
+        self._check_values()
+
+    def _build_yaml_loader(self):
+        return YamlLoader
+
+    def _convert_config_dict(self, config_dict):
+        return config_dict
+
+    def _load_config_files(self, file_list):
+        merged = {}
+        for path in file_list or ():
+            self.sources[str(path)] = read_yaml(path)
+            merged.update(self.sources[str(path)])
+        return merged
+
+    def _load_variable_config_dict(self, config_dict):
+        self.sources["config_dict"] = config_dict
+        return config_dict
+
+    def _load_cmd_line(self):
+        self.sources["command line"] = self.command_line
+        return self.command_line
+
+    def _get_model_and_dataset(self, model, dataset):
+        model = model or self.external_config_dict.get("model")
+        dataset = dataset or self.external_config_dict.get("dataset")
+        for key, value in (("model", model), ("dataset", dataset)):
+            if not value:
+                raise GenRecError(f"No {key} given: add --{key}=... or the key {key!r} to a configuration file.")
+        model_class = get_model(model) if isinstance(model, str) else model
+        if model_class.type != ModelType.SEQUENTIAL:
+            raise GenRecError(f"{model_class.__name__!r} is not a sequential model.")
+        return model_class.__name__, model_class, str(dataset)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        self._check_keys(model_class, dataset)
+        for name in self._names_of_run() - {model}:
+            self.external_config_dict.pop(name, None)
+        self.external_config_dict.update(self.external_config_dict.pop(model, {}))
+        super()._load_internal_config_dict(model, model_class, dataset)
+        add_shipped_defaults(self, model, dataset)
+
+    def _update_internal_config_dict(self, file):
+        settings = super()._update_internal_config_dict(file)
+        if os.path.basename(file) == "overall.yaml":
+            self.internal_config_dict.update(read_shipped("overall.yaml", YamlLoader))
+        return settings
+
+    def _set_default_parameters(self):
+        given, settings = self.external_config_dict, self.final_config_dict
+        self._check_types()
+        if isinstance(given.get("eval_args"), dict):
+            settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
+        if "train_neg_sample_args" not in given and settings.get("loss_type") == "CE":
+            settings["train_neg_sample_args"] = None
+        if "show_progress" not in given:
+            settings["show_progress"] = sys.stderr.isatty()
+        if "gpu_id" not in given and "CUDA_VISIBLE_DEVICES" in os.environ:
+            # RecBole overwrites the variable with its default, the first device.
+            settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
+        self._check_metrics()
+        super()._set_default_parameters()
+
+    def _names_of_run(self):
+        return {model if isinstance(model, str) else model.__name__ for model in self.run_models}
+
+    def _check_keys(self, model_class, dataset):
+        models = [get_model(model) if isinstance(model, str) else model for model in [*self.run_models, model_class]]
+        known = known_keys(models, dataset)
+        for source, settings in self.sources.items():
+            for key, value in settings.items():
+                where = source
+                if key in self._names_of_run() and isinstance(value, dict):
+                    where, inner = f"{source}, section {key!r}", value
+                else:
+                    inner = {key: value}
+                for name in inner:
+                    if name not in known:
+                        raise _unknown_key(name, where, known)
+
+    def _check_types(self):
+        """Compare the given values with the types of RecBole's numeric and boolean defaults."""
+        for key, value in self.external_config_dict.items():
+            default = self.internal_config_dict.get(key)
+            if key in _text_keys() and value is not None and not isinstance(value, str):
+                raise GenRecError(f"{key!r} must be text, not {value!r}: quote it.")
+            if not isinstance(default, (bool, int, float)) or value is None or key == "weight_decay" and value == 0:
+                continue
+            if isinstance(default, bool) != isinstance(value, bool) or not isinstance(value, (int, float)):
+                expected = "true or false" if isinstance(default, bool) else "a number"
+                raise GenRecError(f"{key!r} must be {expected}, not {value!r}.")
+        for key in ("epochs", "train_batch_size", "eval_batch_size", "eval_step", "stopping_step", "seed"):
+            if not isinstance(self.final_config_dict[key], int):
+                raise GenRecError(f"{key!r} must be a whole number, not {self.final_config_dict[key]!r}.")
+
+    def _check_metrics(self):
+        """Check names of metrics, and let ``valid_metric`` follow ``metrics`` and ``topk`` where it is not given."""
+        settings = self.final_config_dict
+        metrics = [settings["metrics"]] if isinstance(settings["metrics"], str) else settings["metrics"]
+        lengths = [settings["topk"]] if isinstance(settings["topk"], int) else settings["topk"]
+        for metric in metrics:
+            if str(metric).lower() not in metric_types:
+                raise unknown_name("metric", metric, metric_types)
+        names = []
+        for metric in metrics:
+            names += [metric] if metric.lower() in WITHOUT_LENGTH else [f"{metric}@{k}" for k in lengths]
+        if "valid_metric" not in self.external_config_dict and settings["valid_metric"] not in names:
+            settings["valid_metric"] = names[-1]
+        if str(settings["valid_metric"]).lower() not in map(str.lower, names):
+            raise unknown_name("valid_metric", settings["valid_metric"], names)
+
+    def _check_values(self):
+        for key in UNSUPPORTED_KEYS:
+            if self[key]:
+                raise GenRecError(f"{key!r} is not supported: the dataset is built once a run, for all its models.")
+        if self.model in plugin_models():
+            for group in ARGUMENT_GROUPS:
+                group.from_config(self)
+
+
+def known_keys(models, dataset) -> frozenset[str]:
+    """Every key that RecBole, the plugin or one of the model classes ``models`` reads."""
+    names = [model.__name__ for model in models]
+    recbole = files("recbole") / "properties"
+    yamls = [recbole / "overall.yaml", recbole / "dataset" / "sample.yaml", recbole / "dataset" / f"{dataset}.yaml"]
+    yamls += [recbole / "model" / f"{name}.yaml" for name in names]
+    yamls += [file for file in (recbole / "quick_start_config").iterdir() if file.name.startswith("sequential")]
+    keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    for file in yamls:
+        if file.is_file():
+            keys.update(yaml.load(file.read_text("utf-8"), YamlLoader) or {})
+    for name in ("overall.yaml", f"dataset/{dataset}.yaml", *(f"model/{name}.yaml" for name in names)):
+        keys.update(read_shipped(name, YamlLoader))
+    for model in models:
+        keys.update(_keys_in_source(model))
+    return frozenset(keys | plugin_keys() | OTHER_KEYS | set(names))
+
+
+@cache
+def _keys_in_source(model):
+    """Keys that a model's code reads; RecBole's YAML files do not name them all (S3Rec's ``pre_model_path``)."""
+    classes = [parent for parent in model.__mro__ if issubclass(parent, AbstractRecommender)]
+    return frozenset(key for c in classes for key in re.findall(r"config\[\"(\w+)\"\]", inspect.getsource(c)))
+
+
+def _unknown_key(key, source, known):
+    nearest = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.6)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else " It is neither RecBole's, nor the plugin's, nor a model's."
+    return GenRecError(f"Unknown key {key!r} ({source}).{hint}")
+
+
+def _kind(value):
+    return {list: "list", str: "text"}.get(type(value), "single value")

@@ -1,0 +1,1 @@
+"""Datasets and loaders: exact order of time, packed histories."""

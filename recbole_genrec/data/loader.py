@@ -1,0 +1,108 @@
+"""Batches of packed training windows, the same ones for the same seed and epoch."""
+
+import numpy as np
+
+from recbole_genrec.data.dataset import train_sequences
+from recbole_genrec.data.packing import Packer
+
+
+class PackedLoader:
+    """Iterates over an epoch's windows in batches of about the same number of tokens.
+
+    Windows are cut anew in every epoch; windows of about the same length share a batch, batches come in random order.
+    Everything follows from the seed and the epoch's number, so that a resumed run sees the batches it would have seen.
+
+    Args:
+        packer: :class:`~recbole_genrec.data.packing.Packer`.
+        sequences: users, their items end to end, and where each user's begin, as
+            :func:`~recbole_genrec.data.dataset.train_sequences` gives them.
+        dataset: the training dataset, for RecBole's collectors.
+        packing: one window for many targets (true) or one prompt for each (false).
+        min_history: items of history that a target keeps in a long sequence.
+        batch_tokens: padded tokens in a batch, at least one window; 0: count windows instead.
+        batch_size: windows in a batch, where ``batch_tokens`` is 0.
+        seed: of the windows, the batches and the instructions.
+        shuffle: false keeps windows in order and cuts them at the same places.
+    """
+
+    def __init__(
+        self, packer: Packer, sequences, dataset, packing, min_history, batch_tokens, batch_size, seed, shuffle=True
+    ):
+        self.packer, self._dataset, self.packing, self.min_history = packer, dataset, packing, min_history
+        _, self.items, self.offsets = sequences
+        self.batch_tokens, self.batch_size, self.seed, self.shuffle = batch_tokens, batch_size, seed, shuffle
+        self.n_targets = int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
+        self.set_epoch(0)
+
+    @property
+    def dataset(self):
+        """RecBole's collectors read the items' counts here."""
+        return self._dataset
+
+    def set_epoch(self, epoch):
+        """Choose whose batches the next pass gives; without a call, passes count up from 0."""
+        self._epoch = epoch
+        self._batches = None
+
+    def __len__(self):
+        return len(self._plan()[1])
+
+    def __iter__(self):
+        windows, batches, generator = self._plan()
+        self.set_epoch(self._epoch + 1)
+        for batch in batches:
+            instruction = generator.integers(len(self.packer.tokens.prefixes), size=len(batch))
+            yield self.packer.pack(self.items, windows[batch], instruction)
+
+    def _plan(self):
+        """The epoch's windows, their batches (lists of indices) and the generator, ready for the instructions."""
+        if self._batches is None:
+            generator = np.random.default_rng([self.seed, self._epoch if self.shuffle else 0])
+            if self.packing:
+                windows = self.packer.plan(self.items, self.offsets, self.min_history, generator)
+            else:
+                windows = self.packer.plan_unpacked(self.items, self.offsets)
+            lengths = self.packer.sequence_lengths(self.items, windows)
+            self._batches = windows, self._batch(lengths, generator), generator
+        return self._batches
+
+    def _batch(self, lengths, generator):
+        """Split windows into batches by the token budget or by number; see the class."""
+        noise = generator.random(len(lengths)) * 0.1 if self.shuffle else 0
+        order = np.argsort(lengths * (1 + noise), kind="stable")[::-1]  # longest first: the first one sets the width
+        batches, start, widest = [], 0, 0
+        for place, length in enumerate(lengths[order]):
+            size = place - start
+            full = max(widest, length) * (size + 1) > self.batch_tokens if self.batch_tokens else size == self.batch_size
+            if full and size:
+                batches.append(order[start:place])
+                start, widest = place, 0
+            widest = max(widest, length)
+        batches.append(order[start:])
+        if self.shuffle:
+            batches = [batches[i] for i in generator.permutation(len(batches))]
+        return [batch for batch in batches if len(batch)]
+
+
+def packed_train_loader(config, train_dataset, model):
+    """The training loader of a model of this package.
+
+    Args:
+        config: RecBole's configuration.
+        train_dataset: the training part of the split.
+        model: gives ``packer`` and ``engine``.
+
+    Returns:
+        :class:`PackedLoader`.
+    """
+    return PackedLoader(
+        model.packer,
+        train_sequences(train_dataset),
+        train_dataset,
+        packing=model.engine.packing,
+        min_history=model.engine.min_history,
+        batch_tokens=model.engine.train_batch_tokens,
+        batch_size=config["train_batch_size"],
+        seed=config["seed"],
+        shuffle=config["shuffle"] is not False,
+    )

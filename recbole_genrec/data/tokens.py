@@ -1,0 +1,84 @@
+"""One token table: every history, label and trie is made of the same identifiers in the same template."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbole_genrec.errors import GenRecError
+
+#: any text: stands before a piece of template that never begins a prompt, so that it is tokenised as in the middle.
+MIDDLE = "x"
+
+
+@dataclass
+class PromptTokens:
+    """A template in tokens. All arrays are int64.
+
+    A prompt is a prefix, the history's items and a response prefix; the target's identifier and ``end`` follow. An
+    item of a history is ``between`` (not before a window's first item), its identifier and the template's suffix.
+
+    Attributes:
+        prefixes: tokens before the history, one array for each instruction; never empty.
+        item_token: ``between``, identifier and suffix of every item, flat.
+        item_offset: where each item's begin, by item id ``[I + 2]``; item 0 (padding) has none.
+        between: how many tokens stand between two items.
+        response: tokens between history and target.
+        end: the token that ends a target.
+        continues: the response simply continues the history: an item in a history reads as a target with its end.
+    """
+
+    prefixes: tuple
+    item_token: np.ndarray
+    item_offset: np.ndarray
+    between: int
+    response: np.ndarray
+    end: int
+    continues: bool
+
+
+def item_context(template):
+    """The text that stands right before an item's own text; identifiers are tokenised after it."""
+    return template.response_prefix or template.item_suffix
+
+
+def tokenize_prompt(template, backbone, identifiers):
+    """Lay a template and the catalogue's identifiers out as tokens.
+
+    Args:
+        template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
+        backbone: gives ``encode``, ``bos_id`` and ``eos_id``.
+        identifiers: for item ids 1 to I, the identifier's tokens.
+
+    Returns:
+        :class:`PromptTokens`.
+
+    Raises:
+        GenRecError: the template's ``end`` is not exactly one token of this tokenizer.
+    """
+
+    def encode(text):
+        return np.array(backbone.encode(text, context=MIDDLE), np.int64)
+
+    start = [] if backbone.bos_id is None else [backbone.bos_id]
+    prefixes = []
+    for instruction in template.instructions or ("",):
+        text = template.prefix.replace("{instruction}", instruction)
+        prefixes.append(np.array(start + backbone.encode(text) or [backbone.eos_id], np.int64))
+    end = [backbone.eos_id] if template.end == "eos" else backbone.encode(template.end, context=MIDDLE)
+    if len(end) != 1 or end[0] is None:
+        raise GenRecError(
+            f"Prompt {template.name!r}: 'end' ({template.end!r}) must be one token of the backbone's tokenizer, "
+            f"which makes {end} of it. Use 'eos' or another text."
+        )
+    between, suffix, response = encode(template.item_prefix), encode(template.item_suffix), encode(template.response_prefix)
+    items = [np.concatenate([between, np.array(identifier, np.int64), suffix]) for identifier in identifiers]
+    lengths = np.fromiter(map(len, items), np.int64, len(items))
+    return PromptTokens(
+        prefixes=tuple(prefixes),
+        item_token=np.concatenate(items),
+        item_offset=np.concatenate([[0, 0], lengths.cumsum()]),
+        between=len(between),
+        response=response,
+        end=end[0],
+        continues=len(between) == 0 and len(response) == 0 and suffix.tolist() == end,
+    )

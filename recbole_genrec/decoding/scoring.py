@@ -1,0 +1,129 @@
+"""Scores of given items: all of them through the trie, some of them, and the slow oracle.
+
+Letters: B prompts, I items, E edges, C pairs of prompt and item.
+"""
+
+import torch
+
+from recbole_genrec.decoding.ragged import last_of, ragged_arange
+from recbole_genrec.decoding.softmax import child_log_probs, forced_log_probs, root_log_probs
+
+
+@torch.no_grad()
+def score_catalogue(tree, normalization="trie", edges_at_once=256):
+    """Log-probability of every item: one pass over the trie, shared prefixes fed once.
+
+    Args:
+        tree: a fresh :class:`~recbole_genrec.decoding.tree.PromptTree`.
+        normalization: ``trie`` or ``vocab``.
+        edges_at_once: edges fed to all prompts in one forward.
+
+    Returns:
+        ``[B, I + 1]`` by item id; column 0 is -inf.
+    """
+    trie, batch = tree.trie, len(tree)
+    log_probs = _root(tree, normalization)
+    prompt = torch.arange(batch, device=log_probs.device)
+    fed = torch.nonzero(_must_be_fed(trie, normalization))[:, 0]  # parents have lower numbers than children
+    for chunk in fed.split(edges_at_once):
+        _follow(tree, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs, normalization)
+    owner, _ = ragged_arange(trie.path_offset.diff())
+    scores = torch.zeros(batch, trie.n_items + 1, device=log_probs.device)
+    scores.index_add_(1, owner, log_probs[:, trie.path_edge])
+    scores[:, 0] = -torch.inf
+    return scores
+
+
+@torch.no_grad()
+def score_pairs(tree, prompt, item, normalization="trie"):
+    """Log-probability of some items.
+
+    Args:
+        tree: a fresh :class:`~recbole_genrec.decoding.tree.PromptTree`.
+        prompt: ``[C]``, row of the tree.
+        item: ``[C]``, item ids.
+        normalization: ``trie`` or ``vocab``.
+
+    Returns:
+        ``[C]``.
+    """
+    trie = tree.trie
+    owner, edge = _paths(trie, item)
+    row = prompt[owner]
+    log_probs = _root(tree, normalization)
+    fed = _must_be_fed(trie, normalization)[edge]
+    pairs = torch.unique(row[fed] * trie.n_edges + edge[fed])  # sorted: parents still come before children
+    _follow(tree, pairs // trie.n_edges, pairs % trie.n_edges, log_probs, normalization)
+    return torch.zeros(len(item), device=item.device).index_add_(0, owner, log_probs[row, edge])
+
+
+def _paths(trie, item):
+    """Edges from the root to each item, laid end to end: ``owner [N]`` and ``edge [N]``."""
+    owner, order = ragged_arange(trie.path_offset[item + 1] - trie.path_offset[item])
+    return owner, trie.path_edge[trie.path_offset[item[owner]] + order]
+
+
+def _must_be_fed(trie, normalization):
+    """Edges whose tokens have to go through the model ``[E]``: those that lead on and, where forced tokens count,
+    those that have any."""
+    leads_on = trie.edge_child >= 0
+    return leads_on if normalization == "trie" else leads_on | (trie.edge_end - trie.edge_begin > 1)
+
+
+def _root(tree, normalization):
+    """Log-probabilities of edges ``[B, E]``, those of the root filled in."""
+    log_probs = torch.zeros(len(tree), tree.trie.n_edges, device=tree.root_hidden.device)
+    log_probs[:, : len(tree.trie.root_token)] = root_log_probs(
+        tree.backbone, tree.trie, tree.root_hidden, normalization
+    )
+    return log_probs
+
+
+def _follow(tree, prompt, edge, log_probs, normalization):
+    """Feed edges and write into ``log_probs [B, E]`` what they give: their forced tokens' and their children's."""
+    if len(edge) == 0:
+        return
+    backbone, trie = tree.backbone, tree.trie
+    leads_on = trie.edge_child[edge] >= 0
+    hidden, owner = tree.extend(prompt, edge, drop_last=~leads_on)
+    if normalization == "vocab":
+        # An edge's own entry is written by its parent, maybe in this very call: forced tokens are added after it.
+        forced = forced_log_probs(backbone, trie, hidden, owner, edge)
+    node = trie.edge_child[edge[leads_on]]
+    values, child = child_log_probs(backbone, trie, hidden[last_of(owner) & leads_on[owner]], node, normalization)
+    real = values > -torch.inf
+    log_probs[prompt[leads_on][:, None].expand_as(child)[real], child[real]] = values[real]
+    if normalization == "vocab":
+        log_probs[prompt, edge] += forced
+
+
+@torch.no_grad()
+def score_by_teacher_forcing(backbone, trie, prompt_embeds, item, normalization):
+    """Log-probability of items after one prompt, each fed whole and on its own: slow, plain, and the oracle.
+
+    Args:
+        backbone: the language model.
+        trie: the catalogue.
+        prompt_embeds: one prompt without padding, ``[1, P, H]``.
+        item: ``[C]``, item ids.
+        normalization: ``trie`` or ``vocab``.
+
+    Returns:
+        ``[C]``.
+    """
+    owner, order = ragged_arange(trie.token_offset[item + 1] - trie.token_offset[item])
+    token = trie.token[trie.token_offset[item[owner]] + order]
+    table = torch.full((len(item), int(order.max()) + 1), backbone.pad_id, device=item.device)
+    table[owner, order] = token
+    length = prompt_embeds.shape[1]
+    embeds = torch.cat([prompt_embeds.expand(len(item), -1, -1), backbone.embed(table)], 1)
+    logits = backbone.logits(backbone(embeds)[:, length - 1 : -1])  # [C, longest identifier, V]
+    if normalization == "vocab":
+        values = logits.log_softmax(-1)[owner, order, token]
+        return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)
+    owner, edge = _paths(trie, item)
+    children, mask = trie.children(trie.edge_node[edge])
+    at_node = logits[owner, trie.edge_begin[edge]]
+    normalizer = at_node.gather(1, trie.edge_token[children]).masked_fill(~mask, -torch.inf).logsumexp(-1)
+    values = at_node.gather(1, trie.edge_token[edge][:, None])[:, 0] - normalizer
+    return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)

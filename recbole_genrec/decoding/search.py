@@ -1,0 +1,191 @@
+"""Exact top-K over the catalogue by branch and bound, and beam search, batched over prompts.
+
+Letters: B prompts, K list length, M entries of the frontier, F children of a node.
+
+Scores only fall along a path, so an edge whose score is below that of the K-th best item cannot lead into the list.
+Under ``trie`` normalisation an edge over n items also promises one: the best of them has at least a share 1/n of the
+edge's probability; these promises bound the K-th score from below before the first item is finished.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from recbole_genrec.decoding.ragged import last_of, rank_within
+from recbole_genrec.decoding.softmax import child_log_probs, forced_log_probs, root_log_probs
+
+#: floats of a logit row differ in the last digits with the batch; a promise is lowered by this much to stay safe.
+ROUNDING = 1e-4
+
+
+@dataclass
+class TopK:
+    """Result of a search.
+
+    Attributes:
+        items: item ids, best first, ties by the lower id ``[B, K]``.
+        scores: their log-probabilities ``[B, K]``.
+        expanded: nodes expanded below the root, for each prompt ``[B]``.
+        over_budget: true where the node budget was hit and beam search finished the list ``[B]``.
+        rounds: forwards after the prompts'.
+    """
+
+    items: torch.Tensor
+    scores: torch.Tensor
+    expanded: torch.Tensor
+    over_budget: torch.Tensor
+    rounds: int
+
+
+@dataclass
+class _Frontier:
+    """Edges that may still be followed, flat over all prompts; all ``[M]``."""
+
+    prompt: torch.Tensor
+    edge: torch.Tensor
+    score: torch.Tensor
+
+    def __getitem__(self, index):
+        return _Frontier(self.prompt[index], self.edge[index], self.score[index])
+
+    def joined(self, other):
+        return _Frontier(
+            torch.cat([self.prompt, other.prompt]),
+            torch.cat([self.edge, other.edge]),
+            torch.cat([self.score, other.score]),
+        )
+
+
+@torch.no_grad()
+def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_at_once=16):
+    """Find the K most probable items of every prompt.
+
+    Args:
+        tree: a fresh :class:`~recbole_genrec.decoding.tree.PromptTree`.
+        k: list length, at most the number of items.
+        normalization: ``trie`` or ``vocab``.
+        num_beams: 0 for the exact answer; else the width of a beam search whose steps are decisions (forced tokens
+            cost no step), at least ``k``.
+        node_budget: nodes after which a prompt's search goes on as a beam search of width ``k``.
+        expand_at_once: most nodes that a prompt expands in one forward, best first.
+
+    Returns:
+        :class:`TopK`.
+    """
+    run = _Search(tree, k, normalization, num_beams, node_budget, expand_at_once)
+    run.follow_root()
+    while run.expand():
+        pass
+    return run.result()
+
+
+class _Search:
+    """State of one search: the finished lists, dense, and the frontier, flat."""
+
+    def __init__(self, tree, k, normalization, num_beams, node_budget, expand_at_once):
+        self.tree, self.trie, self.k, self.normalization = tree, tree.trie, k, normalization
+        self.num_beams, self.node_budget, self.expand_at_once = num_beams, node_budget, expand_at_once
+        device, batch = tree.root_hidden.device, len(tree)
+        self.kept = max(k, num_beams)
+        self.scores = torch.full((batch, self.kept), -torch.inf, device=device)
+        self.items = torch.zeros(batch, self.kept, dtype=torch.long, device=device)
+        self.expanded = torch.zeros(batch, dtype=torch.long, device=device)
+        self.over_budget = torch.zeros(batch, dtype=torch.bool, device=device)
+        self.rounds = 0
+        none = torch.zeros(0, dtype=torch.long, device=device)
+        self.frontier = _Frontier(none, none, torch.zeros(0, device=device))
+
+    def follow_root(self):
+        log_probs = root_log_probs(self.tree.backbone, self.trie, self.tree.root_hidden, self.normalization)
+        batch, width = log_probs.shape
+        prompt = torch.arange(batch, device=log_probs.device)[:, None].expand(-1, width)
+        edge = torch.arange(width, device=log_probs.device).expand(batch, -1)
+        self._add(_Frontier(prompt.flatten(), edge.flatten(), log_probs.flatten()))
+
+    def expand(self):
+        """One forward: expand the best entries of every prompt's frontier; false when nothing is left."""
+        frontier = self.frontier
+        if len(frontier.edge) == 0:
+            return False
+        chosen = rank_within(frontier.prompt, frontier.score) < (self.num_beams or self.expand_at_once)
+        self.frontier, taken = frontier[~chosen], frontier[chosen]
+        leads_on = self.trie.edge_child[taken.edge] >= 0
+        hidden, owner = self.tree.extend(taken.prompt, taken.edge, drop_last=~leads_on)
+        self.rounds += 1
+        self.expanded += torch.bincount(taken.prompt[leads_on], minlength=len(self.expanded))
+        self.over_budget |= (self.expanded >= self.node_budget) & (self.num_beams == 0)
+        if self.normalization == "vocab":
+            forced = forced_log_probs(self.tree.backbone, self.trie, hidden, owner, taken.edge)
+            taken.score = taken.score + forced
+        parents = taken[leads_on]
+        children, edge = child_log_probs(
+            self.tree.backbone,
+            self.trie,
+            hidden[last_of(owner) & leads_on[owner]],
+            self.trie.edge_child[parents.edge],
+            self.normalization,
+        )
+        real = children > -torch.inf
+        followed = _Frontier(
+            parents.prompt[:, None].expand_as(edge)[real],
+            edge[real],
+            (parents.score[:, None] + children)[real],
+        )
+        self._finish(taken[~leads_on])
+        self._add(followed)
+        return True
+
+    def _add(self, entries):
+        """Sort new edges into finished items and frontier, then drop what cannot enter the lists any more."""
+        done = self.trie.edge_item[entries.edge] > 0
+        if self.normalization == "vocab":  # the tokens after the decision still have to be scored
+            done &= self.trie.edge_end[entries.edge] - self.trie.edge_begin[entries.edge] == 1
+        self._finish(entries[done])
+        self.frontier = self.frontier.joined(entries[~done])
+        bound = self._bound()
+        self.frontier = self.frontier[self.frontier.score >= bound[self.frontier.prompt]]
+
+    def _finish(self, entries):
+        """Merge finished items into the lists, ties by the lower item id."""
+        worst = self.scores[:, -1]
+        entries = entries[entries.score >= worst[entries.prompt]]
+        batch, device = len(worst), worst.device
+        old = self.scores > -torch.inf
+        prompt = torch.cat([torch.arange(batch, device=device)[:, None].expand_as(old)[old], entries.prompt])
+        score = torch.cat([self.scores[old], entries.score])
+        item = torch.cat([self.items[old], self.trie.edge_item[entries.edge]])
+        rank = rank_within(prompt, score, tie=item)
+        kept = rank < self.kept
+        self.scores.fill_(-torch.inf)
+        self.scores[prompt[kept], rank[kept]] = score[kept]
+        self.items[prompt[kept], rank[kept]] = item[kept]
+
+    def _bound(self):
+        """Score below which an edge cannot matter, for each prompt ``[B]``."""
+        bound = self.scores[:, self.k - 1].clone()
+        frontier = self.frontier
+        if self.normalization == "trie":
+            size = self.trie.edge_high[frontier.edge] - self.trie.edge_low[frontier.edge]
+            bound = torch.maximum(bound, self._kth_best(frontier.score - size.log() - ROUNDING, self.k))
+        if self.num_beams:
+            bound = torch.maximum(bound, self._kth_best(frontier.score, self.num_beams))
+        elif self.over_budget.any():
+            beam = self._kth_best(frontier.score, self.k)
+            bound = torch.where(self.over_budget, torch.maximum(bound, beam), bound)
+        return bound
+
+    def _kth_best(self, value, k):
+        """K-th best of the finished scores and of a value for each frontier edge, for each prompt ``[B]``."""
+        width = self.scores.shape[1]
+        row = torch.arange(len(self.scores), device=value.device)[:, None].expand(-1, width)
+        prompt = torch.cat([row.flatten(), self.frontier.prompt])
+        value = torch.cat([self.scores.flatten(), value])
+        chosen = rank_within(prompt, value) == k - 1
+        bound = torch.full((len(self.scores),), -torch.inf, device=value.device)
+        bound[prompt[chosen]] = value[chosen]
+        return bound
+
+    def result(self):
+        return TopK(
+            self.items[:, : self.k], self.scores[:, : self.k], self.expanded, self.over_budget, self.rounds
+        )

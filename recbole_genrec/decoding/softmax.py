@@ -1,0 +1,91 @@
+"""Probabilities of a trie's edges from hidden states: over a node's children, or over the whole vocabulary.
+
+Normalised over the children, the trie is a hierarchical softmax (Morin & Bengio 2005) whose tree is the catalogue:
+the probabilities of all items sum to 1 for any history, and forced tokens weigh nothing.
+
+Letters: D decisions, H hidden size, F children of a node.
+"""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from recbole_genrec.decoding.ragged import ragged_arange
+
+
+def child_logits(backbone, trie, hidden, node):
+    """Logits of the children of some nodes below the root.
+
+    One product with the tokens that edges below the root begin with serves all nodes, however few or many.
+
+    Args:
+        backbone: gives ``logits(hidden, token_ids)``.
+        trie: the catalogue.
+        hidden: ``[D, H]``, the state after the node's last token.
+        node: ``[D]``, none of them the root.
+
+    Returns:
+        ``logits [D, F]``, -inf where there is no child, and ``edge [D, F]``.
+    """
+    edge, mask = trie.children(node)
+    values = backbone.logits(hidden, trie.inner_token).gather(1, trie.edge_inner[edge])
+    return values.masked_fill(~mask, -torch.inf), edge
+
+
+def trie_loss(backbone, trie, hidden, edge):
+    """Negative log-likelihood of decisions, each normalised over the children of its node.
+
+    Args:
+        hidden: ``[D, H]``, the state at the decision.
+        edge: ``[D]``, the edge that the target takes.
+
+    Returns:
+        The sum over decisions, a scalar.
+    """
+    node = trie.edge_node[edge]
+    at_root = node == 0
+    loss = cross_entropy(backbone.logits(hidden[at_root], trie.root_token), edge[at_root], reduction="sum")
+    if not at_root.all():
+        below, node, edge = hidden[~at_root], node[~at_root], edge[~at_root]
+        logits, _ = child_logits(backbone, trie, below, node)
+        loss = loss + cross_entropy(logits, edge - trie.node_offset[node], reduction="sum")
+    return loss
+
+
+def root_log_probs(backbone, trie, hidden, normalization):
+    """Log-probabilities ``[B, root edges]`` of the root's edges from the prompts' last states ``[B, H]``."""
+    if normalization == "trie":
+        return backbone.logits(hidden, trie.root_token).log_softmax(-1)
+    return backbone.logits(hidden).log_softmax(-1)[:, trie.root_token]
+
+
+def child_log_probs(backbone, trie, hidden, node, normalization):
+    """Log-probabilities of the children of nodes below the root.
+
+    Returns:
+        ``log_probs [D, F]``, -inf where there is no child, and ``edge [D, F]``.
+    """
+    if normalization == "trie":
+        logits, edge = child_logits(backbone, trie, hidden, node)
+        return logits.log_softmax(-1), edge
+    edge, mask = trie.children(node)
+    values = backbone.logits(hidden).log_softmax(-1).gather(1, trie.edge_token[edge])
+    return values.masked_fill(~mask, -torch.inf), edge
+
+
+def forced_log_probs(backbone, trie, hidden, owner, edge):
+    """Log-probability that the vocabulary softmax gives the forced tokens of some edges.
+
+    Args:
+        hidden: ``[R, H]``, the states after the edges' tokens, laid end to end.
+        owner: ``[R]``, which edge each belongs to.
+        edge: ``[M]``.
+
+    Returns:
+        ``[M]``; 0 where an edge has no token but the decisive one.
+    """
+    _, order = ragged_arange(torch.bincount(owner, minlength=len(edge)))
+    depth = trie.edge_begin[edge][owner] + order + 1
+    forced = depth < trie.edge_end[edge][owner]
+    target = trie.token[(trie.token_offset[trie.edge_sample[edge]][owner] + depth)[forced]]
+    log_probs = backbone.logits(hidden[forced]).log_softmax(-1).gather(1, target[:, None])[:, 0]
+    return torch.zeros(len(edge), device=edge.device).index_add_(0, owner[forced], log_probs)

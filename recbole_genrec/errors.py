@@ -1,0 +1,28 @@
+"""The package's own error: what a user can mend, said in one message."""
+
+
+class GenRecError(ValueError):
+    """Bad input: an unknown key, a missing column, a damaged checkpoint.
+
+    The message names the file, line or key and the accepted values. The command line prints it without a
+    traceback and exits with code 2.
+    """
+
+
+def unknown_name(kind: str, name: object, known) -> GenRecError:
+    """Build the error for a name that is not registered.
+
+    Args:
+        kind: what the name stands for, e.g. ``"prompt"``.
+        name: the name that was asked for.
+        known: the accepted names.
+
+    Returns:
+        An error that lists the accepted names, the nearest one first.
+    """
+    import difflib
+
+    names = sorted(map(str, known))
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return GenRecError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")

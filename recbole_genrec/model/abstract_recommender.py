@@ -1,0 +1,232 @@
+"""What every generative recommender shares: the catalogue, prompts from RecBole's batches, and ranking."""
+
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+
+from recbole_genrec.arguments import BackboneArguments, EngineArguments, PromptArguments
+from recbole_genrec.backbone.loading import load_backbone
+from recbole_genrec.data.packing import Packer
+from recbole_genrec.data.tokens import item_context, tokenize_prompt
+from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
+from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.tree import PromptTree
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.indexing import build_identifiers
+from recbole_genrec.prompt.item_text import read_item_text
+from recbole_genrec.prompt.template import load_template
+
+
+@dataclass
+class Catalogue:
+    """All items in RecBole's order, without its padding item: item id i stands at place i - 1."""
+
+    #: raw item tokens of the atomic files.
+    item_tokens: list
+    #: the text that each identifier is made of.
+    texts: list
+    #: unique tuples of token ids.
+    identifiers: list
+
+
+class GenerativeRecommender(SequentialRecommender):
+    """A RecBole sequential recommender that generates item identifiers with a language model.
+
+    A subclass trains (``calculate_loss``); this class turns RecBole's batches into prompts and ranks the catalogue.
+
+    Attributes:
+        arguments: the typed settings by name: ``prompt``, ``backbone``, ``engine``.
+        template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
+        backbone: :class:`~recbole_genrec.backbone.backbone.Backbone`.
+        catalogue: :class:`Catalogue`.
+        trie: all identifiers, on the model's device.
+        packer: lays histories out as tokens.
+        item_embedding: one vector an item, added at its last token in a history, or ``None``.
+        statistics: counts of what ranking has done since :meth:`reset_statistics`.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.arguments = {
+            "prompt": PromptArguments.from_config(config),
+            "backbone": BackboneArguments.from_config(config),
+            "engine": EngineArguments.from_config(config),
+        }
+        self.engine = self.arguments["engine"]
+        self.k = max(config["topk"])
+        if self.k >= self.n_items:
+            raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
+        if self.engine.decoding == "beam" and self.engine.num_beams < self.k:
+            raise GenRecError(f"'num_beams' ({self.engine.num_beams}) must be at least max(topk), which is {self.k}.")
+        self.template = load_template(self.arguments["prompt"].prompt)
+        item_tokens, texts = self._read_items(config, dataset)
+        corpus = [text for text in texts if text] + [self.template.render([], instruction=i) for i in self._instructions()]
+        self.backbone = load_backbone(self.arguments["backbone"], corpus)
+        self._check_length()
+        context = item_context(self.template)
+        index = build_identifiers(
+            self.arguments["prompt"].item_indexing,
+            item_tokens,
+            texts,
+            lambda text: self.backbone.encode(self.template.lead + text, context),
+        )
+        self.catalogue = Catalogue(item_tokens, index.texts, index.identifiers)
+        tokens = tokenize_prompt(self.template, self.backbone, index.identifiers)
+        self.trie = build_trie(index.identifiers, tokens.end)
+        self.packer = Packer(
+            tokens,
+            self.trie,
+            self.engine.normalization,
+            self.arguments["prompt"].max_prompt_tokens,
+            self.backbone.pad_id,
+        )
+        self.item_embedding = None
+        if self.engine.item_embedding == "separator":
+            self.item_embedding = torch.nn.Embedding(self.n_items, self.backbone.hidden_size)
+            torch.nn.init.zeros_(self.item_embedding.weight)  # what training never sees stays without effect
+        self.reset_statistics()
+        getLogger().info(
+            f"{len(item_tokens)} items, {index.without_text} without text, {index.collisions} collisions resolved; "
+            f"{len(self.trie.token) / len(item_tokens):.1f} tokens and "
+            f"{len(self.trie.path_edge) / len(item_tokens):.1f} decisions an item, {self.trie.n_nodes} branching nodes"
+        )
+
+    def _instructions(self):
+        return range(len(self.template.instructions))
+
+    def _read_items(self, config, dataset):
+        """Raw tokens and texts of all items in RecBole's order."""
+        item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
+        path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
+        item_text = read_item_text(
+            path,
+            dataset.iid_field,
+            self.arguments["prompt"].item_text,
+            field_separator=config["field_separator"],
+            encoding=config["encoding"] or "utf-8",
+        )
+        texts = [item_text.texts.get(token) for token in item_tokens]
+        without = texts.count(None)
+        if without:
+            getLogger().info(f"{without} of {len(texts)} items have no text in {path}; their identifier is made from the id.")
+        return item_tokens, texts
+
+    def _check_length(self):
+        longest, possible = self.arguments["prompt"].max_prompt_tokens, self.backbone.max_positions
+        if possible is not None and longest > possible:
+            raise GenRecError(f"'max_prompt_tokens' ({longest}) is above the backbone's longest sequence, {possible}.")
+
+    def _apply(self, fn, recurse=True):
+        """Move the trie along with the parameters."""
+        super()._apply(fn, recurse)
+        self.trie = self.trie.to(self.backbone.causal_model.get_input_embeddings().weight.device)
+        return self
+
+    @property
+    def compute_device(self):
+        """Device of the parameters."""
+        return self.backbone.causal_model.get_input_embeddings().weight.device
+
+    def reset_statistics(self):
+        """Start counting anew; the trainer calls it before each evaluation."""
+        self.statistics = {
+            "lists": 0,
+            "valid_lists": 0,
+            "expanded_nodes": 0,
+            "most_expanded_nodes": 0,
+            "over_budget": 0,
+        }
+
+    def generation_statistics(self):
+        """What ranking has done since :meth:`reset_statistics`, ready for a report."""
+        lists = max(self.statistics["lists"], 1)
+        return {
+            **self.statistics,
+            "valid_share": self.statistics["valid_lists"] / lists,
+            "expanded_nodes_per_list": self.statistics["expanded_nodes"] / lists,
+        }
+
+    def embed(self, input_ids, item_place, item):
+        """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, item embeddings added where histories have items."""
+        embeds = self.backbone.embed(input_ids)
+        if self.item_embedding is None or len(item) == 0:
+            return embeds
+        vectors = self.item_embedding(item)
+        kept = torch.ones(len(item), 1, device=item.device)
+        kept = torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training)
+        flat = embeds.flatten(0, 1).index_add(0, item_place, (vectors * kept).to(embeds.dtype))
+        return flat.view_as(embeds)
+
+    def prompts(self, item_seq, item_seq_len):
+        """Prompts of a batch of histories.
+
+        Args:
+            item_seq: item ids, right-padded with 0, ``[B, L]``.
+            item_seq_len: ``[B]``.
+
+        Returns:
+            Input embeddings ``[B, T, H]``, right-padded, and their lengths ``[B]``.
+        """
+        items, width = item_seq.cpu().numpy().ravel(), item_seq.shape[1]
+        first = np.arange(len(item_seq)) * width
+        prompts = self.packer.prompts(items, first, first + item_seq_len.cpu().numpy())
+        device = self.compute_device
+        embeds = self.embed(prompts.input_ids.to(device), prompts.item_place.to(device), prompts.item.to(device))
+        return embeds, prompts.lengths.to(device)
+
+    def prompt_tree(self, item_seq, item_seq_len):
+        """Feed the prompts of a batch of histories; see :class:`~recbole_genrec.decoding.tree.PromptTree`."""
+        return PromptTree(self.backbone, self.trie, *self.prompts(item_seq, item_seq_len))
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction):
+        """Scores of the catalogue ``[B, n_items]``: log-probabilities of the K = max(topk) best items, -inf elsewhere;
+        of all items with ``decoding: full``."""
+        tree = self.prompt_tree(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        if self.engine.decoding == "full":
+            scores = score_catalogue(tree, self.engine.normalization)
+            self._count(scores[:, 1:].topk(self.k).indices + 1)
+            return scores
+        found = search(
+            tree,
+            self.k,
+            self.engine.normalization,
+            num_beams=self.engine.num_beams if self.engine.decoding == "beam" else 0,
+            node_budget=self.engine.node_budget,
+        )
+        self._count(found.items, found)
+        scores = torch.full((len(tree), self.n_items), -torch.inf, device=found.scores.device)
+        return scores.scatter_(1, found.items, found.scores)
+
+    def _count(self, items, found=None):
+        """Add a batch of lists ``[B, K]`` to the statistics; a valid list holds K distinct items of the catalogue."""
+        ordered = items.sort(1).values
+        valid = (ordered[:, 0] > 0) & (ordered[:, -1] < self.n_items) & (ordered.diff(dim=1) > 0).all(1)
+        statistics = self.statistics
+        statistics["lists"] += len(items)
+        statistics["valid_lists"] += int(valid.sum())
+        if found is not None:
+            statistics["expanded_nodes"] += int(found.expanded.sum())
+            statistics["most_expanded_nodes"] = max(statistics["most_expanded_nodes"], int(found.expanded.max()))
+            statistics["over_budget"] += int(found.over_budget.sum())
+
+    @torch.no_grad()
+    def predict(self, interaction):
+        """Log-probability of each row's item after its history ``[B]``; a history shared by rows is fed once."""
+        keys = torch.cat([interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN][:, None]], 1)
+        histories, row = torch.unique(keys, dim=0, return_inverse=True)
+        tree = self.prompt_tree(histories[:, :-1], histories[:, -1])
+        items = interaction[self.ITEM_ID]
+        if (items == 0).any():
+            raise GenRecError("Item 0 is padding and has no score.")
+        # A pair may come twice; the tree takes it once.
+        pairs, place = torch.unique(row * self.n_items + items, return_inverse=True)
+        return score_pairs(tree, pairs // self.n_items, pairs % self.n_items, self.engine.normalization)[place]

@@ -1,0 +1,68 @@
+"""GenRec: a language model reads a user's history as text and generates the next item's title.
+
+Reference: Jianchao Ji et al. "GenRec: Large Language Model for Generative Recommendation", 2023, arXiv 2307.00457.
+Reference code: https://github.com/rutgerswiselab/GenRec
+
+Deviations from the paper and its code, each of them one key away from it:
+
+* ``packing``: one forward for a whole history instead of one prompt for each target; the loss is the same.
+* ``normalization: trie``: probabilities are taken over the titles that exist (``vocab`` is the paper's).
+* ``decoding: exact``: the K most probable titles of the catalogue (``beam`` is the paper's, kept on the catalogue).
+* Titles that two items share get a suffix; targets are never cut; old items are dropped whole.
+"""
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from recbole_genrec.data.packing import PackedBatch, Windows
+from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+
+
+class GenRec(GenerativeRecommender):
+    """GenRec for causal language models; see the module's header and :class:`GenerativeRecommender`."""
+
+    def forward(self, item_seq, item_seq_len):
+        """State after each history's prompt.
+
+        Args:
+            item_seq: item ids, right-padded with 0, ``[B, L]``.
+            item_seq_len: ``[B]``.
+
+        Returns:
+            ``[B, H]``, the last hidden state, from which the first token of the next title is predicted.
+        """
+        embeds, lengths = self.prompts(item_seq, item_seq_len)
+        hidden = self.backbone(embeds)
+        return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+    def calculate_loss(self, batch):
+        """Mean negative log-likelihood of the targets' decisions (tokens, with ``normalization: vocab``).
+
+        Args:
+            batch: a :class:`~recbole_genrec.data.packing.PackedBatch`, or RecBole's interaction with one target a row.
+
+        Returns:
+            A scalar.
+        """
+        if not isinstance(batch, PackedBatch):
+            batch = self._pack_interaction(batch)
+        embeds = self.embed(batch.input_ids, batch.item_place, batch.item)
+        hidden = self.backbone(embeds, batch.position_ids, batch.mask()).flatten(0, 1)[batch.place]
+        if self.engine.normalization == "trie":
+            loss = trie_loss(self.backbone, self.trie, hidden, batch.label)
+        else:
+            loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
+        return loss / batch.n_decisions
+
+    def _pack_interaction(self, interaction):
+        """Lay RecBole's rows, a history and its target each, out as single prompts."""
+        history, length = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].cpu().numpy()
+        row = np.arange(len(history))
+        table = np.pad(history, ((0, 0), (0, 1)))
+        table[row, length] = interaction[self.POS_ITEM_ID].cpu().numpy()
+        items, begin = table.ravel(), row * table.shape[1]
+        target = begin + length
+        windows = Windows(self.packer.history_start(items, begin, target), target, target + 1)
+        return self.packer.pack(items, windows).to(self.compute_device)

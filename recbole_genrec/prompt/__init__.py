@@ -1,0 +1,1 @@
+"""Item text and prompt templates: how items and histories become text."""

@@ -1,0 +1,204 @@
+"""Item text: one line of text for an item, read losslessly from its ``.item`` columns.
+
+RecBole's own reader strips quotes, collapses spaces and takes ``None`` or ``NA`` for an empty value. Titles are data, so
+the file is read here once more, with nothing interpreted but the separator and the line end.
+"""
+
+import html
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import NamedTuple
+
+from recbole_genrec.errors import GenRecError
+
+#: columns that hold a title in the common ``.item`` files, the likeliest first.
+TITLE_COLUMNS = ("title", "movie_title", "name", "item_name", "item_title", "product_title", "product_name")
+
+_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SPACE_OR_BREAK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+_BRACKETS = {"(": ")", "[": "]"}
+
+
+@dataclass(frozen=True)
+class ItemText:
+    """The text of a catalogue's items."""
+
+    #: raw item token -> its text; an item whose columns are all empty is absent.
+    texts: dict
+    #: the template that made the texts.
+    template: str
+    #: the columns of the file, in its order.
+    columns: tuple
+
+
+def clean_text(text):
+    """Make ``text`` one line of plain text: unescape HTML entities, then remove what could break a prompt apart.
+
+    A run of white space and control characters that holds a line end, a tab or a control character becomes one space;
+    every other space stays, double ones too. White space at both ends is stripped.
+    """
+    return _one_line(html.unescape(text))
+
+
+def _one_line(text):
+    # one linear pass over whole runs: a pattern that looks for the break inside a run would backtrack
+    return _SPACE_OR_BREAK.sub(lambda run: " " if _BREAK.search(run[0]) else run[0], text).strip()
+
+
+def read_item_text(path, item_field, template="", *, field_separator="\t", encoding="utf-8"):
+    """Read the text of every item from an atomic ``.item`` file.
+
+    Args:
+        path: the ``.item`` file.
+        item_field: name of the column of item tokens, RecBole's ``ITEM_ID_FIELD``.
+        template: text over the file's columns, e.g. ``"{movie_title} ({release_year})"``; empty: the title column.
+        field_separator: what stands between two cells.
+        encoding: encoding of the file.
+
+    Returns:
+        The texts as :class:`ItemText`. Where an item stands twice its first row counts, as in RecBole.
+
+    Raises:
+        GenRecError: no such file, a malformed header, row or template, an unknown column, no title column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise GenRecError(f"No item text: the file {path} does not exist.")
+    try:
+        # only "\n" ends a line: a lone carriage return or a Unicode line separator belongs to its cell
+        with open(path, encoding=encoding, newline="\n") as lines:
+            header = _split(next(lines, ""), field_separator)
+            columns = _column_names(header, path, item_field)
+            template = template or "{" + _title_column(columns, path) + "}"
+            parsed = _parse_template(template, columns, path)
+            texts = _read_rows(lines, columns, columns.index(item_field), parsed, field_separator, path)
+    except UnicodeDecodeError as error:
+        raise GenRecError(f"{path} is not {encoding} text ({error}); set 'encoding' to the file's own.") from error
+    return ItemText(texts, template, columns)
+
+
+def _split(line, field_separator):
+    return line.removesuffix("\n").removesuffix("\r").split(field_separator)
+
+
+def _column_names(header, path, item_field):
+    names = []
+    for cell in header:
+        name, colon, kind = cell.partition(":")
+        if not (name and colon and kind):
+            raise GenRecError(f"{path}, line 1: column {cell!r} must be written 'name:type', e.g. 'title:token_seq'.")
+        names.append(name)
+    if item_field not in names:
+        raise GenRecError(f"{path} has no column {item_field!r}. Columns: {', '.join(names)}.")
+    return tuple(names)
+
+
+def _title_column(columns, path):
+    lower = {name.lower(): name for name in reversed(columns)}
+    for name in TITLE_COLUMNS:
+        if name in lower:
+            return lower[name]
+    for word in ("title", "name"):
+        for name in columns:
+            if word in name.lower():
+                return name
+    raise GenRecError(
+        f"{path} has no obvious title column. Set 'item_text' to a template over its columns: {', '.join(columns)}."
+    )
+
+
+def _read_rows(lines, columns, item_index, parsed, field_separator, path):
+    texts, seen = {}, set()
+    for number, line in enumerate(lines, start=2):
+        if not line.strip("\r\n"):
+            continue
+        cells = _split(line, field_separator)
+        if len(cells) != len(columns):
+            raise GenRecError(
+                f"{path}, line {number}: {len(cells)} cells, but the header names {len(columns)} columns "
+                f"({', '.join(columns)})."
+            )
+        item = cells[item_index]
+        if item in seen:
+            continue
+        seen.add(item)
+        text = _one_line(_fill(parsed, dict(zip(columns, map(clean_text, cells)))))
+        if text:
+            texts[item] = text
+    return texts
+
+
+class _Piece(NamedTuple):
+    """A parsed template, or a bracketed part of one that holds fields: it vanishes when all its fields are empty."""
+
+    opening: str
+    #: pairs of the literal before an element and the element: a column name or a bracketed :class:`_Piece`.
+    elements: list
+    #: literal after the last element.
+    tail: str
+    closing: str
+
+
+def _parse_template(template, columns, path):
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        raise GenRecError(f"Malformed 'item_text' template {template!r}: {error}.") from error
+    stack = [("", [])]  # open brackets, each with its tokens so far: ("text", character) or ("element", element)
+    for literal, field, spec, conversion in pieces:
+        for character in literal:
+            _push(stack, character)
+        if field is None:
+            continue
+        if field not in columns or spec or conversion:
+            raise GenRecError(
+                f"The 'item_text' template {template!r} asks for {field!r}, which is no column of {path}. "
+                f"Columns: {', '.join(columns)}."
+            )
+        stack[-1][1].append(("element", field))
+    while len(stack) > 1:  # a bracket that is never closed is plain text
+        opening, tokens = stack.pop()
+        stack[-1][1].extend([("text", opening), *tokens])
+    parsed = _piece("", stack[0][1], "")
+    if not parsed.elements:
+        raise GenRecError(f"The 'item_text' template {template!r} names no column. Columns: {', '.join(columns)}.")
+    return parsed
+
+
+def _push(stack, character):
+    opening, tokens = stack[-1]
+    if character in _BRACKETS:
+        stack.append((character, []))
+    elif opening and character == _BRACKETS[opening]:
+        stack.pop()
+        if any(kind == "element" for kind, _ in tokens):
+            stack[-1][1].append(("element", _piece(opening, tokens, character)))
+        else:
+            stack[-1][1].extend([("text", opening), *tokens, ("text", character)])
+    else:
+        tokens.append(("text", character))
+
+
+def _piece(opening, tokens, closing):
+    elements, literal = [], ""
+    for kind, token in tokens:
+        if kind == "text":
+            literal += token
+        else:
+            elements.append((literal, token))
+            literal = ""
+    return _Piece(opening, elements, literal, closing)
+
+
+def _fill(piece, values):
+    """Fill a template in; a literal between two elements stays only where both sides have a value."""
+    text, value = "", ""
+    for position, (literal, element) in enumerate(piece.elements):
+        value = values[element] if isinstance(element, str) else _fill(element, values)
+        if value:
+            text += (literal if text or position == 0 else "") + value
+    if not text:
+        return ""
+    return piece.opening + text + (piece.tail if value else "") + piece.closing

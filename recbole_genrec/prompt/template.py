@@ -1,0 +1,145 @@
+"""Prompt templates: versioned YAML files with named fields.
+
+A prompt is laid out as::
+
+    prefix  item item_suffix  item_prefix item item_suffix  ...  response_prefix  target end
+
+where ``item`` and ``target`` are ``lead`` followed by an item's text. ``lead`` is written at every item alike, so that a
+tokenizer cuts a title into the same tokens in the history and in the response.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.properties_path import properties_folder
+
+#: value of ``end`` that stands for the tokenizer's end-of-sequence token.
+END_OF_SEQUENCE = "eos"
+_INSTRUCTION = "{instruction}"
+
+
+class Segment(NamedTuple):
+    """A piece of a prompt."""
+
+    #: ``prefix``, ``item_prefix``, ``item``, ``item_suffix``, ``response_prefix``, ``target`` or ``end``.
+    kind: str
+    #: the text; for ``item`` and ``target`` without the lead, for an ``end`` of ``eos`` empty.
+    text: str
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """The named fields of a prompt template."""
+
+    name: str
+    version: int
+    #: text after the response: ``eos`` for the tokenizer's end-of-sequence token, else literal text.
+    end: str
+    #: one is drawn for each training sample, the first is used in evaluation.
+    instructions: tuple = ("",)
+    #: text before the history; ``{instruction}`` in it is replaced by the instruction.
+    prefix: str = ""
+    #: text right before every item text, in the history and in the response; context of the identifier's tokens.
+    lead: str = ""
+    #: text before every item of the history but the first.
+    item_prefix: str = ""
+    #: text after every item of the history.
+    item_suffix: str = ""
+    #: text between the history and the target.
+    response_prefix: str = ""
+
+    def __post_init__(self):
+        where = f"prompt template {self.name!r}"
+        if isinstance(self.version, bool) or not isinstance(self.version, int):
+            raise GenRecError(f"{where}: 'version' must be a whole number, not {self.version!r}.")
+        for key in ("end", "prefix", "lead", "item_prefix", "item_suffix", "response_prefix"):
+            if not isinstance(getattr(self, key), str):
+                raise GenRecError(f"{where}: {key!r} must be text, not {getattr(self, key)!r}.")
+        if not self.end:
+            raise GenRecError(f"{where}: 'end' must be 'eos' or text such as '\\n'; it cannot be empty.")
+        if not isinstance(self.instructions, (list, tuple)) or not self.instructions:
+            raise GenRecError(f"{where}: 'instructions' must be a list of texts, not {self.instructions!r}.")
+        for instruction in self.instructions:
+            if not isinstance(instruction, str):
+                raise GenRecError(f"{where}: every one of 'instructions' must be text, not {instruction!r}.")
+        object.__setattr__(self, "instructions", tuple(self.instructions))
+        if any(self.instructions) != (_INSTRUCTION in self.prefix):
+            raise GenRecError(f"{where}: 'instructions' and {_INSTRUCTION!r} in 'prefix' go together; one is missing.")
+
+    def prefix_text(self, instruction=0):
+        """The text before the history, with instruction number ``instruction`` filled in."""
+        return self.prefix.replace(_INSTRUCTION, self.instructions[instruction])
+
+    @property
+    def ends_with_token(self):
+        """Whether the response ends with the tokenizer's end-of-sequence token instead of text."""
+        return self.end == END_OF_SEQUENCE
+
+    def segments(self, history_texts, target=None, instruction=0):
+        """Lay a prompt out.
+
+        Args:
+            history_texts: texts of the history's items, oldest first.
+            target: text of the target; ``None``: the prompt ends where the response begins.
+            instruction: which of the instructions to use.
+
+        Returns:
+            List of :class:`Segment`; empty texts are left out, the items, the target and the end never.
+        """
+        laid_out = [Segment("prefix", self.prefix_text(instruction))]
+        for position, text in enumerate(history_texts):
+            if position:
+                laid_out.append(Segment("item_prefix", self.item_prefix))
+            laid_out += [Segment("item", text), Segment("item_suffix", self.item_suffix)]
+        laid_out.append(Segment("response_prefix", self.response_prefix))
+        if target is not None:
+            laid_out += [Segment("target", target), Segment("end", "" if self.ends_with_token else self.end)]
+        return [segment for segment in laid_out if segment.text or segment.kind in ("item", "target", "end")]
+
+    def render(self, history_texts, target=None, instruction=0):
+        """The prompt as one text, for people to read; arguments as in :meth:`segments`.
+
+        An ``end`` of ``eos`` is a token, not text, and does not show.
+        """
+        return "".join(
+            self.lead + segment.text if segment.kind in ("item", "target") else segment.text
+            for segment in self.segments(history_texts, target, instruction)
+        )
+
+
+def available_templates():
+    """Names of the shipped templates, sorted."""
+    return sorted(path.stem for path in (properties_folder() / "prompt").glob("*.yaml"))
+
+
+def load_template(name_or_path):
+    """Load a template by the name of a shipped one or by the path of a YAML file.
+
+    Raises:
+        GenRecError: no such template, or the file is malformed; the message names the file and the key.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        if name_or_path not in available_templates():
+            raise unknown_name("prompt", name_or_path, available_templates())
+        path = properties_folder() / "prompt" / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        raise GenRecError(f"The prompt file {path} does not exist. Shipped: {', '.join(available_templates())}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise GenRecError(f"The prompt file {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise GenRecError(f"The prompt file {path} must hold 'key: value' lines.")
+    keys = [field.name for field in fields(PromptTemplate) if field.name != "name"]
+    for key in content:
+        if key not in keys:
+            raise unknown_name(f"key in the prompt file {path}:", key, keys)
+    for key in ("version", "end"):
+        if key not in content:
+            raise GenRecError(f"The prompt file {path} lacks the key {key!r}.")
+    return PromptTemplate(name=path.stem, **content)

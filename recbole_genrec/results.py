@@ -1,0 +1,113 @@
+"""What a run leaves behind: one JSON a model, and one table."""
+
+import json
+import os
+import platform
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from recbole_genrec import __version__
+
+LIBRARIES = ("numpy", "pandas", "torch", "transformers", "peft", "recbole")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and the libraries that decide a result."""
+    libraries = {name: version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), "recbole_genrec": __version__, **libraries}
+
+
+def hardware(device) -> dict:
+    """The device of a run, and how many CPU cores and threads stood behind it."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {"device": str(device), "name": name, "cpu_count": os.cpu_count(), "threads": torch.get_num_threads()}
+
+
+def plain(value):
+    """Turn a configuration value into what JSON can hold."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name
+    if hasattr(value, "item"):
+        return value.item()
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def write_text(path, text):
+    """Write a file under a temporary name, then give it its own, so that a reader never meets half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)
+
+
+def write_result(folder, result):
+    """Write ``<model>-<dataset>-<seed>.json``; an earlier one of the same name is replaced."""
+    write_text(_file(folder, result["model"], result, "json"), json.dumps(plain(result), indent=2) + "\n")
+
+
+def write_table(folder, results):
+    """Write the table of all results as Markdown: ``<model>+<model>-<dataset>-<seed>.md``."""
+    models = "+".join(result["model"] for result in results)
+    write_text(_file(folder, models, results[0], "md"), markdown_table(results))
+
+
+def _file(folder, models, result, ending):
+    return Path(folder) / f"{models}-{result['dataset']}-{result['seed']}.{ending}"
+
+
+def table_rows(results) -> list[list[str]]:
+    """Header and one row a model: test metrics, parameters, seconds to train, users evaluated a second."""
+    metrics = list(dict.fromkeys(metric for result in results for metric in result["test_result"]))
+    rows = [["model", *metrics, "parameters", "trainable", "epochs", "train s", "users/s"]]
+    for result in results:
+        scores = [result["test_result"].get(metric) for metric in metrics]
+        parameters = result["parameters"]
+        rows.append(
+            [
+                result["model"],
+                *("" if score is None else f"{score:.4f}" for score in scores),
+                f"{parameters['total']:,}",
+                f"{parameters['trainable']:,}",
+                str(result["epochs"]),
+                f"{result['seconds']['train']:.0f}",
+                f"{result['users_per_second']:.0f}",
+            ]
+        )
+    return rows
+
+
+def markdown_table(results) -> str:
+    """The comparison as a Markdown table, numbers to the right."""
+    header, *rows = table_rows(results)
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
+
+
+def print_table(results):
+    """Print the comparison on standard output: a row a model, or a column a model where the terminal is narrow."""
+    rows, console = table_rows(results), Console()
+    title = f"{results[0]['dataset']}, seed {results[0]['seed']}: test"
+    natural = Console(width=1000).measure(_rich_table(title, rows)).maximum
+    if console.is_terminal and natural > console.width:
+        rows = [list(column) for column in zip(*rows)]
+    # A pipe has no width of its own: the table keeps its natural one.
+    Console(width=None if console.is_terminal else natural).print(_rich_table(title, rows))
+
+
+def _rich_table(title, rows):
+    table = Table(title=title)
+    for column, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if column else "left", no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,268 @@
+"""RecBole's trainer with what language models need: accumulation, schedule, mixed precision, resumable checkpoints."""
+
+import hashlib
+import json
+import math
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+from recbole.utils import set_color
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from recbole_genrec.arguments import TrainerArguments
+from recbole_genrec.checkpoint import (
+    is_checkpoint,
+    load_checkpoint_into,
+    plain_settings,
+    restore_random_states,
+    save_checkpoint,
+    settle,
+)
+from recbole_genrec.errors import GenRecError
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+#: settings that say where and how a run is carried out, not which run it is.
+_PLACE_KEYS = frozenset(
+    ("resume", "checkpoint_dir", "results_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id")
+    + ("use_gpu", "worker", "tune_malloc", "config_files")
+)
+
+
+class GenRecTrainer(Trainer):
+    """Trains a generative recommender in one process.
+
+    Two checkpoints stand in ``<checkpoint_dir>/<model>-<dataset>-<seed>-<hash of the settings>``: ``best`` on
+    validation, and ``last``, the end of the last finished epoch, from which ``resume: auto`` goes on with the same
+    batches and random numbers as if it had never stopped.
+
+    Args:
+        config: RecBole's ``Config``.
+        model: a generative recommender.
+    """
+
+    def __init__(self, config, model):
+        if not config["single_spec"]:
+            raise GenRecError(f"{config['model']} trains in one process: leave 'nproc' and 'world_size' at 1.")
+        self.arguments = TrainerArguments.from_config(config)
+        super().__init__(config, model)
+        self.run_folder = Path(self.checkpoint_dir) / run_name(config)
+        self.saved_model_file = str(self.run_folder / "best")
+        precision = self.arguments.precision
+        if self.enable_amp and precision == "fp32":  # RecBole's own key
+            precision = "fp16" if self.device.type == "cuda" else "bf16"
+        self.autocast_dtype = AUTOCAST.get(precision)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.step = 0
+        self.valid_result = None
+        self._saves = self._validates = False
+
+    def _build_optimizer(self, **kwargs):
+        """AdamW over the trainable parameters, without weight decay on norms and biases.
+
+        Raises:
+            GenRecError: nothing is trainable.
+        """
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if not trainable:
+            raise GenRecError("The model has no trainable parameters.")
+        if self.learner.lower() not in ("adam", "adamw"):
+            return super()._build_optimizer(params=trainable, **kwargs)
+        groups = [
+            {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.arguments.weight_decay},
+            {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        fused = all(p.device.type in ("cpu", "cuda") for p in trainable)
+        return torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=self.learning_rate,
+            betas=self.arguments.adam_betas,
+            fused=fused,
+        )
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """RecBole's ``fit``, resumed where ``resume`` asks for it, with ``last`` written after every epoch."""
+        self._saves, self._validates = saved, bool(valid_data) and self.eval_step > 0
+        if self.arguments.resume:
+            self._resume(self.arguments.resume)
+
+        def end_of_epoch(epoch, valid_score):  # early stopping has counted the epoch by now
+            self._save_last(epoch)
+            if callback_fn:
+                callback_fn(epoch, valid_score)
+
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, end_of_epoch)
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        """Train one epoch.
+
+        Returns:
+            The loss, averaged over what the model averages over.
+        """
+        self.model.train()
+        loss_func = loss_func or self.model.calculate_loss
+        if hasattr(train_data, "set_epoch"):
+            train_data.set_epoch(epoch_idx)
+        else:  # RecBole's loader: its order would else depend on how many epochs this process has seen
+            train_data.generator.manual_seed(self.config["seed"] + epoch_idx)
+        accumulated = self.arguments.gradient_accumulation_steps
+        # The number of batches may differ a little between epochs: the rest of the run is taken to be like this one.
+        total_steps = self.step + (self.epochs - epoch_idx) * math.ceil(len(train_data) / accumulated)
+        description = set_color(f"Train {epoch_idx:>5}", "pink")
+        bar = tqdm(total=len(train_data), ncols=100, desc=description, disable=not show_progress)
+        loss_sum, weight_sum, n_tokens, start = 0.0, 0, 0, perf_counter()
+        with bar:
+            for batches in _in_groups(train_data, accumulated):
+                batches = [self.model._pack_interaction(b) if isinstance(b, Interaction) else b for b in batches]
+                loss, weight = self._optimizer_step(batches, loss_func, total_steps)
+                loss_sum, weight_sum = loss_sum + loss * weight, weight_sum + weight
+                n_tokens += sum(batch.n_tokens for batch in batches)
+                speed = n_tokens / (perf_counter() - start)
+                bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+                bar.update(len(batches))
+        if not self._validates or (epoch_idx + 1) % self.eval_step:
+            self._save_last(epoch_idx)
+        return loss_sum / max(weight_sum, 1)
+
+    def _optimizer_step(self, batches, loss_func, total_steps):
+        """One step on the mean loss over all of ``batches``, as if they were one batch.
+
+        Returns:
+            The loss, and the number of terms it is the mean of.
+        """
+        self.optimizer.zero_grad()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * learning_rate_factor(self.step, total_steps, self.arguments)
+        weights = [batch.n_decisions for batch in batches]
+        total, total_loss = max(sum(weights), 1), 0.0
+        for batch, weight in zip(batches, weights, strict=True):
+            with torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
+                loss = loss_func(batch.to(self.device)) * (weight / total)
+            self.scaler.scale(loss).backward()
+            total_loss = total_loss + loss.detach()
+        total_loss = float(total_loss)
+        if not math.isfinite(total_loss):
+            raise GenRecError(
+                f"The training loss is {total_loss} at step {self.step}. Lower 'learning_rate', set 'clip_grad_norm', "
+                "or use 'precision: bf16' or 'fp32'."
+            )
+        if self.clip_grad_norm:
+            self.scaler.unscale_(self.optimizer)
+            trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
+            clip_grad_norm_(trainable, **self.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step += 1
+        return total_loss, total
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        valid_score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
+        return valid_score, self.valid_result
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """RecBole's ``evaluate``; the best weights come from a checkpoint folder."""
+        if load_best_model and eval_data:
+            folder = model_file or self.saved_model_file
+            load_checkpoint_into(self.model, folder)
+            self.logger.info(f"Loading model structure and parameters from {folder}")
+        self.model.reset_statistics()
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    # ---- checkpoints ----
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        """Write ``best``. RecBole calls this when validation improves, and with epoch -1 where there is no epoch left."""
+        if epoch < 0 and self.best_valid_result is not None:
+            return  # resumed after the last epoch: the best checkpoint stands
+        folder = kwargs.pop("saved_model_file", self.saved_model_file)
+        self._write(folder, max(epoch, self.start_epoch - 1), self.valid_result)
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {folder}")
+
+    def _save_last(self, epoch):
+        if self._saves:
+            self._write(self.run_folder / "last", epoch, self.best_valid_result)
+
+    def _write(self, folder, epoch, best_valid_result):
+        state = {
+            "epoch": epoch,
+            "step": self.step,
+            "cur_step": self.cur_step,
+            "best_valid_score": self.best_valid_score if math.isfinite(self.best_valid_score) else None,
+            "best_valid_result": best_valid_result,
+            "scaler": self.scaler.state_dict(),
+        }
+        save_checkpoint(folder, self.model, self.config, state, self.optimizer)
+
+    def _resume(self, resume):
+        if resume != "auto":
+            folder = Path(resume)
+            settle(folder / "last")
+            self.resume_checkpoint(folder / "last" if is_checkpoint(folder / "last") else folder)
+            return
+        last = self.run_folder / "last"
+        settle(last)
+        if is_checkpoint(last):
+            self.resume_checkpoint(last)
+
+    def resume_checkpoint(self, resume_file):
+        """Go on after the epoch of a checkpoint folder; new checkpoints are written beside it.
+
+        Raises:
+            GenRecError: the checkpoint is damaged or does not fit, or the run's ``best`` is missing.
+        """
+        folder = Path(resume_file)
+        best = folder.parent / "best"
+        state = load_checkpoint_into(self.model, folder, self.optimizer)
+        settle(best)
+        if state["best_valid_score"] is not None and not is_checkpoint(best):
+            raise GenRecError(
+                f"Cannot resume from {str(folder)!r}: the best checkpoint of its run, {best}, is missing."
+            )
+        self.run_folder, self.saved_model_file = folder.parent, str(best)
+        self.start_epoch, self.step, self.cur_step = state["epoch"] + 1, state["step"], state["cur_step"]
+        if state["best_valid_score"] is not None:
+            self.best_valid_score, self.best_valid_result = state["best_valid_score"], state["best_valid_result"]
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        restore_random_states(folder)
+        if self.cur_step > self.stopping_step:  # it had stopped early
+            self.start_epoch = max(self.start_epoch, self.epochs)
+        self.logger.info(f"Checkpoint {folder} loaded. Resume training from epoch {self.start_epoch}")
+
+
+def run_name(config):
+    """Name of a run's folder: two runs share it only if all settings that matter are the same."""
+    settings = {key: value for key, value in plain_settings(config).items() if key not in _PLACE_KEYS}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return f"{config['model']}-{config['dataset']}-{config['seed']}-{digest[:8]}"
+
+
+def learning_rate_factor(step, total_steps, arguments):
+    """Share of the learning rate at ``step`` (from 0): linear warm-up, then constant or decay towards 0.
+
+    Args:
+        step: optimizer steps done.
+        total_steps: optimizer steps of the whole run.
+        arguments: :class:`~recbole_genrec.arguments.TrainerArguments`.
+    """
+    warmup = arguments.warmup_steps
+    if step < warmup:
+        return (step + 1) / warmup
+    if arguments.lr_scheduler == "constant":
+        return 1.0
+    progress = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
+    if arguments.lr_scheduler == "linear":
+        return 1.0 - progress
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def _in_groups(batches, size):
+    """Lists of up to ``size`` consecutive batches."""
+    iterator = iter(batches)
+    while group := list(islice(iterator, size)):
+        yield group

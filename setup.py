@@ -1,0 +1,46 @@
+"""Packaging: ``pip install -e .`` or a wheel; the YAML files of ``properties/`` ship inside the package."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "recbole_genrec" / "__init__.py").read_text("utf-8"))[1]
+README = HERE / "README.md"
+
+setup(
+    name="recbole_genrec",
+    version=VERSION,
+    description="Generative recommendation with language models, inside RecBole",
+    long_description=README.read_text("utf-8") if README.is_file() else "",
+    long_description_content_type="text/markdown",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["recbole_genrec", "recbole_genrec.*"]), "recbole_genrec.properties"],
+    package_dir={"recbole_genrec.properties": "properties"},
+    package_data={"recbole_genrec.properties": ["*.yaml", "*/*.yaml"]},
+    install_requires=[
+        # 1.2.1 needs a ray that Python 3.12 and later do not have; pip then takes 1.2.0, which works as well.
+        "recbole>=1.2.0,<1.3",
+        "torch>=2.4,<2.14",
+        "transformers>=4.56",
+        "peft>=0.17",
+        # RecBole fills columns through a chain, which pandas 3 ignores without a word.
+        "pandas>=1.4,<3",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "safetensors>=0.4.3",
+        "tokenizers>=0.20",
+        "rich>=13",
+        "pyyaml>=6",
+        "tqdm",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6"],
+        "quantization": ["bitsandbytes>=0.43"],
+        "flash": ["flash-attn>=2.6"],
+        "sentencepiece": ["sentencepiece>=0.2", "protobuf"],
+        "dev": ["ruff>=0.6"],
+    },
+    entry_points={"console_scripts": ["recbole_genrec=recbole_genrec.cli:main"]},
+)

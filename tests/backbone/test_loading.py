@@ -1,0 +1,212 @@
+"""Pretrained backbones of several families, saved to a folder by the test itself."""
+
+import json
+
+import peft
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    T5Config,
+)
+
+from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.backbone import loading
+from recbole_genrec.backbone.loading import load_backbone
+from recbole_genrec.errors import GenRecError
+
+SHAPE = {
+    "vocab_size": 262,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 128,
+}
+SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+CONFIGS = {
+    "llama": lambda: LlamaConfig(**SHAPE),
+    "qwen2": lambda: Qwen2Config(**SHAPE, tie_word_embeddings=True),
+    "gemma2": lambda: Gemma2Config(**SHAPE, head_dim=8, query_pre_attn_scalar=8, sliding_window=64),
+    "gpt2": lambda: GPT2Config(vocab_size=262, n_embd=16, n_layer=2, n_head=2, n_positions=128),
+}
+TARGETS = {"gpt2": ("c_attn",)}
+
+
+def byte_tokenizer():
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*SPECIAL.values(), *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
+
+
+def sentencepiece_like_tokenizer():
+    """BPE that writes spaces as U+2581 and falls back to bytes, as LLaMA's own tokenizer does."""
+    letters = [*SPECIAL.values(), *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *"abcdefghijkl<>/s|"]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(letters))}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[], unk_token="<unk>", byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first")])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
+
+
+def save_model(folder, family="llama", tokenizer=None):
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(CONFIGS[family]()).save_pretrained(folder)
+    (tokenizer or byte_tokenizer()).save_pretrained(folder)
+    return str(folder)
+
+
+def load(folder, **settings):
+    return load_backbone(BackboneArguments(backbone=folder, **settings), [])
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_every_family_gives_the_logits_of_its_own_model(tmp_path, family):
+    folder = save_model(tmp_path, family)
+    backbone = load(folder, lora=False).eval()
+    ids = torch.tensor([backbone.encode("GoldenEye (1995)")])
+    with torch.no_grad():
+        logits = backbone.logits(backbone(backbone.embed(ids)))
+        expected = AutoModelForCausalLM.from_pretrained(folder)(input_ids=ids).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("family", CONFIGS)
+def test_lora_trains_the_adapter_only_and_lowers_the_loss(tmp_path, family):
+    torch.manual_seed(1)
+    backbone = load(
+        save_model(tmp_path / "base", family),
+        lora_target_modules=TARGETS.get(family, ("q_proj", "v_proj")),
+        lora_r=4,
+        lora_dropout=0.0,
+        gradient_checkpointing=True,
+    ).train()
+    trainable = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+    assert trainable and all(".lora_" in name for name in trainable)
+    ids = torch.tensor([backbone.encode("abab" * 8)])
+    optimizer = torch.optim.AdamW(trainable.values(), lr=3e-2)
+    losses = []
+    for _ in range(12):
+        logits = backbone.logits(backbone(backbone.embed(ids)))[0, :-1]
+        loss = torch.nn.functional.cross_entropy(logits, ids[0, 1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.02
+
+    backbone.eval().model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    plain = peft.PeftModel.from_pretrained(base, tmp_path / "adapter")
+    with torch.no_grad():
+        ours = backbone.logits(backbone(backbone.embed(ids)))
+        torch.testing.assert_close(ours, plain(input_ids=ids).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_all_linear_adapts_every_linear_layer(tmp_path):
+    backbone = load(save_model(tmp_path), lora_target_modules="all-linear")
+    adapted = {name.split(".")[-4] for name, _ in backbone.named_parameters() if ".lora_A." in name}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_unknown_target_module_lists_those_that_exist(tmp_path):
+    with pytest.raises(GenRecError, match=r"'q_proj'.*Its modules: c_attn, c_fc, c_proj, lm_head"):
+        load(save_model(tmp_path, "gpt2"))
+
+
+def test_missing_padding_token_does_not_grow_the_vocabulary(tmp_path):
+    folder = save_model(tmp_path)
+    assert byte_tokenizer().pad_token_id is None
+    backbone = load(folder)
+    assert backbone.pad_id == backbone.eos_id == 1 and backbone.bos_id == 0
+    assert len(backbone.tokenizer) == len(byte_tokenizer())
+
+
+@pytest.mark.parametrize(("stored", "asked", "lora", "expected"), [
+    ("bfloat16", "auto", True, torch.bfloat16),
+    ("bfloat16", "auto", False, torch.float32),
+    ("bfloat16", "bfloat16", False, torch.bfloat16),
+    ("float32", "float16", True, torch.float16),
+])  # fmt: skip
+def test_dtype_of_the_weights(tmp_path, stored, asked, lora, expected):
+    model = AutoModelForCausalLM.from_config(CONFIGS["llama"]()).to(getattr(torch, stored))
+    model.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    backbone = load(str(tmp_path), torch_dtype=asked, lora=lora)
+    assert backbone.causal_model.get_input_embeddings().weight.dtype == expected
+
+
+@pytest.mark.parametrize("build", [byte_tokenizer, sentencepiece_like_tokenizer])
+def test_text_that_looks_like_a_special_token_is_plain_text(tmp_path, build):
+    tokenizer = build()
+    config = LlamaConfig(**{**SHAPE, "vocab_size": len(tokenizer)})
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    backbone = load(str(tmp_path))
+    ids = backbone.encode("a</s>b <s>", " ")
+    assert not {backbone.eos_id, backbone.bos_id} & set(ids)
+    assert backbone.tokenizer.decode(ids).strip() == "a</s>b <s>"
+
+
+def test_scratch_needs_no_folder():
+    arguments = BackboneArguments(scratch_hidden_size=16, scratch_vocab_size=300)
+    backbone = load_backbone(arguments, ["GoldenEye (1995)", "Toy Story (1995)"])
+    assert backbone.hidden_size == 16
+    assert all(parameter.requires_grad for parameter in backbone.parameters())
+
+
+def test_folder_without_a_model(tmp_path):
+    with pytest.raises(GenRecError, match="has no config.json"):
+        load(str(tmp_path))
+    with pytest.raises(GenRecError, match="does not exist"):
+        load(str(tmp_path / "nothing"))
+
+
+def test_hub_id_that_cannot_be_reached(monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(GenRecError, match="Cannot load the backbone 'nobody/no-such-model'") as caught:
+        load("nobody/no-such-model")
+    assert "\n" not in str(caught.value) and caught.value.__suppress_context__
+
+
+def test_model_that_is_no_causal_language_model(tmp_path):
+    T5Config(vocab_size=300, d_model=16, num_layers=1, num_heads=2).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(GenRecError, match="Cannot load the backbone"):
+        load(str(tmp_path))
+
+
+def test_weights_that_lack_a_tensor(tmp_path):
+    folder = save_model(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(GenRecError, match="lack 9 tensors of LlamaForCausalLM"):
+        load(folder)
+
+
+@pytest.mark.parametrize("kind", ["8bit", "4bit"])
+def test_quantisation_says_what_is_missing(monkeypatch, tmp_path, kind):
+    folder = save_model(tmp_path)
+    with pytest.raises(GenRecError, match="needs 'lora: true'"):
+        load(folder, quantization=kind, lora=False)
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(GenRecError, match="needs bitsandbytes"):
+        load(folder, quantization=kind)
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(GenRecError, match="needs a CUDA device"):
+        load(folder, quantization=kind)

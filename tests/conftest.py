@@ -1,0 +1,39 @@
+"""Fixtures that every room's tests share."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_command_line(monkeypatch):
+    """RecBole's Config reads sys.argv; pytest's own options are none of its keys."""
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+
+
+@pytest.fixture(scope="session")
+def write_dataset():
+    """Write atomic files and return the folder that RecBole calls ``data_path``.
+
+    ``interactions``: rows (user, item, timestamp, ...); ``items``: rows (item, title, ...), or None for no ``.item`` file.
+    More columns are named by their headers.
+    """
+
+    def write(
+        folder,
+        interactions,
+        items=None,
+        *,
+        name="tiny",
+        inter_header=("user_id:token", "item_id:token", "timestamp:float"),
+        item_header=("item_id:token", "title:token_seq"),
+    ):
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        for suffix, header, rows in (("inter", inter_header, interactions), ("item", item_header, items)):
+            if rows is not None:
+                lines = ["\t".join(map(str, row)) for row in (header, *rows)]
+                (target / f"{name}.{suffix}").write_bytes(("\n".join(lines) + "\n").encode())
+        return str(folder)
+
+    return write

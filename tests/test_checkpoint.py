@@ -1,0 +1,277 @@
+"""Checkpoint folders: what is in them, what comes back, and what is refused."""
+
+import json
+import re
+import shutil
+
+import peft
+import pytest
+import torch
+from recbole.data import create_dataset, data_preparation
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
+
+from recbole_genrec import checkpoint
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint, verify
+from recbole_genrec.config import GenRecConfig
+from recbole_genrec.errors import GenRecError
+
+TRAINER_STATE = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.1 + 0.2, "step": 12}
+TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
+SMALL = {
+    "scratch_hidden_size": 16,
+    "scratch_layers": 1,
+    "scratch_intermediate_size": 32,
+    "scratch_vocab_size": 300,
+    "topk": [3],
+    "valid_metric": "NDCG@3",
+    "max_prompt_tokens": 64,
+    "item_embedding": "separator",
+}
+
+
+@pytest.fixture
+def world(tmp_path, write_dataset):
+    """A function that builds configuration, datasets and model over eight movies."""
+
+    def build(titles=TITLES, seed=1, **settings):
+        rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
+        items = [(f"m{i}", title) for i, title in enumerate(titles)]
+        data_path = write_dataset(tmp_path / "data", rows, items)
+        config = GenRecConfig("GenRec", "tiny", config_dict={"data_path": data_path, **SMALL, **settings})
+        dataset = create_dataset(config)
+        train, _, test = data_preparation(config, dataset)
+        torch.manual_seed(seed)
+        model = config.model_class(config, train._dataset).eval()
+        if model.item_embedding is not None:
+            torch.nn.init.normal_(model.item_embedding.weight)
+        return config, model, next(iter(test))[0]
+
+    return build
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A folder with a tiny random LLaMA and a byte-level tokenizer."""
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    alphabet = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    config = LlamaConfig(
+        vocab_size=len(alphabet), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
+    )
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "base")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(tmp_path / "base")
+    return str(tmp_path / "base")
+
+
+def randomize(model):
+    """Random values for everything trainable, zero-initialised adapters included."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.2)
+
+
+def logits(causal_model):
+    with torch.no_grad():
+        return causal_model(input_ids=torch.arange(1, 40)[None]).logits
+
+
+def test_scratch_model_comes_back_bit_for_bit(world, tmp_path):
+    config, model, batch = world(decoding="full")
+    folder = tmp_path / "saved/best"
+    save_checkpoint(folder, model, config, TRAINER_STATE)
+    expected = model.full_sort_predict(batch)
+
+    _, other, _ = world(decoding="full", seed=2)
+    assert not torch.equal(other.full_sort_predict(batch), expected)
+    assert load_checkpoint_into(other, folder) == TRAINER_STATE
+    assert torch.equal(other.full_sort_predict(batch), expected)
+
+
+def test_scratch_backbone_is_a_folder_of_transformers(world, tmp_path):
+    config, model, _ = world()
+    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "best/backbone")
+    assert torch.equal(logits(plain), logits(model.backbone.model))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "best/tokenizer")
+    assert tokenizer("Toy Story").input_ids == model.backbone.tokenizer("Toy Story").input_ids
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
+def test_adapter_loads_with_plain_peft(world, base, tmp_path):
+    config, model, batch = world(backbone=base, lora_r=2, decoding="full")
+    randomize(model)
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, config, TRAINER_STATE)
+    assert not (folder / "backbone").exists()
+    plain = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder / "adapter")
+    assert torch.equal(logits(plain.eval()), logits(model.backbone.model))
+
+    _, other, _ = world(backbone=base, lora_r=2, decoding="full")
+    load_checkpoint_into(other, folder)
+    assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
+
+
+def test_full_training_of_a_pretrained_model(world, base, tmp_path):
+    config, model, batch = world(backbone=base, lora=False, decoding="full")
+    randomize(model)
+    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    _, other, _ = world(backbone=base, lora=False, decoding="full")
+    load_checkpoint_into(other, tmp_path / "best")
+    assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
+
+
+def test_files_hold_no_pickle_and_say_what_they_are(world, tmp_path):
+    config, model, _ = world()
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, config, TRAINER_STATE, torch.optim.AdamW(model.parameters()))
+    files = {path for path in folder.rglob("*") if path.is_file()}
+    assert {path.suffix for path in files} <= {".json", ".yaml", ".safetensors", ".jinja"}
+    items = json.loads((folder / "items.json").read_text())
+    assert items["texts"] == [TITLES[int(token[1:])] for token in items["tokens"]]
+    assert list(map(tuple, items["identifiers"])) == model.catalogue.identifiers
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["model"] == "GenRec" and settings["scratch_hidden_size"] == 16
+    manifest = json.loads((folder / "manifest.json").read_text())["files"]
+    assert {folder / name for name in manifest} == files - {folder / "manifest.json"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_optimizer_and_random_numbers_come_back(world, tmp_path):
+    config, model, _ = world()
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), fused=True)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    save_checkpoint(tmp_path / "last", model, config, TRAINER_STATE, optimizer)
+    expected = [torch.rand(3), checkpoint.random.random(), checkpoint.np.random.rand(), torch.randn(3)]
+
+    _, other, _ = world(seed=2)
+    fresh = torch.optim.AdamW(other.parameters(), fused=True)
+    load_checkpoint_into(other, tmp_path / "last", fresh)
+    assert fresh.param_groups[0]["betas"] == (0.9, 0.98)
+    one, two = optimizer.state_dict()["state"], fresh.state_dict()["state"]
+    assert one.keys() == two.keys()
+    assert all(torch.equal(slots[key], two[index][key]) for index, slots in one.items() for key in slots)
+    checkpoint.restore_random_states(tmp_path / "last")
+    again = [torch.rand(3), checkpoint.random.random(), checkpoint.np.random.rand(), torch.randn(3)]
+    assert torch.equal(expected[0], again[0]) and expected[1:3] == again[1:3] and torch.equal(expected[3], again[3])
+
+
+def test_recbole_form_rebuilds_configuration_and_weights(world, tmp_path):
+    config, model, batch = world(learning_rate=0.123, item_text="{title}", decoding="full")
+    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    stored = load_as_recbole(tmp_path / "best")
+    assert stored["epoch"] == 3 and stored["other_parameter"] is None
+    rebuilt = stored["config"]
+    differing = {k for k, v in config.final_config_dict.items() if rebuilt.final_config_dict.get(k) != v}
+    assert not differing
+    train, _, _ = data_preparation(rebuilt, create_dataset(rebuilt))
+    other = rebuilt.model_class(rebuilt, train._dataset).eval()
+    other.load_state_dict(stored["state_dict"])
+    assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
+
+
+def test_settings_are_never_evaluated(world, tmp_path):
+    config, model, _ = world()
+    trap = f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()"
+    config.final_config_dict["item_text"] = config.final_config_dict["prompt"] = trap
+    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    assert load_as_recbole(tmp_path / "best")["config"]["item_text"] == trap
+    assert not (tmp_path / "ran").exists()
+
+
+def _missing(folder):
+    (folder / "items.json").unlink()
+
+
+def _truncated_json(folder):
+    path = folder / "trainer.json"
+    path.write_text(path.read_text()[:-5])
+
+
+def _flipped_byte(folder):
+    path = folder / "extra.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def _broken_manifest(folder):
+    (folder / "manifest.json").write_text('{"format": 1, "files"')
+
+
+def _later_format(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (_missing, "is damaged: items.json is missing"),
+    (_truncated_json, "is damaged: trainer.json has changed"),
+    (_flipped_byte, "is damaged: extra.safetensors has changed"),
+    (_broken_manifest, "is damaged: manifest.json is not JSON"),
+    (_later_format, "is not of format 1"),
+    (shutil.rmtree, "does not exist"),
+    (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
+])  # fmt: skip
+def test_damage_is_named(world, tmp_path, damage, message):
+    config, model, _ = world()
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, config, TRAINER_STATE)
+    damage(folder)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(GenRecError, match=re.escape(message)):
+        load_checkpoint_into(model, folder)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"titles": TITLES[:-1]}, "another dataset .* 8 items there, 7 here"),
+    ({"titles": ["Toys", *TITLES[1:]]}, "another item text, indexing or tokenizer"),
+    ({"scratch_layers": 2}, "belongs to another model: it lacks 'backbone.model.model.layers.1"),
+    ({"scratch_intermediate_size": 64}, r"is \[16, 32\] there and \[16, 64\] here"),
+    ({"item_embedding": "none"}, "it holds 'item_embedding.weight', which this model has not"),
+])  # fmt: skip
+def test_checkpoint_of_another_dataset_or_model(world, tmp_path, settings, message):
+    config, model, _ = world()
+    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    _, other, _ = world(**settings)
+    with pytest.raises(GenRecError, match=message):
+        load_checkpoint_into(other, tmp_path / "best")
+
+
+def test_optimizer_of_another_model(world, tmp_path):
+    config, model, _ = world()
+    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE, torch.optim.AdamW(model.parameters()))
+    other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    with pytest.raises(GenRecError, match="optimizer state"):
+        load_checkpoint_into(model, tmp_path / "best", other)
+
+
+def test_crash_while_writing_keeps_the_old_checkpoint(world, tmp_path, monkeypatch):
+    config, model, _ = world()
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, config, TRAINER_STATE)
+
+    def full_disk(path, optimizer):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoint, "_write_optimizer", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, torch.optim.AdamW(model.parameters()))
+    assert load_checkpoint_into(model, folder)["epoch"] == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_crash_between_the_renames_is_mended(world, tmp_path):
+    config, model, _ = world()
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, config, TRAINER_STATE)
+    folder.rename(tmp_path / ".best.old")
+    assert verify(folder) == folder and folder.is_dir()
+    assert load_checkpoint_into(model, folder)["epoch"] == 3

@@ -1,0 +1,294 @@
+"""The trainer: accumulation, schedule, checkpoints, and runs that stop and go on."""
+
+import math
+
+import pytest
+import torch
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import init_seed
+
+from recbole_genrec.arguments import TrainerArguments
+from recbole_genrec.checkpoint import is_checkpoint, load_as_recbole
+from recbole_genrec.config import GenRecConfig
+from recbole_genrec.data.loader import packed_train_loader
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.trainer import GenRecTrainer, learning_rate_factor, run_name
+
+TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
+SMALL = {
+    "scratch_hidden_size": 16,
+    "scratch_layers": 1,
+    "scratch_intermediate_size": 32,
+    "scratch_vocab_size": 300,
+    "max_prompt_tokens": 64,
+    "train_batch_tokens": 256,
+    "topk": [3],
+    "valid_metric": "NDCG@3",
+    "epochs": 4,
+    "learning_rate": 0.01,
+    "warmup_steps": 3,
+    "train_batch_size": 8,
+}
+
+
+class Interrupted(Exception):
+    """The process dies."""
+
+
+class Run:
+    """Everything that one process has: built from the settings alone."""
+
+    def __init__(self, data_path, folder, settings):
+        settings = {**SMALL, "data_path": data_path, "checkpoint_dir": str(folder), **settings}
+        self.config = GenRecConfig("GenRec", "tiny", config_dict=settings)
+        init_seed(self.config["seed"], True)
+        dataset = create_dataset(self.config)
+        self.train, self.valid, self.test = data_preparation(self.config, dataset)
+        self.model = self.config.model_class(self.config, self.train._dataset)
+        if self.config["packing"]:
+            self.train = packed_train_loader(self.config, self.train._dataset, self.model)
+        self.trainer = GenRecTrainer(self.config, self.model)
+        self.trainer.tensorboard.close()
+
+    def fit(self, **options):
+        return self.trainer.fit(self.train, self.valid, verbose=False, **options)
+
+    def weights(self):
+        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+
+@pytest.fixture
+def make_run(tmp_path, write_dataset, monkeypatch):
+    """Build a run; the same ``folder`` stands for the same working folder."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"u{u}", f"m{(u * 3 + t * (1 + u % 2)) % 8}", 100 + t) for u in range(24) for t in range(6)]
+    data_path = write_dataset(tmp_path / "data", rows, [(f"m{i}", title) for i, title in enumerate(TITLES)])
+
+    def make(folder="saved", **settings):
+        return Run(data_path, tmp_path / folder, settings)
+
+    return make
+
+
+def interrupt_after(run, n_epochs):
+    """Let ``run`` die at the start of the epoch after ``n_epochs`` of them."""
+    train_epoch = run.trainer._train_epoch
+
+    def dying(train_data, epoch_idx, *args, **kwargs):
+        if epoch_idx == n_epochs:
+            raise Interrupted
+        return train_epoch(train_data, epoch_idx, *args, **kwargs)
+
+    run.trainer._train_epoch = dying
+    with pytest.raises(Interrupted):
+        run.fit()
+
+
+def assert_same(one, two):
+    assert one.keys() == two.keys()
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("settings", [
+    {},
+    {"packing": False, "gradient_accumulation_steps": 3, "item_embedding": "separator"},
+    {"eval_step": 3},
+    {"learner": "sgd"},
+    {"prompt": "instruction", "max_prompt_tokens": 512, "train_batch_tokens": 2048},
+])  # fmt: skip
+@pytest.mark.parametrize("n_epochs", [1, 3])
+def test_resumed_run_equals_the_uninterrupted_one(make_run, settings, n_epochs):
+    whole = make_run("whole", **settings)
+    expected = whole.fit()
+    interrupt_after(make_run("cut", **settings), n_epochs)
+    torch.manual_seed(99)
+    resumed = make_run("cut", resume="auto", **settings)
+    assert resumed.fit() == expected
+    assert resumed.trainer.start_epoch == n_epochs
+    assert_same(resumed.weights(), whole.weights())
+    results = [run.trainer.evaluate(run.test) for run in (whole, resumed)]
+    assert results[0] == results[1]
+    assert_same(resumed.weights(), whole.weights())
+
+
+def test_run_that_stopped_early_does_not_go_on(make_run):
+    settings = {"epochs": 30, "stopping_step": 1, "learning_rate": 0.0}
+    first = make_run(**settings)
+    scores = iter([0.5, 0.4, 0.3])
+    first.trainer._valid_epoch = lambda *args, **kwargs: (score := next(scores), {"ndcg@3": score})
+    first.fit()
+    assert not list(scores)
+    again = make_run(resume="auto", **settings)
+    again.trainer._train_epoch = None
+    best = again.trainer.run_folder / "best"
+    before = best.stat().st_ino
+    assert again.fit()[0] == 0.5
+    assert best.stat().st_ino == before
+
+
+def test_finished_run_keeps_its_best_checkpoint(make_run):
+    first = make_run(epochs=2)
+    expected = first.fit()
+    tested = first.trainer.evaluate(first.test)
+    again = make_run(epochs=2, resume="auto")
+    again.trainer._train_epoch = None
+    assert again.fit() == expected
+    assert again.trainer.evaluate(again.test) == tested
+
+
+def test_resume_from_a_folder_and_from_a_run(make_run):
+    first = make_run(epochs=2)
+    first.fit()
+    for place in (first.trainer.run_folder, first.trainer.run_folder / "last"):
+        run = make_run("elsewhere", epochs=3, resume=str(place))
+        run.trainer._resume(run.trainer.arguments.resume)
+        assert run.trainer.start_epoch == 2 and run.trainer.step == first.trainer.step
+        assert run.trainer.run_folder == first.trainer.run_folder
+
+
+def test_resume_names_what_is_missing(make_run, tmp_path):
+    with pytest.raises(GenRecError, match="nowhere' does not exist"):
+        make_run(resume=str(tmp_path / "nowhere")).fit()
+    first = make_run(epochs=1)
+    first.fit()
+    (first.trainer.run_folder / "best").rename(tmp_path / "moved")
+    with pytest.raises(GenRecError, match="best checkpoint of its run, .* is missing"):
+        make_run(epochs=1, resume="auto").fit()
+
+
+def test_resume_auto_without_a_checkpoint_starts_anew(make_run):
+    run = make_run(epochs=1, resume="auto")
+    run.fit()
+    assert run.trainer.start_epoch == 0 and is_checkpoint(run.trainer.run_folder / "last")
+
+
+def test_without_saving_nothing_is_written(make_run, tmp_path):
+    run = make_run(epochs=1)
+    score, _ = run.fit(saved=False)
+    assert math.isfinite(score) and not list((tmp_path / "saved").iterdir())
+    assert run.trainer.evaluate(run.test, load_best_model=False)
+    with pytest.raises(GenRecError, match="does not exist"):
+        run.trainer.evaluate(run.test)
+
+
+def test_without_validation_the_last_epoch_is_the_best(make_run):
+    run = make_run(epochs=2)
+    run.trainer.fit(run.train, None, verbose=False)
+    after = run.weights()
+    assert is_checkpoint(run.trainer.run_folder / "last")
+    run.trainer.evaluate(run.test)
+    assert_same(run.weights(), after)
+
+
+def test_no_epochs_evaluates_the_model_as_it_is(make_run):
+    run = make_run(epochs=0)
+    before = run.weights()
+    run.fit()
+    assert run.trainer.evaluate(run.test)
+    assert_same(run.weights(), before)
+
+
+def test_callback_is_called_after_the_checkpoint(make_run):
+    run = make_run(epochs=2)
+    seen = []
+    last = run.trainer.run_folder / "last"
+    run.fit(callback_fn=lambda epoch, score: seen.append((epoch, load_as_recbole(last)["epoch"], math.isfinite(score))))
+    assert seen == [(0, 0, True), (1, 1, True)]
+
+
+@pytest.mark.parametrize("packing", [True, False])
+def test_accumulated_steps_equal_one_large_batch(make_run, packing):
+    """The batches have different numbers of decisions, which the weights must respect."""
+    gradients = []
+    for parts in (1, 3):
+        run = make_run(packing=packing, embedding_dropout=0.0, hidden_dropout=0.0, clip_grad_norm=None, learner="sgd")
+        model, packer = run.model.train(), run.model.packer
+        _, items, offsets = _sequences(run)
+        windows = packer.plan_unpacked(items, offsets)
+        cuts = [0, len(windows)] if parts == 1 else [0, 1, 5, len(windows)]
+        batches = [
+            packer.pack(items, windows[torch.arange(a, b).numpy()]) for a, b in zip(cuts, cuts[1:], strict=False)
+        ]
+        run.trainer._optimizer_step(batches, model.calculate_loss, 10)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
+
+
+def _sequences(run):
+    loader = packed_train_loader(run.config, run.train._dataset, run.model)
+    return None, loader.items, loader.offsets
+
+
+def test_clipping_bounds_the_step(make_run):
+    run = make_run(clip_grad_norm={"max_norm": 1e-3})
+    run.model.train()
+    run.trainer._optimizer_step([next(iter(run.train))], run.model.calculate_loss, 10)
+    norm = torch.cat([p.grad.flatten() for p in run.model.parameters()]).norm()
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_float32_weights(make_run, precision):
+    run = make_run(precision=precision, epochs=3)
+    run.fit()
+    losses = list(run.trainer.train_loss_dict.values())
+    assert losses[-1] < losses[0]
+    assert all(p.dtype == torch.float32 for p in run.model.parameters())
+    assert run.trainer.scaler.is_enabled() == (precision == "fp16")
+    resumed = make_run(precision=precision, epochs=3, resume="auto")
+    resumed.fit()
+    assert resumed.trainer.scaler.get_scale() == run.trainer.scaler.get_scale()
+
+
+def test_loss_that_is_not_finite_stops_the_training(make_run):
+    run = make_run()
+    with pytest.raises(GenRecError, match="training loss is nan at step 0"):
+        run.trainer._train_epoch(run.train, 0, loss_func=lambda batch: torch.full((), math.nan, requires_grad=True))
+
+
+def test_only_trainable_parameters_and_no_decay_on_norms(make_run):
+    run = make_run()
+    frozen = run.model.backbone.model.lm_head.weight
+    frozen.requires_grad_(False)
+    decayed, plain = run.trainer._build_optimizer().param_groups
+    names = {id(p): name for name, p in run.model.named_parameters()}
+    assert {names[id(p)].split(".")[-2] for p in plain["params"]} == {
+        "input_layernorm",
+        "post_attention_layernorm",
+        "norm",
+    }
+    assert decayed["weight_decay"] == 0.1 and plain["weight_decay"] == 0
+    assert all(p is not frozen for p in decayed["params"])
+    run.model.requires_grad_(False)
+    with pytest.raises(GenRecError, match="no trainable parameters"):
+        run.trainer._build_optimizer()
+
+
+def test_learning_rate_follows_warmup_and_schedule():
+    def factors(**settings):
+        arguments = TrainerArguments(warmup_steps=2, **settings)
+        return [learning_rate_factor(step, 6, arguments) for step in range(7)]
+
+    assert factors(lr_scheduler="constant") == [0.5, 1, 1, 1, 1, 1, 1]
+    assert factors(lr_scheduler="linear") == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
+    assert factors(lr_scheduler="cosine") == pytest.approx([0.5, 1, 1, 0.853553, 0.5, 0.146447, 0])
+
+
+def test_name_of_a_run_tells_settings_apart(make_run):
+    config = make_run().config
+    assert run_name(config) == run_name(make_run("elsewhere", resume="auto", show_progress=True).config)
+    assert run_name(config).startswith("GenRec-tiny-2020-")
+    assert run_name(config) != run_name(make_run(learning_rate=0.5).config)
+
+
+def test_statistics_count_one_evaluation(make_run):
+    run = make_run(epochs=1)
+    run.fit()
+    run.trainer.evaluate(run.test)
+    assert run.model.statistics["lists"] == run.model.statistics["valid_lists"] == 24
+
+
+def test_progress_bar_shows_loss_and_speed(make_run, capsys):
+    make_run(epochs=1).fit(show_progress=True)
+    shown = capsys.readouterr().err
+    assert "loss" in shown and "tokens/s" in shown
