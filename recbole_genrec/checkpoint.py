@@ -1,4 +1,4 @@
-"""A checkpoint is a folder of safetensors, JSON and YAML: it is written whole or not at all, and reading it runs no code.
+"""A checkpoint is a folder of safetensors, JSON and YAML: written whole or not at all, and read without running code.
 
 ::
 
@@ -176,7 +176,7 @@ def verify(folder):
 
 
 def plain_settings(config):
-    """The settings of a ``Config`` that JSON can hold; what RecBole derives itself (enums, device, classes) is left out."""
+    """The settings of a ``Config`` that JSON can hold, without what RecBole derives itself (enums, device, classes)."""
     settings = {}
     for key, value in sorted(config.final_config_dict.items()):
         try:

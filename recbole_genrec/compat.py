@@ -36,9 +36,10 @@ def apply():
         return
     _applied = True
     with _stub_modules(), _quiet_recbole():
-        for name in ("quick_start", "trainer", "data.dataset", "model.general_recommender"):
+        for name in ("quick_start", "trainer", "data.dataset"):
             import_module(f"recbole.{name}")
-        import_module("recbole.model.knowledge_aware_recommender")
+        for kind in ("general", "sequential", "knowledge_aware", "context_aware"):
+            import_module(f"recbole.model.{kind}_recommender")
     for patch in (
         numpy_aliases,
         trusted_checkpoints,

@@ -30,7 +30,9 @@ from recbole_genrec.arguments import (
 )
 from recbole_genrec.compat import add_shipped_defaults, read_shipped
 from recbole_genrec.errors import GenRecError, unknown_name
-from recbole_genrec.utils import get_model, plugin_models
+from recbole_genrec.indexing import known_indexings
+from recbole_genrec.prompt.template import load_template
+from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
 ARGUMENT_GROUPS = (PromptArguments, BackboneArguments, EngineArguments, TrainerArguments)
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
@@ -40,6 +42,8 @@ UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "da
 
 #: metrics that are not taken at a list length.
 WITHOUT_LENGTH = ("auc", "gauc", "mae", "rmse", "logloss")
+
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 
 
 class YamlLoader(yaml.SafeLoader):
@@ -164,17 +168,13 @@ class GenRecConfig(Config):
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         self._check_keys(model_class, dataset)
-        for name in self._names_of_run() - {model}:
-            self.external_config_dict.pop(name, None)
-        self.external_config_dict.update(self.external_config_dict.pop(model, {}))
+        sections = {key: value for key, value in self.external_config_dict.items() if self._is_section(key, value)}
+        for name in sections:
+            del self.external_config_dict[name]
+        self.external_config_dict.update(sections.get(model, {}))
         super()._load_internal_config_dict(model, model_class, dataset)
+        self.internal_config_dict.update(read_shipped("overall.yaml", YamlLoader))
         add_shipped_defaults(self, model, dataset)
-
-    def _update_internal_config_dict(self, file):
-        settings = super()._update_internal_config_dict(file)
-        if os.path.basename(file) == "overall.yaml":
-            self.internal_config_dict.update(read_shipped("overall.yaml", YamlLoader))
-        return settings
 
     def _set_default_parameters(self):
         given, settings = self.external_config_dict, self.final_config_dict
@@ -191,22 +191,21 @@ class GenRecConfig(Config):
         self._check_metrics()
         super()._set_default_parameters()
 
-    def _names_of_run(self):
-        return {model if isinstance(model, str) else model.__name__ for model in self.run_models}
+    def _is_section(self, key, value):
+        names = {model if isinstance(model, str) else model.__name__ for model in self.run_models}
+        return isinstance(value, dict) and key in names.union(sequential_models())
 
     def _check_keys(self, model_class, dataset):
         models = [get_model(model) if isinstance(model, str) else model for model in [*self.run_models, model_class]]
         known = known_keys(models, dataset)
         for source, settings in self.sources.items():
             for key, value in settings.items():
-                where = source
-                if key in self._names_of_run() and isinstance(value, dict):
-                    where, inner = f"{source}, section {key!r}", value
-                else:
-                    inner = {key: value}
-                for name in inner:
-                    if name not in known:
-                        raise _unknown_key(name, where, known)
+                if not self._is_section(key, value):
+                    _check_key(key, source, known)
+                    continue
+                own = known if key not in sequential_models() else known_keys([get_model(key)], dataset)
+                for name in value:
+                    _check_key(name, f"{source}, section {key!r}", own)
 
     def _check_types(self):
         """Compare the given values with the types of RecBole's numeric and boolean defaults."""
@@ -214,7 +213,7 @@ class GenRecConfig(Config):
             default = self.internal_config_dict.get(key)
             if key in _text_keys() and value is not None and not isinstance(value, str):
                 raise GenRecError(f"{key!r} must be text, not {value!r}: quote it.")
-            if not isinstance(default, (bool, int, float)) or value is None or key == "weight_decay" and value == 0:
+            if not isinstance(default, (bool, int, float)) or value is None:
                 continue
             if isinstance(default, bool) != isinstance(value, bool) or not isinstance(value, (int, float)):
                 expected = "true or false" if isinstance(default, bool) else "a number"
@@ -243,14 +242,21 @@ class GenRecConfig(Config):
         for key in UNSUPPORTED_KEYS:
             if self[key]:
                 raise GenRecError(f"{key!r} is not supported: the dataset is built once a run, for all its models.")
+        if str(self["learner"]).lower() not in LEARNERS:
+            # RecBole would train with Adam instead, and say so in the log only.
+            raise unknown_name("learner", self["learner"], LEARNERS)
         if self.model in plugin_models():
             for group in ARGUMENT_GROUPS:
                 group.from_config(self)
+            prompt = PromptArguments.from_config(self)
+            load_template(prompt.prompt)
+            if prompt.item_indexing not in known_indexings():
+                raise unknown_name("item indexing", prompt.item_indexing, known_indexings())
 
 
 def known_keys(models, dataset) -> frozenset[str]:
     """Every key that RecBole, the plugin or one of the model classes ``models`` reads."""
-    names = [model.__name__ for model in models]
+    names = [parent.__name__ for model in models for parent in _recommenders(model)]
     recbole = files("recbole") / "properties"
     yamls = [recbole / "overall.yaml", recbole / "dataset" / "sample.yaml", recbole / "dataset" / f"{dataset}.yaml"]
     yamls += [recbole / "model" / f"{name}.yaml" for name in names]
@@ -263,20 +269,26 @@ def known_keys(models, dataset) -> frozenset[str]:
         keys.update(read_shipped(name, YamlLoader))
     for model in models:
         keys.update(_keys_in_source(model))
-    return frozenset(keys | plugin_keys() | OTHER_KEYS | set(names))
+    return frozenset(keys | plugin_keys() | OTHER_KEYS)
 
 
 @cache
 def _keys_in_source(model):
     """Keys that a model's code reads; RecBole's YAML files do not name them all (S3Rec's ``pre_model_path``)."""
-    classes = [parent for parent in model.__mro__ if issubclass(parent, AbstractRecommender)]
-    return frozenset(key for c in classes for key in re.findall(r"config\[\"(\w+)\"\]", inspect.getsource(c)))
+    modules = {sys.modules[parent.__module__] for parent in _recommenders(model)}
+    return frozenset(key for m in modules for key in re.findall(r"config\[\"(\w+)\"\]", inspect.getsource(m)))
 
 
-def _unknown_key(key, source, known):
+def _recommenders(model):
+    return [parent for parent in model.__mro__ if issubclass(parent, AbstractRecommender)]
+
+
+def _check_key(key, source, known):
+    if key in known:
+        return
     nearest = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else " It is neither RecBole's, nor the plugin's, nor a model's."
-    return GenRecError(f"Unknown key {key!r} ({source}).{hint}")
+    raise GenRecError(f"Unknown key {key!r} ({source}).{hint}")
 
 
 def _kind(value):

@@ -187,12 +187,13 @@ def _run_model(config, data, saved):
     started = perf_counter()
     logger = getLogger()
     logger.info(config)
+    # before the model: RecBole's transforms write into the configuration what BERT4Rec reads (transform.py:60)
+    valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
     # RecBole seeds again here (quick_start.py:136): a model's start does not depend on the data or on other models.
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = _build_model(config, data)
     logger.info(model)
     train_data = data.train_loader(config, model)
-    valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     clock = _Clock(trainer)
     best_score, best_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
@@ -219,7 +220,7 @@ def _run_model(config, data, saved):
         },
         "users_per_second": evaluated / (clock.validation + test_seconds),
         "parameters": _count_parameters(model),
-        "generation": dict(getattr(model, "statistics", {})),
+        "generation": model.generation_statistics() if config["model"] in plugin_models() else {},
         "checkpoint": str(trainer.saved_model_file) if saved else None,
         "config": dict(config.final_config_dict),
         "versions": versions(),
@@ -230,7 +231,7 @@ def _run_model(config, data, saved):
 def _build_model(config, data):
     try:
         return config.model_class(config, data.parts[0]).to(config["device"])
-    except NotImplementedError as error:
+    except (NotImplementedError, AssertionError) as error:
         # how RecBole's models refuse a value, e.g. of 'loss_type'
         raise GenRecError(f"{config['model']}: {error}") from error
 

@@ -117,7 +117,7 @@ class GenRecTrainer(Trainer):
         loss_sum, weight_sum, n_tokens, start = 0.0, 0, 0, perf_counter()
         with bar:
             for batches in _in_groups(train_data, accumulated):
-                batches = [self.model._pack_interaction(b) if isinstance(b, Interaction) else b for b in batches]
+                batches = [self.model.pack_interaction(b) if isinstance(b, Interaction) else b for b in batches]
                 loss, weight = self._optimizer_step(batches, loss_func, total_steps)
                 loss_sum, weight_sum = loss_sum + loss * weight, weight_sum + weight
                 n_tokens += sum(batch.n_tokens for batch in batches)
@@ -175,7 +175,7 @@ class GenRecTrainer(Trainer):
     # ---- checkpoints ----
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        """Write ``best``. RecBole calls this when validation improves, and with epoch -1 where there is no epoch left."""
+        """Write ``best``. RecBole calls this when validation improves, and with epoch -1 where no epoch is left."""
         if epoch < 0 and self.best_valid_result is not None:
             return  # resumed after the last epoch: the best checkpoint stands
         folder = kwargs.pop("saved_model_file", self.saved_model_file)

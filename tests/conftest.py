@@ -3,6 +3,12 @@
 import sys
 
 import pytest
+import torch
+
+import recbole_genrec  # noqa: F401  mends RecBole, before any test imports a part of it
+
+# Tiny tensors: a second thread costs more than it brings, and two test runs would fight over the cores.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

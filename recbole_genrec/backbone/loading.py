@@ -36,7 +36,10 @@ def load_backbone(arguments, corpus):
         GenRecError: the model cannot be found, read, quantised or adapted; the message says which and why.
     """
     if arguments.backbone == SCRATCH:
-        return build_scratch(arguments, corpus)
+        backbone = build_scratch(arguments, corpus)
+        if arguments.gradient_checkpointing:
+            checkpoint_activations(backbone.model)
+        return backbone
     source = _find_source(arguments.backbone)
     quantization = _quantization_config(arguments)
     try:

@@ -64,6 +64,4 @@ def build_scratch(arguments, corpus):
     )
     model = LlamaForCausalLM(config)
     nn.init.normal_(model.get_input_embeddings().weight, std=0.5 / config.hidden_size**0.5)
-    if arguments.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)

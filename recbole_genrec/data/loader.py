@@ -17,7 +17,6 @@ class PackedLoader:
         sequences: users, their items end to end, and where each user's begin, as
             :func:`~recbole_genrec.data.dataset.train_sequences` gives them.
         dataset: the training dataset, for RecBole's collectors.
-        packing: one window for many targets (true) or one prompt for each (false).
         min_history: items of history that a target keeps in a long sequence.
         batch_tokens: padded tokens in a batch, at least one window; 0: count windows instead.
         batch_size: windows in a batch, where ``batch_tokens`` is 0.
@@ -25,10 +24,8 @@ class PackedLoader:
         shuffle: false keeps windows in order and cuts them at the same places.
     """
 
-    def __init__(
-        self, packer: Packer, sequences, dataset, packing, min_history, batch_tokens, batch_size, seed, shuffle=True
-    ):
-        self.packer, self._dataset, self.packing, self.min_history = packer, dataset, packing, min_history
+    def __init__(self, packer: Packer, sequences, dataset, min_history, batch_tokens, batch_size, seed, shuffle=True):
+        self.packer, self._dataset, self.min_history = packer, dataset, min_history
         _, self.items, self.offsets = sequences
         self.batch_tokens, self.batch_size, self.seed, self.shuffle = batch_tokens, batch_size, seed, shuffle
         self.n_targets = int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
@@ -58,10 +55,7 @@ class PackedLoader:
         """The epoch's windows, their batches (lists of indices) and the generator, ready for the instructions."""
         if self._batches is None:
             generator = np.random.default_rng([self.seed, self._epoch if self.shuffle else 0])
-            if self.packing:
-                windows = self.packer.plan(self.items, self.offsets, self.min_history, generator)
-            else:
-                windows = self.packer.plan_unpacked(self.items, self.offsets)
+            windows = self.packer.plan(self.items, self.offsets, self.min_history, generator)
             lengths = self.packer.sequence_lengths(self.items, windows)
             self._batches = windows, self._batch(lengths, generator), generator
         return self._batches
@@ -73,7 +67,8 @@ class PackedLoader:
         batches, start, widest = [], 0, 0
         for place, length in enumerate(lengths[order]):
             size = place - start
-            full = max(widest, length) * (size + 1) > self.batch_tokens if self.batch_tokens else size == self.batch_size
+            tokens = max(widest, length) * (size + 1)
+            full = tokens > self.batch_tokens if self.batch_tokens else size == self.batch_size
             if full and size:
                 batches.append(order[start:place])
                 start, widest = place, 0
@@ -99,7 +94,6 @@ def packed_train_loader(config, train_dataset, model):
         model.packer,
         train_sequences(train_dataset),
         train_dataset,
-        packing=model.engine.packing,
         min_history=model.engine.min_history,
         batch_tokens=model.engine.train_batch_tokens,
         batch_size=config["train_batch_size"],

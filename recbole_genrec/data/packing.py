@@ -186,12 +186,6 @@ class Packer:
             return Windows(*(np.zeros(0, np.int64) for _ in range(3)))
         return Windows(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Windows)))
 
-    def plan_unpacked(self, items, offsets):
-        """One window for each target, with as much history as fits."""
-        sequence, order = ragged(np.diff(offsets))
-        target = np.flatnonzero(order > 0)
-        return Windows(self.history_start(items, offsets[:-1][sequence[target]], target), target, target + 1)
-
     def sequence_lengths(self, items, windows):
         """Tokens of each window's packed sequence, the longest prefix counted ``[W]``."""
         total = self.cumulative(items)
@@ -228,69 +222,54 @@ class Packer:
         Returns:
             :class:`PackedBatch`.
         """
-        count = len(windows)
+        count, continues, response = len(windows), self.tokens.continues, self.tokens.response
         instruction = np.zeros(count, np.int64) if instruction is None else instruction
-        continues, response = self.tokens.continues, self.tokens.response
         trunk = self._trunk(items, windows.first, windows.stop, instruction)
         is_target = trunk.flat_index >= windows.target[trunk.item_row]
         row, item, start = trunk.item_row[is_target], trunk.item[is_target], trunk.item_start[is_target]
-        label_owner, label_order = ragged(self.label_offset[item + 1] - self.label_offset[item])
-        label_index = self.label_offset[item][label_owner] + label_order
-        depth = self.label_depth[label_index]
-
+        owner, order = ragged(self.label_offset[item + 1] - self.label_offset[item])
+        label = self.label_offset[item][owner] + order
+        state = self.label_depth[label] + len(response) - 1  # counted from the end of the target's history
         if continues:
-            length, branch, limit, position = trunk.length, None, None, None
-            cells = [(trunk.row, trunk.column, trunk.token)]
-            column = start[label_owner] + depth - 1
-            n_history = len(trunk.item)
+            cells, column = trunk, start[owner] + state
         else:
-            # The last target of a window is in no history: the trunk ends before it.
-            last = np.append(np.flatnonzero(np.diff(trunk.item_row)), len(trunk.item_row) - 1)
-            length = trunk.item_start[last]
-            kept = trunk.column < length[trunk.row]
-            cells = [(trunk.row[kept], trunk.column[kept], trunk.token[kept])]
-            branch_length = len(response) + self.target_length[item]
-            before = branch_length.cumsum() - branch_length
-            first_of_row = np.append(True, row[1:] != row[:-1])
-            base = length[row] + before - np.repeat(before[first_of_row], np.bincount(row, minlength=count))
-            owner, order = ragged(branch_length)
-            target_order = np.maximum(order - len(response), 0)
-            token = self.target_token[self.target_offset[item][owner] + target_order]
-            if len(response):
-                token = np.where(order < len(response), response[np.minimum(order, len(response) - 1)], token)
-            cells.append((row[owner], base[owner] + order, token))
-            offset = len(response) + depth
-            column = np.where(offset == 0, start[label_owner], base[label_owner] + offset) - 1
-            n_history = None
-            length = length + np.bincount(row, weights=branch_length, minlength=count).astype(np.int64)
-            if (windows.stop - windows.target == 1).all():
-                branch = limit = position = None  # one branch at the trunk's end: a plain prompt
-            else:
-                width = length.max()
-                branch = np.zeros((count, width), np.int64)
-                limit = np.broadcast_to(np.arange(1, width + 1), (count, width)).copy()
-                position = limit - 1
-                branch[row[owner], base[owner] + order] = owner + 1
-                limit[row[owner], base[owner] + order] = start[owner]
-                position[row[owner], base[owner] + order] = start[owner] + order
-
-        width = length.max()
+            trunk = trunk.before(trunk.item_start[np.append(np.diff(trunk.item_row) > 0, True)])
+            branches = self._branches(trunk.length, row, item)
+            cells = branches.after(trunk)
+            column = np.where(state < 0, start[owner] - 1, branches.base[owner] + state)
+        width = cells.length.max()
         table = np.full((count, width), self.pad_id, np.int64)
-        for cell_row, cell_column, token in cells:
-            table[cell_row, cell_column] = token
-        history = slice(None) if n_history else trunk.item_stop <= (trunk.item_start[last])[trunk.item_row]
-        tensors = {
-            "input_ids": table,
-            "position_ids": position,
-            "branch": branch,
-            "limit": limit,
-            "item_place": (trunk.item_row * width + trunk.item_stop - 1)[history],
-            "item": trunk.item[history],
-            "place": row[label_owner] * width + column,
-            "label": self.label[label_index],
-        }
-        tensors = {name: None if array is None else torch.from_numpy(array) for name, array in tensors.items()}
-        return PackedBatch(**tensors, n_tokens=int(length.sum()), n_targets=len(item))
+        table[cells.row, cells.column] = cells.token
+        attention = {"position_ids": None, "branch": None, "limit": None}
+        if not continues and (windows.stop - windows.target > 1).any():  # else a branch just ends its trunk
+            attention = branches.attention(count, width, start)
+        return PackedBatch(
+            input_ids=torch.from_numpy(table),
+            **attention,
+            item_place=torch.from_numpy(trunk.item_row * width + trunk.item_stop - 1),
+            item=torch.from_numpy(trunk.item),
+            place=torch.from_numpy(row[owner] * width + column),
+            label=torch.from_numpy(self.label[label]),
+            n_tokens=int(cells.length.sum()),
+            n_targets=len(item),
+        )
+
+    def _branches(self, trunk_length, row, item):
+        """Response and target of each target item, up to its last label, behind their row's trunk and each other."""
+        response = self.tokens.response
+        length = len(response) + self.target_length[item]
+        before = length.cumsum() - length  # tokens of all branches before this one; then of its row's only
+        first_of_row = np.append(True, row[1:] != row[:-1])
+        before -= np.repeat(before[first_of_row], np.bincount(row, minlength=len(trunk_length)))
+        base = trunk_length[row] + before
+        owner, order = ragged(length)
+        token = np.empty(len(owner), np.int64)
+        in_response = order < len(response)
+        token[in_response] = response[order[in_response]]
+        in_target = ~in_response
+        place = self.target_offset[item][owner[in_target]] + order[in_target] - len(response)
+        token[in_target] = self.target_token[place]
+        return _Branches(row[owner], base[owner] + order, token, owner, order, base)
 
     def _trunk(self, items, first, stop, instruction):
         """Prefix and items of each window as cells of a table; see :class:`_Trunk`."""
@@ -326,16 +305,58 @@ class Packer:
 
 
 @dataclass
-class _Trunk:
-    """Cells ``row, column, token`` of the trunks, their ``length [W]``, and for each item its row, id, index in the
-    flat array and first and last column."""
+class _Cells:
+    """Tokens and where they stand in a table, and how far each row reaches, ``length [W]``."""
 
     row: np.ndarray
     column: np.ndarray
     token: np.ndarray
     length: np.ndarray
+
+
+@dataclass
+class _Trunk(_Cells):
+    """Prefixes and items; for each item its row, id, index in the flat array, and the columns it begins at and ends
+    before."""
+
     item_row: np.ndarray
     item: np.ndarray
     flat_index: np.ndarray
     item_start: np.ndarray
     item_stop: np.ndarray
+
+    def before(self, length):
+        """The trunk cut to ``length [W]`` tokens, with the items that end there or before."""
+        cell, item = self.column < length[self.row], self.item_stop <= length[self.item_row]
+        cells = (array[cell] for array in (self.row, self.column, self.token))
+        items = (self.item_row, self.item, self.flat_index, self.item_start, self.item_stop)
+        return _Trunk(*cells, length, *(array[item] for array in items))
+
+
+@dataclass
+class _Branches:
+    """Cells of all branches, the target each belongs to and its place in the branch; ``base`` is a branch's column."""
+
+    row: np.ndarray
+    column: np.ndarray
+    token: np.ndarray
+    owner: np.ndarray
+    order: np.ndarray
+    base: np.ndarray
+
+    def after(self, trunk):
+        """Trunks and branches as the cells of one table."""
+        pairs = ((trunk.row, self.row), (trunk.column, self.column), (trunk.token, self.token))
+        length = trunk.length + np.bincount(self.row, minlength=len(trunk.length))
+        return _Cells(*map(np.concatenate, pairs), length)
+
+    def attention(self, count, width, start):
+        """Who sees whom, for :meth:`PackedBatch.mask`; ``start`` is where each target's history ends."""
+        branch = np.zeros((count, width), np.int64)
+        limit = np.tile(np.arange(1, width + 1), (count, 1))
+        position = limit - 1
+        branch[self.row, self.column] = self.owner + 1
+        limit[self.row, self.column] = start[self.owner]
+        position[self.row, self.column] = start[self.owner] + self.order
+        arrays = {"position_ids": position, "branch": branch, "limit": limit}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -61,16 +61,17 @@ def tokenize_prompt(template, backbone, identifiers):
 
     start = [] if backbone.bos_id is None else [backbone.bos_id]
     prefixes = []
-    for instruction in template.instructions or ("",):
-        text = template.prefix.replace("{instruction}", instruction)
-        prefixes.append(np.array(start + backbone.encode(text) or [backbone.eos_id], np.int64))
-    end = [backbone.eos_id] if template.end == "eos" else backbone.encode(template.end, context=MIDDLE)
+    for instruction in range(len(template.instructions)):
+        text = backbone.encode(template.prefix_text(instruction))
+        prefixes.append(np.array(start + text or [backbone.eos_id], np.int64))
+    end = [backbone.eos_id] if template.ends_with_token else backbone.encode(template.end, context=MIDDLE)
     if len(end) != 1 or end[0] is None:
         raise GenRecError(
             f"Prompt {template.name!r}: 'end' ({template.end!r}) must be one token of the backbone's tokenizer, "
             f"which makes {end} of it. Use 'eos' or another text."
         )
-    between, suffix, response = encode(template.item_prefix), encode(template.item_suffix), encode(template.response_prefix)
+    between, suffix = encode(template.item_prefix), encode(template.item_suffix)
+    response = encode(template.response_prefix)
     items = [np.concatenate([between, np.array(identifier, np.int64), suffix]) for identifier in identifiers]
     lengths = np.fromiter(map(len, items), np.int64, len(items))
     return PromptTokens(

@@ -186,6 +186,4 @@ class _Search:
         return bound
 
     def result(self):
-        return TopK(
-            self.items[:, : self.k], self.scores[:, : self.k], self.expanded, self.over_budget, self.rounds
-        )
+        return TopK(self.items[:, : self.k], self.scores[:, : self.k], self.expanded, self.over_budget, self.rounds)

@@ -109,8 +109,9 @@ def build_trie(identifiers, end):
     table = np.full((count, lengths.max() + 1), -1, np.int64)
     place = np.arange(table.shape[1])
     table[place < lengths[:, None]] = np.concatenate([np.asarray(identifier, np.int64) for identifier in identifiers])
-    if (table == end).any():
-        raise GenRecError(f"Item {int(np.flatnonzero((table == end).any(1))[0]) + 1} has the end token in its identifier.")
+    holds_end = (table == end).any(1)
+    if holds_end.any():
+        raise GenRecError(f"Item {int(holds_end.argmax()) + 1} has the end token in its identifier.")
     table[np.arange(count), lengths] = end
     lengths += 1
     order = np.lexsort(table.T[::-1])

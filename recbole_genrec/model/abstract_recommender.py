@@ -68,8 +68,8 @@ class GenerativeRecommender(SequentialRecommender):
             raise GenRecError(f"'num_beams' ({self.engine.num_beams}) must be at least max(topk), which is {self.k}.")
         self.template = load_template(self.arguments["prompt"].prompt)
         item_tokens, texts = self._read_items(config, dataset)
-        corpus = [text for text in texts if text] + [self.template.render([], instruction=i) for i in self._instructions()]
-        self.backbone = load_backbone(self.arguments["backbone"], corpus)
+        fixed = [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
+        self.backbone = load_backbone(self.arguments["backbone"], [*filter(None, texts), *fixed])
         self._check_length()
         context = item_context(self.template)
         index = build_identifiers(
@@ -92,15 +92,14 @@ class GenerativeRecommender(SequentialRecommender):
         if self.engine.item_embedding == "separator":
             self.item_embedding = torch.nn.Embedding(self.n_items, self.backbone.hidden_size)
             torch.nn.init.zeros_(self.item_embedding.weight)  # what training never sees stays without effect
+        self.register_load_state_dict_post_hook(_forgive_frozen)
         self.reset_statistics()
         getLogger().info(
-            f"{len(item_tokens)} items, {index.without_text} without text, {index.collisions} collisions resolved; "
+            f"{len(item_tokens)} items, {index.without_text} without text (identifier made from the id), "
+            f"{index.collisions} collisions resolved; "
             f"{len(self.trie.token) / len(item_tokens):.1f} tokens and "
             f"{len(self.trie.path_edge) / len(item_tokens):.1f} decisions an item, {self.trie.n_nodes} branching nodes"
         )
-
-    def _instructions(self):
-        return range(len(self.template.instructions))
 
     def _read_items(self, config, dataset):
         """Raw tokens and texts of all items in RecBole's order."""
@@ -114,9 +113,6 @@ class GenerativeRecommender(SequentialRecommender):
             encoding=config["encoding"] or "utf-8",
         )
         texts = [item_text.texts.get(token) for token in item_tokens]
-        without = texts.count(None)
-        if without:
-            getLogger().info(f"{without} of {len(texts)} items have no text in {path}; their identifier is made from the id.")
         return item_tokens, texts
 
     def _check_length(self):
@@ -127,7 +123,7 @@ class GenerativeRecommender(SequentialRecommender):
     def _apply(self, fn, recurse=True):
         """Move the trie along with the parameters."""
         super()._apply(fn, recurse)
-        self.trie = self.trie.to(self.backbone.causal_model.get_input_embeddings().weight.device)
+        self.trie = self.trie.to(self.compute_device)
         return self
 
     @property
@@ -230,3 +226,11 @@ class GenerativeRecommender(SequentialRecommender):
         # A pair may come twice; the tree takes it once.
         pairs, place = torch.unique(row * self.n_items + items, return_inverse=True)
         return score_pairs(tree, pairs // self.n_items, pairs % self.n_items, self.engine.normalization)[place]
+
+
+def _forgive_frozen(model, keys):
+    """A checkpoint of an adapter lacks the backbone's frozen weights: the backbone has brought them itself."""
+    if hasattr(model.backbone.model, "peft_config"):
+        frozen = [key for key in keys.missing_keys if key.startswith("backbone.model.") and ".lora_" not in key]
+        for key in frozen:
+            keys.missing_keys.remove(key)

@@ -47,7 +47,7 @@ class GenRec(GenerativeRecommender):
             A scalar.
         """
         if not isinstance(batch, PackedBatch):
-            batch = self._pack_interaction(batch)
+            batch = self.pack_interaction(batch)
         embeds = self.embed(batch.input_ids, batch.item_place, batch.item)
         hidden = self.backbone(embeds, batch.position_ids, batch.mask()).flatten(0, 1)[batch.place]
         if self.engine.normalization == "trie":
@@ -56,7 +56,7 @@ class GenRec(GenerativeRecommender):
             loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
         return loss / batch.n_decisions
 
-    def _pack_interaction(self, interaction):
+    def pack_interaction(self, interaction):
         """Lay RecBole's rows, a history and its target each, out as single prompts."""
         history, length = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].cpu().numpy()
         row = np.arange(len(history))

@@ -1,0 +1,220 @@
+"""Packed training against the plain way: one prompt for each target, tokens joined from lists, one forward each."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.data.loader import PackedLoader
+from recbole_genrec.data.packing import Packer, Windows
+from recbole_genrec.data.tokens import item_context, tokenize_prompt
+from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.prompt.template import PromptTemplate, load_template
+
+TITLES = ["Heat", "Heat Wave", "Alien", "Aliens (1986)", "Up", "Toy Story", "Toy Story 2", "The Sting", "Brazil", "Big"]
+SEQUENCES = [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3, 1], [4, 2], [7], [], [10, 9, 8, 7, 6, 5, 4]]
+TEMPLATES = {
+    "continuation": load_template("continuation"),
+    "instruction": load_template("instruction"),
+    # a list without a response text: the state before the first decision stands on the trunk
+    "bare list": PromptTemplate(name="bare", version=1, end="eos", lead=" ", item_prefix=",", prefix="Seen:"),
+    "suffix and response": PromptTemplate(
+        name="both", version=1, end="eos", lead=" ", item_prefix=";", item_suffix="!", response_prefix=" Next:"
+    ),
+}
+
+
+class Setup:
+    def __init__(self, template, normalization, history_tokens=100, kernel="sdpa"):
+        torch.manual_seed(0)
+        shape = {"scratch_hidden_size": 16, "scratch_heads": 2, "scratch_intermediate_size": 16}
+        arguments = BackboneArguments(**shape, scratch_vocab_size=300, attn_implementation=kernel)
+        self.backbone = build_scratch(arguments, TITLES)
+        context = item_context(template)
+        self.identifiers = [tuple(self.backbone.encode(template.lead + title, context)) for title in TITLES]
+        self.tokens = tokenize_prompt(template, self.backbone, self.identifiers)
+        self.trie = build_trie(self.identifiers, self.tokens.end)
+        self.normalization = normalization
+        self.fixed_tokens = 10_000 - self.make_packer(10_000).history_budget
+        self.packer = self.make_packer(self.fixed_tokens + history_tokens)
+        self.item_embedding = nn.Embedding(len(TITLES) + 1, 16)
+        self.items = np.array([item for sequence in SEQUENCES for item in sequence])
+        self.offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in SEQUENCES])])
+
+    def make_packer(self, max_prompt_tokens):
+        return Packer(self.tokens, self.trie, self.normalization, max_prompt_tokens, self.backbone.pad_id)
+
+    def plan(self, min_history=2, seed=0):
+        return self.packer.plan(self.items, self.offsets, min_history, np.random.default_rng(seed))
+
+    def packed_loss(self, batch):
+        embeds = self.backbone.embed(batch.input_ids)
+        vectors = self.item_embedding(batch.item)
+        embeds = embeds.flatten(0, 1).index_add(0, batch.item_place, vectors).view_as(embeds)
+        hidden = self.backbone(embeds, batch.position_ids, batch.mask()).flatten(0, 1)[batch.place]
+        if self.normalization == "trie":
+            return trie_loss(self.backbone, self.trie, hidden, batch.label)
+        return nn.functional.cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
+
+    def plain_loss(self, history, target, instruction=0):
+        """The loss of one target after one history, straight from the definition."""
+        tokens = self.tokens.prefixes[instruction].tolist()
+        ends = []
+        for position, item in enumerate(history):
+            chunk = self.tokens.item_token[self.tokens.item_offset[item] : self.tokens.item_offset[item + 1]].tolist()
+            tokens += chunk[self.tokens.between :] if position == 0 else chunk
+            ends.append(len(tokens) - 1)
+        tokens += self.tokens.response.tolist()
+        answer = [*self.identifiers[target - 1], self.tokens.end]
+        embeds = self.backbone.embed(torch.tensor([tokens + answer]))[0]
+        if history:
+            embeds = embeds.index_add(0, torch.tensor(ends), self.item_embedding(torch.tensor(history)))
+        logits = self.backbone.logits(self.backbone(embeds[None]))[0, len(tokens) - 1 : -1]
+        loss = 0
+        for depth, token in enumerate(answer):
+            possible = range(logits.shape[1])
+            if self.normalization == "trie":
+                ended = [(*identifier, self.tokens.end) for identifier in self.identifiers]
+                possible = sorted({other[depth] for other in ended if list(other[:depth]) == answer[:depth]})
+            loss = loss - logits[depth, list(possible)].log_softmax(0)[list(possible).index(token)]
+        return loss
+
+    def gradients(self, loss):
+        parameters = [*self.backbone.parameters(), self.item_embedding.weight]
+        return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, parameters)])
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(("history_tokens", "kernel"), [(1000, "sdpa"), (40, "sdpa"), (40, "eager")])
+def test_packed_loss_and_gradient_equal_the_plain_ones(template, normalization, history_tokens, kernel):
+    setup = Setup(TEMPLATES[template], normalization, history_tokens, kernel)
+    windows = setup.plan()
+    instruction = np.arange(len(windows)) % len(setup.tokens.prefixes)
+    packed = setup.packed_loss(setup.packer.pack(setup.items, windows, instruction))
+    plain = sum(
+        setup.plain_loss(setup.items[first:place].tolist(), setup.items[place], number)
+        for first, target, stop, number in zip(windows.first, windows.target, windows.stop, instruction)
+        for place in range(target, stop)
+    )
+    torch.testing.assert_close(packed, plain, rtol=1e-5, atol=1e-5)
+    packed, plain = setup.gradients(packed), setup.gradients(plain)
+    assert (packed - plain).norm() <= 1e-5 * plain.norm()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_window_of_one_target_is_a_plain_prompt(template):
+    setup = Setup(TEMPLATES[template], "trie", 40)
+    begin, target = np.array([(b, t) for b, e in pairwise(setup.offsets) for t in range(b + 1, e)]).T
+    windows = Windows(setup.packer.history_start(setup.items, begin, target), target, target + 1)
+    batch = setup.packer.pack(setup.items, windows)
+    assert batch.mask() is None
+    assert batch.n_targets == len(windows) == sum(max(len(sequence) - 1, 0) for sequence in SEQUENCES)
+    plain = sum(
+        setup.plain_loss(setup.items[first:target].tolist(), setup.items[target])
+        for first, target in zip(windows.first, windows.target)
+    )
+    torch.testing.assert_close(setup.packed_loss(batch), plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("history_tokens", [1000, 40, 15, 1])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_target_comes_once_with_enough_history(template, history_tokens, seed):
+    setup = Setup(TEMPLATES[template], "trie", history_tokens)
+    windows = setup.plan(min_history=2, seed=seed)
+    targets = np.concatenate([np.arange(target, stop) for target, stop in zip(windows.target, windows.stop)])
+    expected = [place for begin, end in pairwise(setup.offsets) for place in range(begin + 1, end)]
+    assert sorted(targets) == expected
+    tokens = setup.packer.cumulative(setup.items)
+    begin = setup.offsets[np.searchsorted(setup.offsets, windows.first, side="right") - 1]
+    assert (windows.first >= begin).all()
+    assert (tokens[windows.stop - 1] - tokens[windows.first] <= setup.packer.history_budget).all()
+    wished = np.maximum(begin, windows.target - 2)
+    too_long = tokens[windows.target] - tokens[wished] > setup.packer.history_budget
+    assert ((windows.first <= wished) | too_long).all()
+
+
+def test_sequence_lengths_are_those_of_the_batches():
+    for template in TEMPLATES.values():
+        setup = Setup(template, "trie", 40)
+        windows = setup.plan()
+        lengths = setup.packer.sequence_lengths(setup.items, windows)
+        batch = setup.packer.pack(setup.items, windows)
+        assert lengths.sum() >= batch.n_tokens
+        assert batch.input_ids.shape[1] <= lengths.max()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_prompts_read_as_the_template_renders_them(template):
+    setup = Setup(TEMPLATES[template], "trie", 1000)
+    prompts = setup.packer.prompts(setup.items, setup.offsets[:-1], setup.offsets[1:])
+    for row, sequence in enumerate(SEQUENCES):
+        tokens = prompts.input_ids[row, : prompts.lengths[row]]
+        text = setup.backbone.tokenizer.decode(tokens, skip_special_tokens=True)
+        assert text == TEMPLATES[template].render([TITLES[item - 1] for item in sequence])
+
+
+def test_long_histories_lose_their_oldest_items_whole():
+    setup = Setup(TEMPLATES["continuation"], "trie", 12)
+    prompts = setup.packer.prompts(setup.items, setup.offsets[:1], setup.offsets[1:2])
+    text = setup.backbone.tokenizer.decode(prompts.input_ids[0], skip_special_tokens=True)
+    titles = text.split("\n")[:-1]
+    assert 0 < len(titles) < len(SEQUENCES[0])
+    assert titles == [TITLES[item - 1] for item in SEQUENCES[0]][-len(titles) :]
+
+
+def test_a_prompt_without_room_for_a_history_is_refused():
+    setup = Setup(TEMPLATES["instruction"], "vocab")
+    with pytest.raises(GenRecError, match="max_prompt_tokens"):
+        setup.make_packer(setup.fixed_tokens)
+
+
+def make_loader(setup, **changes):
+    settings = {"min_history": 2, "batch_tokens": 150, "batch_size": 3, "seed": 1} | changes
+    return PackedLoader(setup.packer, (None, setup.items, setup.offsets), None, **settings)
+
+
+def contents(loader, epoch):
+    loader.set_epoch(epoch)
+    return [(batch.input_ids.tolist(), batch.label.tolist()) for batch in loader]
+
+
+@pytest.mark.parametrize("changes", [{}, {"batch_tokens": 0}])
+def test_batches_follow_from_seed_and_epoch(changes):
+    setup = Setup(TEMPLATES["instruction"], "trie", 60)
+    loader = make_loader(setup, **changes)
+    first, second = contents(loader, 0), contents(loader, 1)
+    assert first != second
+    assert contents(make_loader(setup, **changes), 1) == second
+    loader.set_epoch(0)
+    assert len(list(loader)) == len(first)
+    assert contents(loader, 0) == first
+    assert contents(make_loader(setup, **changes, seed=2), 0) != first
+
+
+def test_batches_keep_the_token_budget_and_hold_every_target():
+    setup = Setup(TEMPLATES["continuation"], "trie", 12)
+    batches = list(make_loader(setup))
+    assert sum(batch.n_targets for batch in batches) == make_loader(setup).n_targets == 18
+    assert all(batch.input_ids.numel() <= 150 for batch in batches)
+
+
+def test_batch_moves_as_a_whole():
+    setup = Setup(TEMPLATES["instruction"], "trie", 60)
+    batch = setup.packer.pack(setup.items, setup.plan())
+    moved = batch.to("meta")
+    assert moved.input_ids.device.type == moved.branch.device.type == "meta"
+    assert replace(moved, input_ids=None).n_targets == batch.n_targets
+
+
+def test_windows_can_be_chosen():
+    windows = Windows(np.array([0, 5]), np.array([1, 6]), np.array([3, 9]))
+    assert windows[np.array([1])].stop.tolist() == [9]

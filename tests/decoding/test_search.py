@@ -1,0 +1,121 @@
+"""Every fast path of decoding against the oracle: each item fed whole, on its own, and scored by teacher forcing."""
+
+import pytest
+import torch
+
+from recbole_genrec.decoding.scoring import score_by_teacher_forcing, score_catalogue, score_pairs
+from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.tree import PromptTree
+from recbole_genrec.decoding.trie import build_trie
+
+TOLERANCE = {"atol": 1e-4, "rtol": 1e-5}
+
+
+@torch.no_grad()
+def oracle(case, normalization):
+    """Log-probability of every item for every prompt, ``[B, I]``."""
+    rows = [
+        score_by_teacher_forcing(case.backbone, case.trie, case.embeds[[row], :length], case.items, normalization)
+        for row, length in enumerate(case.lengths)
+    ]
+    return torch.stack(rows)
+
+
+def assert_same_lists(found, scores, k):
+    """The lists are the oracle's: the same scores in order, and each item has the score that it is listed with."""
+    expected = scores.sort(dim=1, descending=True, stable=True).values[:, :k]
+    torch.testing.assert_close(found.scores, expected, **TOLERANCE)
+    torch.testing.assert_close(scores.gather(1, found.items - 1), found.scores, **TOLERANCE)
+    assert all(len(set(row)) == k for row in found.items.tolist())
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("part", range(4))
+def test_exact_search_equals_scoring_everything(make_case, normalization, part):
+    """32 catalogues of 8 prompts in each of four parts: 1,024 cases a normalisation."""
+    for seed in range(32 * part, 32 * (part + 1)):
+        case = make_case(seed)
+        scores = oracle(case, normalization)
+        if normalization == "trie":
+            torch.testing.assert_close(scores.exp().sum(1), torch.ones(8), atol=1e-5, rtol=0)
+        at_once = (16, 1, 3)[seed % 3]
+        assert_same_lists(search(case.tree(), case.k, normalization, expand_at_once=at_once), scores, case.k)
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("seed", range(16))
+def test_catalogue_and_pair_scores_equal_the_oracle(make_case, normalization, seed):
+    case = make_case(seed)
+    scores = oracle(case, normalization)
+    catalogue = score_catalogue(case.tree(), normalization, edges_at_once=(1, 3, 100)[seed % 3])
+    torch.testing.assert_close(catalogue[:, 1:], scores, **TOLERANCE)
+    assert (catalogue[:, 0] == -torch.inf).all()
+    row, item = torch.cartesian_prod(torch.arange(8), case.items[: case.k]).T
+    torch.testing.assert_close(score_pairs(case.tree(), row, item, normalization), scores[row, item - 1], **TOLERANCE)
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_beam_as_wide_as_the_catalogue_is_exact(make_case, normalization, seed):
+    case = make_case(seed)
+    found = search(case.tree(), case.k, normalization, num_beams=case.trie.n_items)
+    assert_same_lists(found, oracle(case, normalization), case.k)
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("settings", [{"num_beams": 10}, {"node_budget": 1}])
+def test_inexact_search_still_lists_k_distinct_items_with_their_scores(make_case, normalization, settings):
+    over_budget = 0
+    for seed in range(12):
+        case = make_case(seed)
+        found = search(case.tree(), case.k, normalization, **settings)
+        assert all(len(set(row)) == case.k and min(row) > 0 for row in found.items.tolist())
+        listed = oracle(case, normalization).gather(1, found.items - 1)
+        torch.testing.assert_close(listed, found.scores, **TOLERANCE)
+        over_budget += int(found.over_budget.sum())
+    assert (over_budget > 0) == ("node_budget" in settings)
+
+
+class Indifferent:
+    """A model to which all tokens are alike."""
+
+    pad_id = 0
+
+    def embed(self, ids):
+        return torch.zeros(*ids.shape, 1)
+
+    def __call__(self, embeds, **_):
+        return embeds
+
+    def logits(self, hidden, token_ids=None):
+        return torch.zeros(*hidden.shape[:-1], 20 if token_ids is None else len(token_ids))
+
+    def new_cache(self):
+        return None
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_ties_go_to_the_lower_item_id(normalization, k):
+    identifiers = [(3 + (i * 5 % 8) // 4, 3 + (i * 5 % 8) // 2 % 2, 3 + i * 5 % 8 % 2) for i in range(8)]
+    tree = PromptTree(Indifferent(), build_trie(identifiers, 2), torch.zeros(2, 1, 1), torch.ones(2, dtype=torch.long))
+    found = search(tree, k, normalization, expand_at_once=1)
+    assert found.items.tolist() == [list(range(1, k + 1))] * 2
+
+
+def test_a_catalogue_of_one_item_is_certain(backbones):
+    case_trie = build_trie([(5, 6, 7)], 2)
+    embeds = backbones[0].embed(torch.tensor([[4, 5]])).detach()
+    found = search(PromptTree(backbones[0], case_trie, embeds, torch.tensor([2])), 1)
+    assert found.items.tolist() == [[1]]
+    assert found.scores.tolist() == [[0.0]]
+    assert found.rounds == 0
+
+
+def test_work_is_bounded_by_the_answer(make_case):
+    """Under trie normalisation at most depth / p_K nodes can stand above the K-th item (DESIGN of the search)."""
+    for seed in range(20):
+        case = make_case(seed)
+        found = search(case.tree(), case.k, expand_at_once=1)
+        depth = int(case.trie.path_offset.diff().max())
+        assert (found.expanded <= depth / found.scores[:, -1].exp() + 1).all()

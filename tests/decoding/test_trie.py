@@ -1,0 +1,84 @@
+"""The trie against its definition, read off the identifiers one by one."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
+
+END = 99
+catalogues = st.lists(
+    st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=20, unique=True
+)
+
+
+def decisions(identifiers, item):
+    """Depths at which some other identifier shares the prefix and goes on differently; the root always counts."""
+    ended = [(*identifier, END) for identifier in identifiers]
+    own = ended[item - 1]
+    following = [{other[depth] for other in ended if other[:depth] == own[:depth]} for depth in range(len(own))]
+    return [depth for depth, tokens in enumerate(following) if depth == 0 or len(tokens) > 1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(catalogues)
+def test_paths_hold_each_items_decisions(identifiers):
+    trie = build_trie(identifiers, END)
+    assert trie.n_edges == trie.n_items + trie.n_nodes - 1  # a tree whose leaves are the items
+    for item, identifier in enumerate(identifiers, start=1):
+        ended = [*identifier, END]
+        assert trie.token[trie.token_offset[item] : trie.token_offset[item + 1]].tolist() == ended
+        path = trie.path_edge[trie.path_offset[item] : trie.path_offset[item + 1]]
+        depths = decisions(identifiers, item)
+        assert trie.edge_begin[path].tolist() == depths
+        assert trie.edge_token[path].tolist() == [ended[depth] for depth in depths]
+        assert trie.edge_end[path].tolist() == [*depths[1:], len(ended)]
+        assert trie.edge_child[path].tolist() == [*trie.edge_node[path][1:].tolist(), -1]
+        assert trie.edge_item[path].tolist() == [0] * (len(path) - 1) + [item]
+
+
+@settings(max_examples=100, deadline=None)
+@given(catalogues)
+def test_edges_cover_the_items_below_them(identifiers):
+    trie = build_trie(identifiers, END)
+    below = [0] * trie.n_edges
+    for edge in trie.path_edge.tolist():
+        below[edge] += 1
+    assert (trie.edge_high - trie.edge_low).tolist() == below
+    assert (trie.edge_node <= trie.edge_child.where(trie.edge_child >= 0, trie.n_nodes)).all()
+
+
+def test_children_are_padded_to_the_widest_node():
+    trie = build_trie([(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)], END)
+    edge, mask = trie.children(trie.edge_child[:2])
+    assert trie.edge_token[edge][0].tolist() == [1, 2, 3]
+    assert trie.edge_token[edge][1, :2].tolist() == [1, 2]
+    assert mask.tolist() == [[True, True, True], [True, True, False]]
+
+
+def test_a_title_that_begins_another_is_told_apart_by_its_end():
+    trie = build_trie([(5,), (5, 6)], END)
+    assert trie.n_nodes == 2
+    assert sorted(trie.edge_token[trie.edge_node == 1].tolist()) == [6, END]
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "message"),
+    [
+        ([], "empty"),
+        ([(1,), ()], "Item 2 has an empty identifier"),
+        ([(1, 2), (3,), (1, 2)], "Items 1 and 3 share an identifier"),
+        ([(1, END)], "Item 1 has the end token"),
+    ],
+)
+def test_bad_catalogues_are_refused(identifiers, message):
+    with pytest.raises(GenRecError, match=message):
+        build_trie(identifiers, END)
+
+
+def test_a_large_catalogue_is_built_whole():
+    identifiers = [(item // 1000, item // 10 % 100, item % 10) for item in range(100_000)]
+    trie = build_trie(identifiers, 5000)
+    assert trie.n_items == 100_000
+    assert trie.n_nodes == 1 + 100 + 100 * 100

@@ -1,0 +1,75 @@
+"""What every model of the package promises RecBole; the models are found, not listed."""
+
+import numpy as np
+import pytest
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import init_seed
+
+from recbole_genrec.utils import plugin_model, plugin_models
+
+
+@pytest.fixture(params=sorted(plugin_models()))
+def built(request, checkerboard):
+    """Configuration, model and test loader, from RecBole's own objects and nothing else."""
+
+    def build(**changes):
+        config = Config(plugin_model(request.param), "tiny", config_dict=checkerboard | changes)
+        init_seed(config["seed"], True)
+        train, _, test = data_preparation(config, create_dataset(config))
+        return config, plugin_model(request.param)(config, train.dataset), train, test
+
+    return build
+
+
+@pytest.mark.parametrize("settings", [{}, {"decoding": "beam", "num_beams": 5}, {"decoding": "full"}])
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+def test_every_list_holds_k_distinct_items(built, settings, normalization):
+    _, model, _, test = built(normalization=normalization, **settings)
+    model.eval()
+    for interaction, *_ in test:
+        scores = model.full_sort_predict(interaction)
+        assert scores.shape == (len(interaction), model.n_items)
+        finite = (scores > -torch.inf).sum(1)
+        assert (finite == (model.n_items - 1 if settings.get("decoding") == "full" else model.k)).all()
+        assert (scores[:, 0] == -torch.inf).all()
+    statistics = model.generation_statistics()
+    assert statistics["valid_share"] == 1
+    assert statistics["lists"] == len(test.dataset)
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+def test_predict_agrees_with_full_ranking(built, normalization):
+    _, model, _, test = built(normalization=normalization, decoding="full")
+    model.eval()
+    interaction = next(iter(test))[0]
+    torch.testing.assert_close(
+        model.predict(interaction),
+        model.full_sort_predict(interaction)[np.arange(len(interaction)), interaction["item_id"]],
+        atol=1e-4,
+        rtol=1e-5,
+    )
+
+
+def test_loss_of_recboles_batches_has_gradients_in_all_that_is_trained(built):
+    _, model, train, _ = built(item_embedding="separator")
+    loss = model.calculate_loss(next(iter(train)))
+    assert loss.shape == ()
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+
+
+def test_state_survives_a_round_trip(built):
+    _, model, _, test = built(item_embedding="separator")
+    _, other, _, _ = built(item_embedding="separator", seed=7)
+    other.load_state_dict(model.state_dict())
+    model.eval(), other.eval()
+    interaction = next(iter(test))[0]
+    torch.testing.assert_close(model.full_sort_predict(interaction), other.full_sort_predict(interaction))
+
+
+def test_sampled_candidates_are_ranked(built):
+    _, model, _, test = built(eval_args={"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "uni5"})
+    interaction, *_ = next(iter(test))
+    assert torch.isfinite(model.eval().predict(interaction)).all()

@@ -1,0 +1,99 @@
+"""GenRec inside RecBole: learning a world with a known answer, and the ways into it."""
+
+import pytest
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.quick_start import load_data_and_model, run_recbole
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+
+from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prompt": "continuation", "normalization": "trie"},
+        {"prompt": "instruction", "normalization": "trie", "max_prompt_tokens": 512, "epochs": 40},
+        {"prompt": "continuation", "normalization": "vocab", "decoding": "beam", "scratch_hidden_size": 64, "epochs": 80},
+        {"prompt": "continuation", "packing": False, "epochs": 8, "train_batch_size": 32},
+        {"prompt": "continuation", "item_embedding": "separator"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_the_checkerboard_is_learned(checkerboard, settings):
+    result = run_recbole_genrec("GenRec", "tiny", config_dict=checkerboard | settings)
+    assert result["test_result"]["hit@1"] == 1
+    assert result["generation"]["valid_share"] == 1
+
+
+def test_recboles_own_objects_are_enough(checkerboard):
+    config = Config(model=GenRec, dataset="tiny", config_dict=checkerboard | {"epochs": 8, "train_batch_size": 32})
+    init_seed(config["seed"], config["reproducibility"])
+    train, valid, test = data_preparation(config, create_dataset(config))
+    trainer = Trainer(config, GenRec(config, train.dataset))
+    trainer.fit(train, valid)
+    assert trainer.evaluate(test)["hit@1"] == 1
+
+
+def test_stock_runner_and_loader(checkerboard, tmp_path):
+    result = run_recbole(model="GenRec", dataset="tiny", config_dict=checkerboard | {"packing": False, "epochs": 8})
+    assert result["test_result"]["hit@1"] == 1
+    best = next(tmp_path.glob("saved/GenRec-tiny-*/best"))
+    _, model, _, _, _, test = load_data_and_model(str(best))
+    interaction = next(iter(test))[0]
+    top = model.eval().full_sort_predict(interaction).argmax(1)
+    assert (top == interaction["item_id"]).all()
+
+
+def test_metrics_are_those_of_recboles_evaluator(checkerboard):
+    """The runner's packed training and RecBole's evaluation loop see the same lists as a loop by hand."""
+    result = run_recbole_genrec("GenRec", "tiny", config_dict=checkerboard | {"epochs": 1})
+    _, model, _, _, _, test = load_data_and_model(result["checkpoint"])
+    hits = []
+    for interaction, _, _, target in test:
+        ranked = model.eval().full_sort_predict(interaction).argsort(dim=1, descending=True)
+        hits.append((ranked[:, :5] == target[:, None]).any(1))
+    assert result["test_result"]["hit@5"] == pytest.approx(torch.cat(hits).float().mean().item(), abs=1e-4)
+
+
+def test_forward_reads_item_sequences(checkerboard):
+    config = Config(model=GenRec, dataset="tiny", config_dict=checkerboard)
+    train, _, _ = data_preparation(config, create_dataset(config))
+    model = GenRec(config, train.dataset).eval()
+    histories = torch.tensor([[1, 2, 3], [4, 0, 0], [0, 0, 0]])
+    states = model(histories, torch.tensor([3, 1, 0]))
+    assert states.shape == (3, 32)
+    torch.testing.assert_close(model(histories[1:2, :1], torch.tensor([1])), states[1:2], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"topk": [5, 13]}, "topk"),
+        ({"decoding": "beam", "num_beams": 3}, "num_beams"),
+        ({"prompt": "continuatoin"}, "continuation"),
+        ({"item_indexing": "titel"}, "title"),
+        ({"item_text": "{titel}"}, "title"),
+        ({"max_prompt_tokens": 8192}, "max_prompt_tokens"),
+        ({"max_prompt_tokens": 8, "prompt": "instruction"}, "max_prompt_tokens"),
+        ({"normalization": "tree"}, "normalization"),
+        ({"scratch_heads": 5}, "scratch_heads"),
+    ],
+)
+def test_bad_settings_are_named(checkerboard, settings, message):
+    with pytest.raises(GenRecError, match=message):
+        run_recbole_genrec("GenRec", "tiny", config_dict=checkerboard | settings)
+
+
+def test_items_without_text_keep_their_interactions(checkerboard, tmp_path, caplog):
+    path = tmp_path / "data/tiny/tiny.item"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
+    config = Config(model=GenRec, dataset="tiny", config_dict=checkerboard)
+    dataset = create_dataset(config)
+    assert dataset.inter_num == 48 * 7.5
+    with caplog.at_level("INFO"):
+        model = GenRec(config, data_preparation(config, dataset)[0].dataset)
+    assert "12 items, 3 without text" in caplog.text
+    assert sum(text.startswith("item ") for text in model.catalogue.texts) == 3

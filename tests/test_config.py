@@ -1,0 +1,277 @@
+import pickle
+
+import pytest
+from recbole.utils import ModelType
+
+from recbole_genrec import GenRecError
+from recbole_genrec.config import GenRecConfig, parse_value, read_yaml
+
+
+def config(model="SASRec", dataset="ml-100k", files=None, settings=None, **kwargs):
+    return GenRecConfig(model, dataset, files, settings, **kwargs)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(text, name="mine.yaml"):
+        path = tmp_path / name
+        path.write_text(text, "utf-8")
+        return str(path)
+
+    return write_file
+
+
+def test_the_defaults_are_leave_one_out_and_full_ranking():
+    defaults = config()
+    assert defaults["eval_args"] == {
+        "split": {"LS": "valid_and_test"},
+        "group_by": "user",
+        "order": "TO",
+        "mode": {"valid": "full", "test": "full"},
+    }
+    assert defaults["metrics"] == ["Hit", "NDCG"]
+    assert defaults["topk"] == [5, 10, 20]
+    assert defaults["valid_metric"] == "NDCG@10"
+    assert defaults["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    assert "timestamp" in defaults["load_col"]["inter"]
+
+
+def test_recboles_own_model_defaults_stay():
+    assert config()["hidden_dropout_prob"] == 0.5
+    assert config("BERT4Rec")["transform"] == "mask_itemseq"
+
+
+def test_an_unknown_dataset_loads_the_columns_that_a_sequential_model_needs():
+    settings = {"TIME_FIELD": "when", "USER_ID_FIELD": "user"}
+    assert config(dataset="mine", settings=settings)["load_col"] == {"inter": ["user_id", "item_id", "user", "when"]}
+
+
+def test_a_given_load_col_is_left_alone():
+    assert config(dataset="mine", settings={"load_col": {"inter": ["a"]}})["load_col"] == {"inter": ["a"]}
+
+
+def test_priority_is_command_line_then_dictionary_then_later_file(write):
+    files = [write("epochs: 1\nseed: 1\nlearning_rate: 1\ntrain_batch_size: 1", "a.yaml"), write("seed: 2", "b.yaml")]
+    made = config(files=files, settings={"epochs": 3, "learning_rate": 0.3}, command_line={"learning_rate": 0.4})
+    assert [made[key] for key in ("train_batch_size", "seed", "epochs", "learning_rate")] == [1, 2, 3, 0.4]
+
+
+def test_the_process_command_line_is_not_read(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["prog", "--epochs=7", "--nonsense=1"])
+    assert config()["epochs"] == 300
+
+
+@pytest.mark.parametrize("text", ["__import__('os').abort()", "1+1", "print(1)"])
+def test_strings_are_never_evaluated(text, write):
+    assert config(settings={"wandb_project": text})["wandb_project"] == text
+    assert config(command_line={"wandb_project": text})["wandb_project"] == text
+
+
+def test_the_callers_dictionary_is_not_changed():
+    mine = {"epochs": 2, "SASRec": {"n_layers": 1}}
+    config(settings=mine)
+    assert mine == {"epochs": 2, "SASRec": {"n_layers": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("-2.5E+4", -2.5e4),
+        (".5e1", 5.0),
+        ("0.1", 0.1),
+        ("5", 5),
+        ("[5, 10]", [5, 10]),
+        ("{valid: full}", {"valid": "full"}),
+        ("true", True),
+        ("~", None),
+        ("'[5,inf)'", "[5,inf)"),
+    ],
+)
+def test_values_of_the_command_line_are_yaml(text, value):
+    assert parse_value("anything", text) == value
+    assert type(parse_value("anything", text)) is type(value)
+
+
+def test_a_value_that_is_not_yaml_is_an_error():
+    with pytest.raises(GenRecError, match=r"--topk is not valid YAML: '\[5, 10'"):
+        parse_value("topk", "[5, 10")
+
+
+@pytest.mark.parametrize("text", ["{title}", "{title} ({year})", "7", "no"])
+def test_text_settings_stay_as_typed(text):
+    assert parse_value("item_text", text) == text
+
+
+def test_a_quoted_text_setting_loses_its_quotes():
+    assert parse_value("item_text", "'{title}: x'") == "{title}: x"
+
+
+class TestUnknownKeys:
+    def test_in_a_dictionary(self):
+        with pytest.raises(GenRecError, match=r"'learning_rat' \(config_dict\). Did you mean 'learning_rate'"):
+            config(settings={"learning_rat": 0.1})
+
+    def test_on_the_command_line(self):
+        with pytest.raises(GenRecError, match=r"'epoch' \(command line\). Did you mean 'epochs'"):
+            config(command_line={"epoch": 1})
+
+    def test_in_a_file(self, write):
+        path = write("hiden_size: 3")
+        with pytest.raises(GenRecError, match=r"'hiden_size' \(.*mine.yaml\). Did you mean 'hidden_size'"):
+            config(files=[path])
+
+    def test_in_a_models_section(self):
+        with pytest.raises(GenRecError, match=r"'n_layer' \(config_dict, section 'SASRec'\)"):
+            config(settings={"SASRec": {"n_layer": 1}})
+
+    def test_in_the_section_of_a_model_that_does_not_run(self):
+        assert config(settings={"BERT4Rec": {"mask_ratio": 0.1}})["mask_ratio"] is None
+        with pytest.raises(GenRecError, match=r"'mask_rate' \(config_dict, section 'BERT4Rec'\)"):
+            config(settings={"BERT4Rec": {"mask_rate": 0.1}})
+
+    def test_that_resemble_nothing(self):
+        with pytest.raises(GenRecError, match="'zzzzzzzz'.*neither"):
+            config(settings={"zzzzzzzz": 1})
+
+    def test_keys_of_the_other_models_of_the_run_are_known(self):
+        assert config("GRU4Rec", settings={"mask_ratio": 0.4}, models=["GRU4Rec", "BERT4Rec"])["mask_ratio"] == 0.4
+        with pytest.raises(GenRecError, match="mask_ratio"):
+            config("GRU4Rec", settings={"mask_ratio": 0.4})
+
+    def test_keys_that_only_a_models_code_names_are_known(self):
+        assert config("GRU4RecKG", settings={"embedding_size": 8})["embedding_size"] == 8
+        assert config("S3Rec", settings={"pre_model_path": "x", "train_stage": "pretrain"})["pre_model_path"] == "x"
+
+    def test_plugin_and_runner_keys_are_known_to_every_model(self):
+        made = config(settings={"prompt": "continuation", "results_dir": "there", "packing": False})
+        assert made["results_dir"] == "there"
+
+
+def test_a_models_section_holds_for_that_model_alone():
+    settings = {"SASRec": {"epochs": 2, "n_layers": 1}, "BERT4Rec": {"epochs": 9}, "epochs": 5}
+    models = ["SASRec", "BERT4Rec", "GRU4Rec"]
+    epochs = [config(model, settings=settings, models=models)["epochs"] for model in models]
+    assert epochs == [2, 9, 5]
+
+
+class TestBadValues:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"epochs": "three"}, "'epochs' must be a number, not 'three'"),
+            ({"epochs": 1.5}, "'epochs' must be a whole number"),
+            ({"use_gpu": "maybe"}, "'use_gpu' must be true or false"),
+            ({"learning_rate": True}, "'learning_rate' must be a number"),
+            ({"metrics": ["Hitt"]}, "Unknown metric 'Hitt'"),
+            ({"valid_metric": "MRR@10"}, "Unknown valid_metric 'MRR@10'.*NDCG@10"),
+            ({"topk": 0}, "topk must be a positive integer"),
+            ({"learner": "adem"}, "Unknown learner 'adem'. Did you mean 'adam'"),
+            ({"eval_args": {"mode": "whole"}}, "whole"),
+            ({"repeatable": False}, "repeatable"),
+            ({"save_dataset": True}, "'save_dataset' is not supported"),
+            ({"item_text": {"title": None}}, "'item_text' must be text"),
+        ],
+    )
+    def test_are_named(self, settings, message):
+        with pytest.raises(GenRecError, match=message):
+            config(settings=settings)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"normalization": "tree"}, "normalization"),
+            ({"prompt": "continuatoin"}, "Unknown prompt 'continuatoin'. Did you mean 'continuation'"),
+            ({"item_indexing": "titel"}, "Unknown item indexing 'titel'. Did you mean 'title'"),
+        ],
+    )
+    def test_of_the_plugins_models_are_named_before_anything_runs(self, settings, message):
+        with pytest.raises(GenRecError, match=message):
+            config("GenRec", settings=settings)
+
+
+class TestFiles:
+    def test_missing(self):
+        with pytest.raises(GenRecError, match="Cannot read configuration file 'nowhere.yaml'"):
+            config(files=["nowhere.yaml"])
+
+    def test_broken(self, write):
+        with pytest.raises(GenRecError, match="mine.yaml, line 2: not valid YAML"):
+            read_yaml(write("epochs: 1\nseed: 3: 4\n"))
+
+    def test_that_holds_a_list(self, write):
+        with pytest.raises(GenRecError, match="mine.yaml, line 1.*not a list"):
+            read_yaml(write("- epochs"))
+
+    def test_that_is_empty(self, write):
+        assert read_yaml(write("# nothing yet\n")) == {}
+
+    def test_that_is_no_text(self, tmp_path):
+        (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\xff")
+        with pytest.raises(GenRecError, match="x.yaml"):
+            read_yaml(tmp_path / "x.yaml")
+
+    def test_python_objects_are_not_made(self, write):
+        with pytest.raises(GenRecError, match="not valid YAML"):
+            read_yaml(write("epochs: !!python/object/apply:os.getcwd []"))
+
+
+class TestModels:
+    def test_unknown(self):
+        with pytest.raises(GenRecError, match="Unknown model 'SASRek'. Did you mean 'SASRec'"):
+            config("SASRek")
+
+    def test_of_another_kind(self):
+        with pytest.raises(GenRecError, match="'BPR' is not a sequential model"):
+            config("BPR")
+
+    def test_not_given(self):
+        with pytest.raises(GenRecError, match="No model given"):
+            GenRecConfig(None, "ml-100k")
+        with pytest.raises(GenRecError, match="No dataset given"):
+            GenRecConfig("SASRec", None)
+
+    def test_given_in_a_file(self, write):
+        made = GenRecConfig(config_file_list=[write("model: GRU4Rec\ndataset: ml-100k")])
+        assert (made.model, made.dataset) == ("GRU4Rec", "ml-100k")
+
+
+def test_a_cross_entropy_loss_takes_no_negatives():
+    assert config("SASRec")["train_neg_sample_args"]["distribution"] == "none"
+    assert config("SASRec", settings={"loss_type": "BPR"})["train_neg_sample_args"]["distribution"] == "uniform"
+    assert config("FPMC")["train_neg_sample_args"]["distribution"] == "uniform"
+
+
+def test_negatives_asked_for_with_a_cross_entropy_loss_are_an_error():
+    with pytest.raises(GenRecError, match="should be None when the loss_type is CE"):
+        config("SASRec", settings={"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}})
+
+
+def test_eval_args_may_be_given_in_part():
+    made = config(settings={"eval_args": {"mode": "uni50"}})
+    assert made["eval_args"]["order"] == "TO"
+    assert made["valid_neg_sample_args"] == {"distribution": "uniform", "sample_num": 50}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"topk": [1, 3]}, "NDCG@3"),
+        ({"metrics": ["MRR"]}, "MRR@20"),
+        ({"metrics": ["Hit", "GAUC"]}, "GAUC"),
+        ({"valid_metric": "hit@5"}, "hit@5"),
+    ],
+)
+def test_valid_metric_follows_the_metrics_unless_it_is_given(settings, expected):
+    assert config(settings=settings)["valid_metric"] == expected
+
+
+def test_the_environment_chooses_the_device_unless_gpu_id_does(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert config()["gpu_id"] == "3"
+    assert config(settings={"gpu_id": "1"})["gpu_id"] == "1"
+
+
+def test_a_configuration_survives_pickling():
+    made = config(settings={"epochs": 2})
+    assert pickle.loads(pickle.dumps(made)).final_config_dict == made.final_config_dict
