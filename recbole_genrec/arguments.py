@@ -169,6 +169,8 @@ class TrainerArguments(Arguments):
     lr_scheduler: str = "cosine"
     warmup_steps: int = 0
     gradient_accumulation_steps: int = 1
+    #: share of the old value in the running average of the weights that is validated and kept; 0: no average.
+    ema_decay: float = 0.0
     #: ``fp32``, ``bf16`` or ``fp16`` autocast; ``fp16`` scales the loss.
     precision: str = "fp32"
     #: ``""`` (start anew), ``auto`` (the newest checkpoint of the same run) or a checkpoint folder.
@@ -181,6 +183,7 @@ class TrainerArguments(Arguments):
         _one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
         _at_least("warmup_steps", self.warmup_steps, 0)
         _at_least("gradient_accumulation_steps", self.gradient_accumulation_steps, 1)
+        _share("ema_decay", self.ema_decay)
         object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
         if len(self.adam_betas) != 2:
             raise GenRecError(f"'adam_betas' must be two numbers, not {self.adam_betas!r}.")

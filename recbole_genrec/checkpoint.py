@@ -10,7 +10,7 @@
     adapter/             the LoRA adapter in peft's own form, or
     backbone/            the whole language model in the form of ``transformers``
     extra.safetensors    every other tensor of the model, such as item embeddings
-    trainer.json rng.json optimizer.json optimizer.safetensors    what resuming needs
+    trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ _ADAPTER_NAME = "default"
 _MACHINE_KEYS = frozenset(("gpu_id", "use_gpu", "local_rank", "single_spec"))
 
 
-def save_checkpoint(folder, model, config, trainer_state, optimizer=None):
+def save_checkpoint(folder, model, config, trainer_state, optimizer=None, average=()):
     """Write a checkpoint, replacing the one that stands at ``folder``.
 
     Everything is written to a sibling folder that then takes the place: a crash leaves the old or the new checkpoint.
@@ -48,6 +48,7 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None):
         config: RecBole's ``Config``.
         trainer_state: what the trainer wants back, a dict that JSON can hold.
         optimizer: its state is stored too, if given.
+        average: running averages of the trainable weights, in their order.
     """
     folder = Path(folder)
     settle(folder)
@@ -62,6 +63,8 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None):
         _write_json(fresh / "rng.json", random_states())
         if optimizer is not None:
             _write_optimizer(fresh, optimizer)
+        if average:
+            _write_tensors(fresh / "average.safetensors", {f"{place:06}": t for place, t in enumerate(average)})
         files = sorted(path for path in fresh.rglob("*") if path.is_file())
         entries = {path.relative_to(fresh).as_posix(): _fingerprint(path) for path in files}
         _write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
@@ -279,7 +282,13 @@ def _check_weights(folder, model, state):
         raise GenRecError(f"The checkpoint {str(folder)!r} belongs to another model: {problem}.")
 
 
-# ---- optimizer and random numbers ----
+# ---- optimizer, averages and random numbers ----
+
+
+def read_average(folder):
+    """The running averages that :func:`save_checkpoint` stored, in order; none where it stored none."""
+    path = Path(folder) / "average.safetensors"
+    return [tensor for _, tensor in sorted(_read_tensors(path).items())] if path.is_file() else []
 
 
 def _write_optimizer(folder, optimizer):

@@ -19,6 +19,7 @@ from recbole_genrec.checkpoint import (
     is_checkpoint,
     load_checkpoint_into,
     plain_settings,
+    read_average,
     restore_random_states,
     save_checkpoint,
     settle,
@@ -57,6 +58,7 @@ class GenRecTrainer(Trainer):
             precision = "fp16" if self.device.type == "cuda" else "bf16"
         self.autocast_dtype = AUTOCAST.get(precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.average = WeightAverage(self._trainable(), self.arguments.ema_decay)
         self.step = 0
         self.valid_result = None
         self._saves = self._validates = False
@@ -67,7 +69,7 @@ class GenRecTrainer(Trainer):
         Raises:
             GenRecError: nothing is trainable.
         """
-        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        trainable = self._trainable()
         if not trainable:
             raise GenRecError("The model has no trainable parameters.")
         if self.learner.lower() not in ("adam", "adamw"):
@@ -84,18 +86,24 @@ class GenRecTrainer(Trainer):
             fused=fused,
         )
 
+    def _trainable(self):
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``, resumed where ``resume`` asks for it, with ``last`` written after every epoch."""
         self._saves, self._validates = saved, bool(valid_data) and self.eval_step > 0
         if self.arguments.resume:
             self._resume(self.arguments.resume)
 
-        def end_of_epoch(epoch, valid_score):  # early stopping has counted the epoch by now
+        def end_of_epoch(epoch, valid_score):  # early stopping has counted the epoch, ``best`` is written by now
+            self.average.swap_out()
             self._save_last(epoch)
             if callback_fn:
                 callback_fn(epoch, valid_score)
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, end_of_epoch)
+        result = super().fit(train_data, valid_data, verbose, saved, show_progress, end_of_epoch)
+        self.average.swap_in()
+        return result
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         """Train one epoch.
@@ -103,6 +111,7 @@ class GenRecTrainer(Trainer):
         Returns:
             The loss, averaged over what the model averages over.
         """
+        self.average.swap_out()
         self.model.train()
         loss_func = loss_func or self.model.calculate_loss
         if hasattr(train_data, "set_epoch"):
@@ -126,6 +135,8 @@ class GenRecTrainer(Trainer):
                 bar.update(len(batches))
         if not self._validates or (epoch_idx + 1) % self.eval_step:
             self._save_last(epoch_idx)
+            if not self._validates:  # RecBole writes ``best`` next
+                self.average.swap_in()
         return loss_sum / max(weight_sum, 1)
 
     def _optimizer_step(self, batches, loss_func, total_steps):
@@ -152,14 +163,15 @@ class GenRecTrainer(Trainer):
             )
         if self.clip_grad_norm:
             self.scaler.unscale_(self.optimizer)
-            trainable = [p for group in self.optimizer.param_groups for p in group["params"]]
-            clip_grad_norm_(trainable, **self.clip_grad_norm)
+            clip_grad_norm_(self._trainable(), **self.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
+        self.average.update(self.step)
         return total_loss, total
 
     def _valid_epoch(self, valid_data, show_progress=False):
+        self.average.swap_in()
         valid_score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
         return valid_score, self.valid_result
 
@@ -185,9 +197,9 @@ class GenRecTrainer(Trainer):
 
     def _save_last(self, epoch):
         if self._saves:
-            self._write(self.run_folder / "last", epoch, self.best_valid_result)
+            self._write(self.run_folder / "last", epoch, self.best_valid_result, self.average.tensors)
 
-    def _write(self, folder, epoch, best_valid_result):
+    def _write(self, folder, epoch, best_valid_result, average=()):
         state = {
             "epoch": epoch,
             "step": self.step,
@@ -196,7 +208,7 @@ class GenRecTrainer(Trainer):
             "best_valid_result": best_valid_result,
             "scaler": self.scaler.state_dict(),
         }
-        save_checkpoint(folder, self.model, self.config, state, self.optimizer)
+        save_checkpoint(folder, self.model, self.config, state, self.optimizer, average)
 
     def _resume(self, resume):
         if resume != "auto":
@@ -227,12 +239,60 @@ class GenRecTrainer(Trainer):
         self.start_epoch, self.step, self.cur_step = state["epoch"] + 1, state["step"], state["cur_step"]
         if state["best_valid_score"] is not None:
             self.best_valid_score, self.best_valid_result = state["best_valid_score"], state["best_valid_result"]
+        self.average.load(read_average(folder))
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         restore_random_states(folder)
         if self.cur_step > self.stopping_step:  # it had stopped early
             self.start_epoch = max(self.start_epoch, self.epochs)
         self.logger.info(f"Checkpoint {folder} loaded. Resume training from epoch {self.start_epoch}")
+
+
+class WeightAverage:
+    """Exponential moving average of weights, in the model's place while it is evaluated and kept.
+
+    The decay grows with the steps, ``min(decay, (1 + step) / (10 + step))``, so that the first steps are forgotten.
+
+    Args:
+        parameters: the weights.
+        decay: share of the old value in each update; 0: the average is the weights themselves.
+    """
+
+    def __init__(self, parameters, decay):
+        self.parameters, self.decay = parameters, decay
+        self.tensors = [parameter.detach().clone() for parameter in parameters] if decay else []
+        self._swapped = False
+
+    @torch.no_grad()
+    def update(self, step):
+        """Take in the weights after optimizer step number ``step``."""
+        if self.tensors:
+            decay = min(self.decay, (1 + step) / (10 + step))
+            torch._foreach_lerp_(self.tensors, self.parameters, 1 - decay)
+
+    def swap_in(self):
+        """Put the average into the model and keep the weights."""
+        if not self._swapped:
+            self._swap()
+
+    def swap_out(self):
+        """Put the weights back into the model."""
+        if self._swapped:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self):
+        self._swapped = not self._swapped
+        for parameter, tensor in zip(self.parameters, self.tensors):
+            kept = parameter.clone()
+            parameter.copy_(tensor)
+            tensor.copy_(kept)
+
+    @torch.no_grad()
+    def load(self, tensors):
+        """Go on from stored averages, where there are any."""
+        for own, stored in zip(self.tensors, tensors):
+            own.copy_(stored)
 
 
 def run_name(config):

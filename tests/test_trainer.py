@@ -8,7 +8,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
 from recbole_genrec.arguments import TrainerArguments
-from recbole_genrec.checkpoint import is_checkpoint, load_as_recbole
+from recbole_genrec.checkpoint import is_checkpoint, load_as_recbole, load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.errors import GenRecError
@@ -94,6 +94,7 @@ def assert_same(one, two):
     {"packing": False, "gradient_accumulation_steps": 3, "item_embedding": "separator"},
     {"eval_step": 3},
     {"learner": "sgd"},
+    {"ema_decay": 0.9, "eval_step": 2},
     {"prompt": "instruction", "max_prompt_tokens": 512, "train_batch_tokens": 2048},
 ])  # fmt: skip
 @pytest.mark.parametrize("n_epochs", [1, 3])
@@ -109,6 +110,31 @@ def test_resumed_run_equals_the_uninterrupted_one(make_run, settings, n_epochs):
     results = [run.trainer.evaluate(run.test) for run in (whole, resumed)]
     assert results[0] == results[1]
     assert_same(resumed.weights(), whole.weights())
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_the_running_average_is_evaluated_and_kept(make_run, validates):
+    run = make_run(ema_decay=0.8, stopping_step=9, lr_scheduler="constant")
+    average, step = [], run.trainer._optimizer_step
+
+    def observed(*arguments):
+        if not average:
+            average.extend(tensor.detach().clone() for tensor in run.trainer._trainable())
+        result = step(*arguments)
+        decay = min(0.8, (1 + run.trainer.step) / (10 + run.trainer.step))
+        for old, new in zip(average, run.trainer._trainable()):
+            old.mul_(decay).add_(new.detach(), alpha=1 - decay)
+        return result
+
+    run.trainer._optimizer_step = observed
+    run.valid = run.valid if validates else None
+    run.fit()
+    for ours, expected in zip(run.trainer._trainable(), average):
+        torch.testing.assert_close(ours.detach(), expected.detach())
+    if not validates:  # then the last epoch is the best
+        kept = make_run("other", ema_decay=0.8)
+        load_checkpoint_into(kept.model, run.trainer.saved_model_file)
+        assert_same(kept.weights(), run.weights())
 
 
 def test_run_that_stopped_early_does_not_go_on(make_run):

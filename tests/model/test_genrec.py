@@ -16,7 +16,13 @@ from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
     [
         {"prompt": "continuation", "normalization": "trie"},
         {"prompt": "instruction", "normalization": "trie", "max_prompt_tokens": 512, "epochs": 40},
-        {"prompt": "continuation", "normalization": "vocab", "decoding": "beam", "scratch_hidden_size": 64, "epochs": 80},
+        {
+            "prompt": "continuation",
+            "normalization": "vocab",
+            "decoding": "beam",
+            "scratch_hidden_size": 64,
+            "epochs": 80,
+        },
         {"prompt": "continuation", "packing": False, "epochs": 8, "train_batch_size": 32},
         {"prompt": "continuation", "item_embedding": "separator"},
     ],
