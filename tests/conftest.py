@@ -21,8 +21,8 @@ def no_command_line(monkeypatch):
 def write_dataset():
     """Write atomic files and return the folder that RecBole calls ``data_path``.
 
-    ``interactions``: rows (user, item, timestamp, ...); ``items``: rows (item, title, ...), or None for no ``.item`` file.
-    More columns are named by their headers.
+    ``interactions``: rows (user, item, timestamp, ...); ``items``: rows (item, title, ...), or None for no ``.item``
+    file. More columns are named by their headers.
     """
 
     def write(

@@ -1,7 +1,7 @@
 """RecBole datasets whose interactions stand in the exact order of time.
 
-RecBole turns timestamps into float32 before it sorts by them (``recbole/data/dataset/dataset.py:2207``), which rounds unix
-seconds to steps of 64 to 128: on ml-100k the test target of 149 of 943 users is then wrong.
+RecBole turns timestamps into float32 before it sorts by them (``recbole/data/dataset/dataset.py:2207``), which
+rounds unix seconds to steps of 64 to 128: on ml-100k the test target of 149 of 943 users is then wrong.
 
 Letters: N interactions, U users, L the longest history (``MAX_ITEM_LIST_LENGTH``).
 """
@@ -21,10 +21,10 @@ from recbole_genrec.errors import GenRecError
 class ExactOrder:
     """Mixin before a RecBole dataset class: rows are sorted once, stably, on the float64 timestamps of the file.
 
-    Whatever happens to the timestamps afterwards cannot change that order. Normalisation subtracts a constant and divides
-    by a positive one, and float32 rounds; each step is correctly rounded, hence monotone: it may create ties, but never
-    swap two rows. RecBole's later sorts are stable, so they leave ties as they stand. Interactions of the same time stay
-    in the order of the file. Pre-split datasets (``benchmark_filename``) keep the order of their files.
+    Whatever happens to the timestamps afterwards cannot change that order. Normalisation subtracts a constant and
+    divides by a positive one, and float32 rounds; each step is correctly rounded, hence monotone: it may create ties,
+    but never swap two rows. RecBole's later sorts are stable, so they leave ties as they stand. Interactions of the
+    same time stay in the order of the file. Pre-split datasets (``benchmark_filename``) keep the order of their files.
     """
 
     #: place of every row in the exact order, while the rows stand in another one (user by user, after augmentation).
@@ -51,14 +51,14 @@ class ExactOrder:
         if self.time_field in self.inter_feat:
             if self.field2type[self.time_field] != FeatureType.FLOAT:
                 raise GenRecError(
-                    f"The timestamp column {self.time_field!r} of {self.dataset_name}.inter must be of type 'float', not "
-                    f"{self.field2type[self.time_field].value!r}."
+                    f"The timestamp column {self.time_field!r} of {self.dataset_name}.inter must be of type 'float', "
+                    f"not {self.field2type[self.time_field].value!r}."
                 )
             return True
         if isinstance(self, SequentialDataset):
             raise GenRecError(
-                f"A sequential model needs the timestamp column {self.time_field!r} of {self.dataset_name}.inter: name it "
-                "under 'inter' in 'load_col' (and in 'TIME_FIELD')."
+                f"A sequential model needs the timestamp column {self.time_field!r} of {self.dataset_name}.inter: "
+                "name it under 'inter' in 'load_col' (and in 'TIME_FIELD')."
             )
         return False
 
@@ -160,8 +160,8 @@ def train_sequences(dataset):
         dataset: the training part that RecBole's ``build`` returned for a sequential dataset.
 
     Returns:
-        Arrays of int64: user ids [U], all items of all users one after the other [N], offsets [U + 1]; user number u has
-        items ``offsets[u]`` to ``offsets[u + 1]``. The item that is only ever history, a user's first, is included.
+        Arrays of int64: user ids [U], all items of all users one after the other [N], offsets [U + 1]; user number u
+        has items ``offsets[u]`` to ``offsets[u + 1]``. The item that is only ever history, a user's first, is included.
 
     Raises:
         GenRecError: the rows are not the beginnings of the users' histories, as with ``benchmark_filename``.
@@ -189,6 +189,6 @@ def train_sequences(dataset):
 
 def _no_histories():
     return GenRecError(
-        "Training on whole histories needs a training split that holds every user's interactions one after the other from "
-        "the first on; this one does not (the files of 'benchmark_filename' need not)."
+        "Training on whole histories needs a training split that holds every user's interactions one after the other "
+        "from the first on; this one does not (the files of 'benchmark_filename' need not)."
     )

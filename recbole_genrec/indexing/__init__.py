@@ -59,4 +59,4 @@ def build_identifiers(scheme, items, texts, encode):
     return _SCHEMES[scheme](items, texts, encode)
 
 
-from recbole_genrec.indexing import title  # noqa: F401  a scheme registers itself
+from recbole_genrec.indexing import title  # noqa: E402, F401  a scheme registers itself

@@ -1,7 +1,7 @@
 """Item text: one line of text for an item, read losslessly from its ``.item`` columns.
 
-RecBole's own reader strips quotes, collapses spaces and takes ``None`` or ``NA`` for an empty value. Titles are data, so
-the file is read here once more, with nothing interpreted but the separator and the line end.
+RecBole's own reader strips quotes, collapses spaces and takes ``None`` or ``NA`` for an empty value. Titles are data,
+so the file is read here once more, with nothing interpreted but the separator and the line end.
 """
 
 import html

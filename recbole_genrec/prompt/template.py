@@ -4,8 +4,8 @@ A prompt is laid out as::
 
     prefix  item item_suffix  item_prefix item item_suffix  ...  response_prefix  target end
 
-where ``item`` and ``target`` are ``lead`` followed by an item's text. ``lead`` is written at every item alike, so that a
-tokenizer cuts a title into the same tokens in the history and in the response.
+where ``item`` and ``target`` are ``lead`` followed by an item's text. ``lead`` is written at every item alike, so that
+a tokenizer cuts a title into the same tokens in the history and in the response.
 """
 
 from dataclasses import dataclass, fields

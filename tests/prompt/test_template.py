@@ -23,8 +23,8 @@ def test_instruction_has_instruction_input_and_response():
     template = load_template("instruction")
     assert template.render(["Heat (1995)", "Fargo"], "Se7en") == (
         "### Instruction:\n"
-        "Given the items that a user has chosen so far, from the oldest to the latest, name the item that this user will "
-        "choose next.\n\n"
+        "Given the items that a user has chosen so far, from the oldest to the latest, name the item that this user "
+        "will choose next.\n\n"
         "### Input: Heat (1995), Fargo\n\n"
         "### Response: Se7en"
     )

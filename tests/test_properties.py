@@ -1,0 +1,112 @@
+"""Every shipped YAML file loads and holds known keys only; what the README says of settings and prompts is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from recbole_genrec.arguments import BackboneArguments, EngineArguments, PromptArguments, TrainerArguments, plugin_keys
+from recbole_genrec.config import ARGUMENT_GROUPS, GenRecConfig, YamlLoader, known_keys, read_yaml
+from recbole_genrec.prompt.template import load_template
+from recbole_genrec.properties_path import properties_folder
+from recbole_genrec.results import plain
+from recbole_genrec.utils import get_model, plugin_models
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+FOLDER = properties_folder()
+SETTINGS = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "prompt")
+
+
+def config_of(path):
+    """The configuration that a shipped file of settings takes part in."""
+    if path.parent.name == "model":
+        return GenRecConfig(path.stem, "mine")
+    if path.parent.name == "dataset":
+        return GenRecConfig("GenRec", path.stem)
+    return GenRecConfig("GenRec", "ml-100k", [str(path)])
+
+
+def named(paths):
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.relative_to(FOLDER).as_posix())
+
+
+def test_the_folders_are_those_that_this_file_knows():
+    folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
+    assert folders == {".", "dataset", "model", "paper", "prompt"}
+    assert {path.stem for path in FOLDER.glob("model/*.yaml")} == plugin_models().keys()
+
+
+@named(SETTINGS)
+def test_settings_load_and_arrive(path):
+    config, settings = config_of(path), read_yaml(path)
+    own = settings.keys() & plugin_keys()
+    assert {key: config[key] for key in own} == {key: settings[key] for key in own}
+
+
+@named(SETTINGS)
+def test_every_key_is_known(path, monkeypatch):
+    # A shipped file makes its own keys known: ask with all of them out of sight.
+    monkeypatch.setattr("recbole_genrec.config.read_shipped", lambda name, loader: {})
+    model = get_model(path.stem if path.parent.name == "model" else "GenRec")
+    assert read_yaml(path).keys() <= known_keys([model], "mine")
+
+
+@named(sorted(FOLDER.glob("prompt/*.yaml")))
+def test_prompts_load_and_hold_known_keys(path):
+    template = load_template(path.stem)  # refuses an unknown key
+    assert template.version >= 1
+    assert template.render(["Heat"], "Fargo").count("Fargo") == 1
+
+
+@named(sorted(FOLDER.glob("paper/*.yaml")))
+def test_a_pretrained_backbone_does_without_the_dropout_of_a_scratch_model(path):
+    backbone = BackboneArguments.from_config(config_of(path))
+    assert backbone.backbone != "scratch" and backbone.lora
+    assert backbone.embedding_dropout == backbone.hidden_dropout == 0
+
+
+def test_the_papers_own_setting():
+    config = config_of(FOLDER / "paper/genrec-llama-7b.yaml")
+    backbone, engine = BackboneArguments.from_config(config), EngineArguments.from_config(config)
+    prompt, trainer = PromptArguments.from_config(config), TrainerArguments.from_config(config)
+    assert (backbone.lora_r, backbone.lora_alpha, backbone.lora_dropout) == (8, 16, 0.05)
+    assert backbone.lora_target_modules == ("q_proj", "v_proj")
+    assert (prompt.prompt, prompt.max_prompt_tokens) == ("instruction", 256)
+    assert (engine.packing, engine.normalization, engine.decoding, engine.num_beams) == (False, "vocab", "beam", 10)
+    assert max(config["topk"]) <= engine.num_beams
+    assert config["train_batch_size"] * trainer.gradient_accumulation_steps == 128
+    assert (trainer.learning_rate, trainer.warmup_steps, config["epochs"]) == (3e-4, 100, 3)
+
+
+def test_the_readmes_settings_are_the_defaults():
+    config = GenRecConfig("GenRec", "mine")
+    groups = [group.from_config(config) for group in ARGUMENT_GROUPS]
+
+    def default(key):
+        return next((plain(getattr(group, key)) for group in groups if key in group.keys()), config[key])
+
+    section = README.split("\n## Settings\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", section, re.MULTILINE)
+    stated = {key: YamlLoader(cell).get_single_data() for key, cell in rows}
+    assert len(stated) == len(rows)
+    assert stated == {key: default(key) for key in stated}
+    assert plugin_keys() <= stated.keys()
+
+
+def test_the_readme_shows_the_prompts_as_they_are():
+    for name in ("continuation", "instruction"):
+        prompt = load_template(name).render(["Toy Story (1995)", "Heat (1995)"], "Fargo (1996)")
+        assert f"```\n{prompt.rstrip()}\n```" in README
+
+
+def test_the_readme_names_files_that_exist():
+    paths = set(re.findall(r"\b(?:tests|properties|recbole_genrec)/[\w./-]+\.(?:py|yaml)\b", README))
+    assert len(paths) > 5
+    assert [path for path in sorted(paths) if not (ROOT / path).is_file()] == []
+
+
+def test_continuous_integration_runs_the_readmes_test_command():
+    command = 'pip install -e ".[test]" && pytest'
+    assert f"\n{command}\n" in README
+    assert f"\n{command}\n" in (ROOT / ".ci/run").read_text("utf-8")
