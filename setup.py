@@ -15,6 +15,7 @@ setup(
     description="Generative recommendation with language models, inside RecBole",
     long_description=README.read_text("utf-8") if README.is_file() else "",
     long_description_content_type="text/markdown",
+    license="MIT",
     python_requires=">=3.10",
     packages=[*find_packages(include=["recbole_genrec", "recbole_genrec.*"]), "recbole_genrec.properties"],
     package_dir={"recbole_genrec.properties": "properties"},

@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import recbole
 
 from recbole_genrec.arguments import BackboneArguments, EngineArguments, PromptArguments, TrainerArguments, plugin_keys
 from recbole_genrec.config import ARGUMENT_GROUPS, GenRecConfig, YamlLoader, known_keys, read_yaml
@@ -98,6 +101,27 @@ def test_the_readme_shows_the_prompts_as_they_are():
     for name in ("continuation", "instruction"):
         prompt = load_template(name).render(["Toy Story (1995)", "Heat (1995)"], "Fargo (1996)")
         assert f"```\n{prompt.rstrip()}\n```" in README
+
+
+def test_the_readmes_yaml_files_load(tmp_path):
+    blocks = re.findall(r"```yaml\n(.+?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        path = tmp_path / "settings.yaml"
+        path.write_text(block, "utf-8")
+        for model in ("GenRec", "SASRec"):
+            GenRecConfig(model, "ml-100k", [str(path)], models=["GenRec", "SASRec"])
+
+
+def test_the_readmes_count_of_targets_that_float32_changes():
+    path = Path(recbole.__file__).parent / "dataset_example/ml-100k/ml-100k.inter"
+    frame = pd.read_csv(path, sep="\t", names=["user", "item", "rating", "time"], header=0)
+    frame["rounded"] = frame["time"].astype(np.float32)
+    exact, rounded = (
+        frame.sort_values(["user", column], kind="stable").groupby("user")["item"].last()
+        for column in ("time", "rounded")
+    )
+    assert f"{(exact != rounded).sum()} of {len(exact)} users" in " ".join(README.split())
 
 
 def test_the_readme_names_files_that_exist():

@@ -1,7 +1,8 @@
 """RecBole datasets whose interactions stand in the exact order of time.
 
 RecBole turns timestamps into float32 before it sorts by them (``recbole/data/dataset/dataset.py:2207``), which
-rounds unix seconds to steps of 64 to 128: on ml-100k the test target of 149 of 943 users is then wrong.
+rounds unix seconds to steps of 64 to 128: on ml-100k the test target of 149 of 943 users is then wrong
+(of 4, with ``normalize_all``).
 
 Letters: N interactions, U users, L the longest history (``MAX_ITEM_LIST_LENGTH``).
 """

@@ -10,18 +10,20 @@ from recbole_genrec.decoding.softmax import child_log_probs, forced_log_probs, r
 
 
 @torch.no_grad()
-def score_catalogue(tree, normalization="trie", edges_at_once=256):
+def score_catalogue(tree, normalization="trie", edges_at_once=None):
     """Log-probability of every item: one pass over the trie, shared prefixes fed once.
 
     Args:
         tree: a fresh :class:`~recbole_genrec.decoding.tree.PromptTree`.
         normalization: ``trie`` or ``vocab``.
-        edges_at_once: edges fed to all prompts in one forward.
+        edges_at_once: edges fed to all prompts in one forward; by default so many that logits over the whole
+            vocabulary take about 128 MiB for each token of an edge.
 
     Returns:
         ``[B, I + 1]`` by item id; column 0 is -inf.
     """
     trie, batch = tree.trie, len(tree)
+    edges_at_once = edges_at_once or max(1, 2**25 // (batch * tree.backbone.vocab_size))
     log_probs = _root(tree, normalization)
     prompt = torch.arange(batch, device=log_probs.device)
     fed = torch.nonzero(_must_be_fed(trie, normalization))[:, 0]  # parents have lower numbers than children

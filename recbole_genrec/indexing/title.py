@@ -12,8 +12,8 @@ def title_index(items, texts, encode):
     """Build identifiers from item texts.
 
     The first item of a text keeps it; the others get `` (2)``, `` (3)``, ... in catalogue order, numbers that would
-    give some other item's identifier being skipped. Identifiers are compared, not texts, since a tokenizer may merge texts.
-    An item without text, or whose text has no tokens, is written ``item <token>``.
+    give some other item's identifier being skipped. Identifiers are compared, not texts, since a tokenizer may merge
+    texts. An item without text, or whose text has no tokens, is written ``item <token>``.
     """
     texts, without_text = list(texts), 0
     identifiers = [tuple(encode(text)) if text else () for text in texts]

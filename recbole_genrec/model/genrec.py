@@ -3,7 +3,7 @@
 Reference: Jianchao Ji et al. "GenRec: Large Language Model for Generative Recommendation", 2023, arXiv 2307.00457.
 Reference code: https://github.com/rutgerswiselab/GenRec
 
-Deviations from the paper and its code, each of them one key away from it:
+Deviations from the paper and its code. The first three are one key away from it, the last is mended for good:
 
 * ``packing``: one forward for a whole history instead of one prompt for each target; the loss is the same.
 * ``normalization: trie``: probabilities are taken over the titles that exist (``vocab`` is the paper's).
@@ -57,7 +57,8 @@ class GenRec(GenerativeRecommender):
         return loss / batch.n_decisions
 
     def pack_interaction(self, interaction):
-        """Lay RecBole's rows, a history and its target each, out as single prompts."""
+        """Lay RecBole's rows, a history and its target each, out as single prompts; in training each draws one of the
+        instructions."""
         history, length = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].cpu().numpy()
         row = np.arange(len(history))
         table = np.pad(history, ((0, 0), (0, 1)))
@@ -65,4 +66,7 @@ class GenRec(GenerativeRecommender):
         items, begin = table.ravel(), row * table.shape[1]
         target = begin + length
         windows = Windows(self.packer.history_start(items, begin, target), target, target + 1)
-        return self.packer.pack(items, windows).to(self.compute_device)
+        instruction = None
+        if self.training:
+            instruction = torch.randint(len(self.packer.tokens.prefixes), (len(history),)).numpy()
+        return self.packer.pack(items, windows, instruction).to(self.compute_device)

@@ -103,3 +103,17 @@ def test_items_without_text_keep_their_interactions(checkerboard, tmp_path, capl
         model = GenRec(config, data_preparation(config, dataset)[0].dataset)
     assert "12 items, 3 without text" in caplog.text
     assert sum(text.startswith("item ") for text in model.catalogue.texts) == 3
+
+
+def test_items_that_training_never_sees_keep_a_zero_vector(checkerboard):
+    config = Config(
+        model=GenRec, dataset="tiny", config_dict=checkerboard | {"item_embedding": "separator", "epochs": 1}
+    )
+    train, valid, _ = data_preparation(config, create_dataset(config))
+    model = GenRec(config, train.dataset)
+    rows = train.dataset.inter_feat["item_id_list"]
+    train.dataset.inter_feat["item_id_list"] = rows.masked_fill(rows == 3, 4)  # nobody has item 3 in a history
+    Trainer(config, model).fit(train, saved=False)
+    used = model.item_embedding.weight.norm(dim=1) > 0
+    assert not used[3]
+    assert used[4]
