@@ -19,6 +19,7 @@ LIBRARIES = ("numpy", "pandas", "torch", "transformers", "peft", "recbole")
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the libraries that decide a result."""
     libraries = {name: version(name) for name in LIBRARIES}
+    libraries["torch"] = torch.__version__  # names the build too, such as +cpu
     return {"python": platform.python_version(), "recbole_genrec": __version__, **libraries}
 
 
