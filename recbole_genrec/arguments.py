@@ -144,6 +144,8 @@ class EngineArguments(Arguments):
     item_embedding_dropout: float = 0.0
     #: items of history that a target keeps where a long history is cut into windows.
     min_history: int = 10
+    #: share of the interactions that packed training leaves out, drawn anew in every epoch.
+    history_dropout: float = 0.0
     #: padded tokens a training batch may hold; 0: ``train_batch_size`` windows a batch.
     train_batch_tokens: int = 8192
 
@@ -153,6 +155,7 @@ class EngineArguments(Arguments):
         _one_of("decoding", self.decoding, ("exact", "beam", "full"))
         _one_of("item_embedding", self.item_embedding, ("none", "separator"))
         _share("item_embedding_dropout", self.item_embedding_dropout)
+        _share("history_dropout", self.history_dropout)
         for key in ("num_beams", "node_budget", "min_history"):
             _at_least(key, getattr(self, key), 1)
         _at_least("train_batch_tokens", self.train_batch_tokens, 0)

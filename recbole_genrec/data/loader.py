@@ -10,7 +10,9 @@ class PackedLoader:
     """Iterates over an epoch's windows in batches of about the same number of tokens.
 
     Windows are cut anew in every epoch; windows of about the same length share a batch, batches come in random order.
-    Everything follows from the seed and the epoch's number, so that a resumed run sees the batches it would have seen.
+    With ``history_dropout`` an epoch leaves interactions out, as if they had not happened, so that no epoch repeats
+    another's histories. Everything follows from the seed and the epoch's number, so that a resumed run sees the batches
+    that it would have seen.
 
     Args:
         packer: :class:`~recbole_genrec.data.packing.Packer`.
@@ -18,14 +20,27 @@ class PackedLoader:
             :func:`~recbole_genrec.data.dataset.train_sequences` gives them.
         dataset: the training dataset, for RecBole's collectors.
         min_history: items of history that a target keeps in a long sequence.
+        history_dropout: share of the interactions that each epoch leaves out.
         batch_tokens: padded tokens in a batch, at least one window; 0: count windows instead.
         batch_size: windows in a batch, where ``batch_tokens`` is 0.
         seed: of the windows, the batches and the instructions.
         shuffle: false keeps windows in order and cuts them at the same places.
     """
 
-    def __init__(self, packer: Packer, sequences, dataset, min_history, batch_tokens, batch_size, seed, shuffle=True):
+    def __init__(
+        self,
+        packer: Packer,
+        sequences,
+        dataset,
+        min_history,
+        batch_tokens,
+        batch_size,
+        seed,
+        history_dropout=0.0,
+        shuffle=True,
+    ):
         self.packer, self._dataset, self.min_history = packer, dataset, min_history
+        self.history_dropout = history_dropout
         _, self.items, self.offsets = sequences
         self.batch_tokens, self.batch_size, self.seed, self.shuffle = batch_tokens, batch_size, seed, shuffle
         self.n_targets = int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
@@ -39,26 +54,32 @@ class PackedLoader:
     def set_epoch(self, epoch):
         """Choose whose batches the next pass gives; without a call, passes count up from 0."""
         self._epoch = epoch
-        self._batches = None
+        self._planned = None
 
     def __len__(self):
-        return len(self._plan()[1])
+        return len(self._plan()[2])
 
     def __iter__(self):
-        windows, batches, generator = self._plan()
+        items, windows, batches, generator = self._plan()
         self.set_epoch(self._epoch + 1)
         for batch in batches:
             instruction = generator.integers(len(self.packer.tokens.prefixes), size=len(batch))
-            yield self.packer.pack(self.items, windows[batch], instruction)
+            yield self.packer.pack(items, windows[batch], instruction)
 
     def _plan(self):
-        """The epoch's windows, their batches (lists of indices) and the generator, ready for the instructions."""
-        if self._batches is None:
+        """The epoch's items, windows, batches (lists of indices) and generator, ready to draw the instructions."""
+        if self._planned is None:
             generator = np.random.default_rng([self.seed, self._epoch if self.shuffle else 0])
-            windows = self.packer.plan(self.items, self.offsets, self.min_history, generator)
-            lengths = self.packer.sequence_lengths(self.items, windows)
-            self._batches = windows, self._batch(lengths, generator), generator
-        return self._batches
+            items, offsets = self._drop(generator) if self.history_dropout else (self.items, self.offsets)
+            windows = self.packer.plan(items, offsets, self.min_history, generator)
+            batches = self._batch(self.packer.sequence_lengths(items, windows), generator)
+            self._planned = items, windows, batches, generator
+        return self._planned
+
+    def _drop(self, generator):
+        """The sequences without the interactions that this epoch leaves out."""
+        kept = generator.random(len(self.items)) >= self.history_dropout
+        return self.items[kept], np.concatenate([[0], kept.cumsum()])[self.offsets]
 
     def _batch(self, lengths, generator):
         """Split windows into batches by the token budget or by number; see the class."""
@@ -95,6 +116,7 @@ def packed_train_loader(config, train_dataset, model):
         train_sequences(train_dataset),
         train_dataset,
         min_history=model.engine.min_history,
+        history_dropout=model.engine.history_dropout,
         batch_tokens=model.engine.train_batch_tokens,
         batch_size=config["train_batch_size"],
         seed=config["seed"],

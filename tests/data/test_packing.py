@@ -187,7 +187,7 @@ def contents(loader, epoch):
     return [(batch.input_ids.tolist(), batch.label.tolist()) for batch in loader]
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_tokens": 0}])
+@pytest.mark.parametrize("changes", [{}, {"batch_tokens": 0}, {"history_dropout": 0.4}])
 def test_batches_follow_from_seed_and_epoch(changes):
     setup = Setup(TEMPLATES["instruction"], "trie", 60)
     loader = make_loader(setup, **changes)
@@ -205,6 +205,18 @@ def test_batches_keep_the_token_budget_and_hold_every_target():
     batches = list(make_loader(setup))
     assert sum(batch.n_targets for batch in batches) == make_loader(setup).n_targets == 18
     assert all(batch.input_ids.numel() <= 150 for batch in batches)
+
+
+def test_history_dropout_leaves_out_another_share_in_every_epoch():
+    setup = Setup(TEMPLATES["continuation"], "trie", 1000)
+    setup.items, setup.offsets = np.tile(np.arange(1, 11), 100), np.arange(0, 1001, 10)
+    loader = make_loader(setup, history_dropout=0.3, batch_tokens=100_000)
+    first, second = (next(iter(loader)) for _ in range(2))
+    for batch in (first, second):
+        assert batch.n_targets == pytest.approx(0.7 * 1000 - 100, abs=60)
+    assert first.item.tolist() != second.item.tolist()
+    loader.set_epoch(0)
+    assert next(iter(loader)).item.tolist() == first.item.tolist()
 
 
 def test_batch_moves_as_a_whole():
