@@ -44,6 +44,11 @@ def main():
         "user_inter_num_interval": "[5,40]",
         "max_prompt_tokens": 384,
         "weight_decay": 0.0,
+        "item_embedding": "none",
+        "history_dropout": 0.0,
+        "ema_decay": 0.0,
+        "embedding_dropout": 0.0,
+        "hidden_dropout": 0.0,
         "checkpoint_dir": "saved/pretrained",
         "eval_batch_size": 32,
     }
