@@ -232,6 +232,8 @@ def _build_model(config, data):
     try:
         return config.model_class(config, data.parts[0]).to(config["device"])
     except (NotImplementedError, AssertionError) as error:
+        if config["model"] in plugin_models():  # ours refuse a value with a GenRecError: this one is a bug
+            raise
         # how RecBole's models refuse a value, e.g. of 'loss_type'
         raise GenRecError(f"{config['model']}: {error}") from error
 

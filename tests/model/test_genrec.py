@@ -9,6 +9,8 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
+from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.backbone.scratch import build_scratch
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,21 @@ def test_items_that_training_never_sees_keep_a_zero_vector(checkerboard):
     used = model.item_embedding.weight.norm(dim=1) > 0
     assert not used[3]
     assert used[4]
+
+
+def test_an_adapter_on_a_pretrained_folder_comes_back(checkerboard, tmp_path):
+    """The checkpoint holds the adapter alone; RecBole's strict loading takes the frozen weights from the folder."""
+    torch.manual_seed(0)
+    pretrained = build_scratch(BackboneArguments(scratch_hidden_size=32, scratch_vocab_size=300), ["Heat", "Big"])
+    for part in (pretrained.model, pretrained.tokenizer):
+        part.save_pretrained(tmp_path / "llama")
+    settings = {"backbone": str(tmp_path / "llama"), "lora": True, "epochs": 2}
+    result = run_recbole_genrec("GenRec", "tiny", config_dict=checkerboard | settings)
+    assert result["parameters"]["trainable"] < result["parameters"]["total"]
+    _, model, _, _, _, test = load_data_and_model(result["checkpoint"])
+    hits = []
+    for interaction, _, _, target in test:
+        ranked = model.eval().full_sort_predict(interaction).argsort(dim=1, descending=True)
+        hits.append((ranked[:, :5] == target[:, None]).any(1))
+    assert result["test_result"]["hit@5"] == pytest.approx(torch.cat(hits).float().mean().item(), abs=1e-4)
+    assert any(tensor.abs().sum() > 0 for name, tensor in model.state_dict().items() if ".lora_B" in name)
