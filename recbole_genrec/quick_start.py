@@ -17,6 +17,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import dataset_arguments, init_logger, init_seed
 
 from recbole_genrec.atomic_files import check_dataset, download_failed, explain
+from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.results import hardware, print_table, versions, write_result, write_table
@@ -25,7 +26,17 @@ from recbole_genrec.utils import get_trainer, plugin_models
 #: data settings that may differ between the models of a run: they name columns, of which all models get the union.
 COLUMN_KEYS = ("load_col",)
 #: settings of the data beside RecBole's own list that every model of a run must share.
-SHARED_KEYS = ("eval_args", "repeatable", "seed", "data_path", "encoding", "metrics", "topk")
+SHARED_KEYS = (
+    "eval_args",
+    "repeatable",
+    "seed",
+    "data_path",
+    "encoding",
+    "metrics",
+    "topk",
+    "lazy_windows",
+    "eval_users",
+)
 
 
 def run_recbole_genrec(model="GenRec", dataset=None, config_file_list=None, config_dict=None, saved=True):
@@ -119,8 +130,21 @@ class _SplitData:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
         getLogger().info(self.dataset)
         self.parts = self.dataset.build()
+        self.users = self._sample_users(config["eval_users"], config["seed"])
         self.seconds = perf_counter() - started
         self._candidates = {}
+
+    def _sample_users(self, count, seed):
+        """Keep the rows of ``count`` users in validation and test; say how many of how many users are evaluated."""
+        field, evaluated = self.dataset.uid_field, self.parts[1:]
+        users = np.unique(np.concatenate([part.inter_feat[field].numpy() for part in evaluated]))
+        if count is None or count >= len(users):
+            return {"evaluated": len(users), "of": len(users)}
+        sample = np.random.default_rng([seed, count]).choice(users, count, replace=False)
+        for place, part in enumerate(evaluated, start=1):
+            kept = np.flatnonzero(np.isin(part.inter_feat[field].numpy(), sample))
+            self.parts[place] = part.copy(part.inter_feat[kept])
+        return {"evaluated": count, "of": len(users)}
 
     def train_loader(self, config, model):
         """A loader of training batches: packed windows for a plugin model that asks for them, else RecBole's."""
@@ -195,7 +219,7 @@ def _run_model(config, data, saved):
     logger.info(model)
     train_data = data.train_loader(config, model)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    clock = _Clock(trainer)
+    clock, rows = _Clock(trainer), RowMetrics(trainer.evaluator)
     best_score, best_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
     test_started = perf_counter()
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
@@ -210,6 +234,8 @@ def _run_model(config, data, saved):
         "valid_metric": config["valid_metric"],
         "valid_score_bigger": config["valid_metric_bigger"],
         "test_result": dict(test_result),
+        "test_interval": bootstrap_intervals(rows.values, _row_users(test_data), config["seed"]),
+        "users": data.users,
         "epochs": clock.epochs,
         "seconds": {
             "data": data.seconds,
@@ -226,6 +252,13 @@ def _run_model(config, data, saved):
         "versions": versions(),
         "hardware": hardware(config["device"]),
     }
+
+
+def _row_users(loader):
+    """Whose row each row of an evaluation is: with sampled candidates a row is a user, else an interaction."""
+    if hasattr(loader, "uid_list"):
+        return loader.uid_list
+    return loader._dataset.inter_feat[loader._dataset.uid_field].numpy()
 
 
 def _build_model(config, data):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recbole_genrec import __version__
+from recbole_genrec.confidence import LEVEL
 
 LIBRARIES = ("numpy", "pandas", "torch", "transformers", "peft", "recbole")
 
@@ -66,17 +67,42 @@ def _file(folder, models, result, ending):
     return Path(folder) / f"{models}-{result['dataset']}-{result['seed']}.{ending}"
 
 
+def _score(result, metric) -> str:
+    """A metric as the table shows it: over a sample of users, with half the width of its confidence interval."""
+    score = result["test_result"].get(metric)
+    if score is None:
+        return ""
+    if not _is_sample(result) or metric not in result["test_interval"]:
+        return f"{score:.4f}"
+    low, high = result["test_interval"][metric]
+    return f"{score:.4f} ±{(high - low) / 2:.4f}"
+
+
+def _is_sample(result):
+    return result["users"]["evaluated"] < result["users"]["of"]
+
+
+def caption(results) -> str:
+    """What the table shows: dataset, seed, and over which users where not all of them are evaluated."""
+    first = results[0]
+    text = f"{first['dataset']}, seed {first['seed']}: test"
+    if not _is_sample(first):
+        return text
+    users = f"{first['users']['evaluated']:,} of {first['users']['of']:,} users"
+    return f"{text}, {users} (± half of the {LEVEL:.0%} bootstrap interval)"
+
+
 def table_rows(results) -> list[list[str]]:
     """Header and one row a model: test metrics, parameters, seconds to train, users evaluated a second."""
     metrics = list(dict.fromkeys(metric for result in results for metric in result["test_result"]))
     rows = [["model", *metrics, "parameters", "trainable", "epochs", "train s", "users/s"]]
     for result in results:
-        scores = [result["test_result"].get(metric) for metric in metrics]
+        scores = [_score(result, metric) for metric in metrics]
         parameters = result["parameters"]
         rows.append(
             [
                 result["model"],
-                *("" if score is None else f"{score:.4f}" for score in scores),
+                *scores,
                 f"{parameters['total']:,}",
                 f"{parameters['trainable']:,}",
                 str(result["epochs"]),
@@ -91,13 +117,14 @@ def markdown_table(results) -> str:
     """The comparison as a Markdown table, numbers to the right."""
     header, *rows = table_rows(results)
     rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
+    table = "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
+    return f"{caption(results)}\n\n{table}"
 
 
 def print_table(results):
     """Print the comparison on standard output: a row a model, or a column a model where the terminal is narrow."""
     rows, console = table_rows(results), Console()
-    title = f"{results[0]['dataset']}, seed {results[0]['seed']}: test"
+    title = caption(results)
     natural = Console(width=1000).measure(_rich_table(title, rows)).maximum
     if console.is_terminal and natural > console.width:
         rows = [list(column) for column in zip(*rows)]

@@ -76,6 +76,16 @@ class TestNothingOutsideRecBole:
         )
         assert printed == ["[]"] or hasattr(np, "float_")
 
+    def test_anomaly_detection_stays_as_it_was(self):
+        code = """
+            import torch
+            import recbole_genrec
+            print(torch.is_anomaly_enabled())
+            import recbole.model.sequential_recommender.sine
+            print(torch.is_anomaly_enabled())
+        """
+        assert fresh_python(code) == ["False", "False"]
+
     def test_numpy_scipy_and_torch_keep_their_own(self):
         assert not hasattr(scipy.sparse.dok_matrix, "_update") or scipy.sparse.dok_matrix is not compat._DokMatrix
         assert torch.load is not compat._load_checkpoint

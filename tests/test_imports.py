@@ -17,7 +17,7 @@ FLOORS = [
     {"data", "converter"},
     {"model"},
     {"checkpoint", "trainer"},
-    {"atomic_files", "results"},
+    {"atomic_files", "confidence", "results"},
     {"quick_start"},
     {"cli"},
     {"__main__"},

@@ -55,10 +55,67 @@ def test_models_share_one_dataset_and_end_in_one_table(settings, monkeypatch, ca
     assert [name for name, *_ in seen] == ["SASRec", "BERT4Rec", "GRU4Rec"]
     assert len({data for _, *data in map(lambda one: (one[0], one[1:]), seen) for data in data}) == 1
     table = Path("results/SASRec+BERT4Rec+GRU4Rec-tiny-2020.md").read_text("utf-8").splitlines()
+    assert table[:2] == ["tiny, seed 2020: test", ""]
+    table = table[2:]
     assert table[0].startswith("| model | hit@1 | hit@3 | ndcg@1 | ndcg@3 | parameters |")
     assert [line.split(" | ")[0] for line in table[2:]] == ["| SASRec", "| BERT4Rec", "| GRU4Rec"]
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("SASRec", "BERT4Rec", "GRU4Rec", "users/s", "train s"))
+
+
+class TestSampleOfUsers:
+    """``eval_users``: validation and test on a part of the users, the same ones for every model."""
+
+    def evaluated_by(self, monkeypatch):
+        users = []
+
+        class Watching(quick_start._SplitData):
+            def evaluation_loader(self, config, phase):
+                loader = super().evaluation_loader(config, phase)
+                users.append((config["model"], phase, loader._dataset.inter_feat["user_id"].tolist()))
+                return loader
+
+        monkeypatch.setattr(quick_start, "_SplitData", Watching)
+        return users
+
+    def test_all_models_see_the_same_users(self, settings, monkeypatch, capsys):
+        users = self.evaluated_by(monkeypatch)
+        results = run_recbole_genrec("SASRec,GRU4Rec", "tiny", config_dict={**settings, "eval_users": 3})
+        assert len(users) == 4 and len({tuple(sorted(sample)) for *_, sample in users}) == 1
+        assert len(users[0][2]) == 3
+        assert [result["users"] for result in results] == [{"evaluated": 3, "of": 8}] * 2
+        assert "3 of 8 users" in " ".join(capsys.readouterr().out.split())
+        for result in results:
+            assert result["test_interval"].keys() == result["test_result"].keys()
+            for name, (low, high) in result["test_interval"].items():
+                assert low - 1e-4 <= result["test_result"][name] <= high + 1e-4
+
+    def test_the_seed_chooses_them(self, settings, monkeypatch):
+        users = self.evaluated_by(monkeypatch)
+        for seed in (1, 1, 2):
+            run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, "eval_users": 4, "seed": seed, "epochs": 1})
+        first, again, other = (sorted(sample) for _, phase, sample in users if phase == "test")
+        assert first == again != other
+
+    @pytest.mark.parametrize("mode", ["full", "uni5"])
+    def test_users_with_several_targets_keep_them_all(self, settings, monkeypatch, mode):
+        users = self.evaluated_by(monkeypatch)
+        split = {"split": {"RS": [0.2, 0.2, 0.6]}, "mode": mode}
+        chosen = {**settings, "eval_args": split, "eval_users": 2, "metrics": ["Hit"]}
+        result = run_recbole_genrec("GRU4Rec", "tiny", config_dict=chosen)
+        (test,) = (sample for _, phase, sample in users if phase == "test")
+        assert len(set(test)) == 2 and len(test) > 2
+        low, high = result["test_interval"]["hit@3"]
+        assert low - 1e-4 <= result["test_result"]["hit@3"] <= high + 1e-4
+
+    def test_more_users_than_there_are_means_all(self, settings):
+        result = run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, "eval_users": 100})
+        assert result["users"] == {"evaluated": 8, "of": 8}
+
+    @pytest.mark.parametrize("value", [0, -3, 2.5, True, "many"])
+    def test_other_values_are_refused(self, settings, value):
+        with pytest.raises(GenRecError, match="'eval_users' must be a positive whole number"):
+            run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, "eval_users": value})
 
 
 def test_the_json_says_what_was_run_and_what_came_out(settings):
@@ -284,16 +341,25 @@ class TestTables:
         "epochs": 3,
         "seconds": {"train": 61.7},
         "users_per_second": 99.6,
+        "users": {"evaluated": 8000, "of": 8000},
+        "test_interval": {"hit@1": [0.2, 0.32], "ndcg@1": [0.1, 0.14]},
     }
 
     def test_markdown(self):
         other = {**self.RESULT, "model": "B", "test_result": {"hit@1": 0.5}}
         assert markdown_table([self.RESULT, other]) == (
+            "d, seed 1: test\n\n"
             "| model | hit@1 | ndcg@1 | parameters | trainable | epochs | train s | users/s |\n"
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
             "| A | 0.2500 | 0.1250 | 1,234,567 | 1,000 | 3 | 62 | 100 |\n"
             "| B | 0.5000 |  | 1,234,567 | 1,000 | 3 | 62 | 100 |\n"
         )
+
+    def test_a_sample_of_users_is_named_with_its_uncertainty(self):
+        sampled = {**self.RESULT, "users": {"evaluated": 2000, "of": 8000}}
+        text = markdown_table([sampled])
+        assert text.startswith("d, seed 1: test, 2,000 of 8,000 users (± half of the 95% bootstrap interval)\n")
+        assert "| A | 0.2500 ±0.0600 | 0.1250 ±0.0200 |" in text
 
     def test_nothing_is_cut_where_there_is_no_terminal(self, monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", "20")

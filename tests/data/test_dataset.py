@@ -11,26 +11,29 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recbole.config import Config
+from recbole.data import data_preparation
 from recbole.data.dataset import DIENDataset, SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils import init_seed
 
 from recbole_genrec.data.dataset import ExactOrder, GenRecDataset, exact_dataset_class, train_sequences
+from recbole_genrec.data.histories import Histories, LazyInteraction
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.properties_path import properties_folder
 
 LEAVE_ONE_OUT = {"LS": "valid_and_test"}
 
 
-def make_config(data_path, dataset="tiny", split=None, **settings):
-    group_by = settings.pop("group_by", "user")
+def make_config(data_path, dataset="tiny", split=None, model="SASRec", group_by="user", mode="full", **settings):
     values = {
         "data_path": data_path,
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
         "train_neg_sample_args": None,
         "MAX_ITEM_LIST_LENGTH": 4,
-        "eval_args": {"split": split or LEAVE_ONE_OUT, "order": "TO", "mode": "full", "group_by": group_by},
+        "eval_args": {"split": split or LEAVE_ONE_OUT, "order": "TO", "mode": mode, "group_by": group_by},
         **settings,
     }
-    return Config(model="SASRec", dataset=dataset, config_dict=values)
+    return Config(model=model, dataset=dataset, config_dict=values)
 
 
 def rows_of(dataset):
@@ -187,6 +190,7 @@ def test_augmented_tensors_equal_recboles(tmp_path, write_dataset, longest):
     ours, theirs = GenRecDataset(config), ExactWithRecBolesLoop(config)
     for dataset in (ours, theirs):
         dataset._change_feat_format()
+    assert isinstance(ours.inter_feat, LazyInteraction)
     for _ in range(2):  # user by user first, then in order of time
         assert ours.inter_feat.columns == theirs.inter_feat.columns
         for field in theirs.inter_feat.columns:
@@ -203,6 +207,155 @@ def test_small_distinct_times_give_stock_recboles_splits(tmp_path, write_dataset
     for ours, theirs in zip(GenRecDataset(config).build(), SequentialDataset(config).build()):
         for field in theirs.inter_feat.columns:
             assert torch.equal(ours.inter_feat[field], theirs.inter_feat[field]), field
+
+
+def rich_config(tmp_path, write_dataset, **settings):
+    """A dataset with extra columns and repeated users, items and times."""
+    generator = np.random.default_rng(5)
+    interactions = [
+        (f"u{generator.integers(9)}", f"i{generator.integers(30)}", int(generator.integers(300)), generator.integers(6))
+        for _ in range(200)
+    ] + [("once", "i1", 3, 1), ("twice", "i2", 9, 4), ("twice", "new", 8, 2)]
+    path = write_dataset(tmp_path, interactions, inter_header=RICH_HEADER[:4])
+    return make_config(path, load_col={"inter": ["user_id", "item_id", "timestamp", "rating"]}, **settings)
+
+
+SPLITS = [
+    {"LS": "valid_and_test"},
+    {"LS": "valid_only"},
+    {"LS": "test_only"},
+    {"RS": [0.8, 0.1, 0.1]},
+    {"RS": [3, 1]},
+    {"TS": [0.8, 0.1, 0.1]},
+]
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=str)
+@pytest.mark.parametrize("group_by", ["user", None])
+def test_every_part_of_a_split_equals_recboles(tmp_path, write_dataset, split, group_by):
+    if group_by is None and "RS" not in split:
+        pytest.skip("RecBole groups by user here")
+    config = rich_config(tmp_path, write_dataset, split=split, group_by=group_by)
+    ours, theirs = GenRecDataset(config).build(), ExactWithRecBolesLoop(config).build()
+    assert len(ours) == len(theirs)
+    for our_part, their_part in zip(ours, theirs):
+        assert len(our_part) == len(their_part)
+        for field in their_part.inter_feat.columns:
+            assert torch.equal(our_part.inter_feat[field], their_part.inter_feat[field]), field
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
+@pytest.mark.parametrize("negatives", [None, {"distribution": "uniform", "sample_num": 1}], ids=["full", "sampled"])
+def test_every_batch_equals_recboles(tmp_path, write_dataset, model, negatives):
+    mode = "full" if negatives is None else {"valid": "uni5", "test": "uni5"}
+    batches = []
+    for dataset_class in (GenRecDataset, ExactWithRecBolesLoop):
+        config = rich_config(
+            tmp_path,
+            write_dataset,
+            model=model,
+            mode=mode,
+            MAX_ITEM_LIST_LENGTH=10,  # BERT4Rec masks a share of it
+            loss_type="BPR" if negatives else "CE",
+            train_neg_sample_args=negatives,
+        )
+        config["train_batch_size"] = config["eval_batch_size"] = 16
+        init_seed(7, True)
+        loaders = data_preparation(config, dataset_class(config))
+        batches.append([batch for loader in loaders for _ in range(2) for batch in loader])
+    for our_batch, their_batch in zip(*batches, strict=True):
+        assert_equal_batches(our_batch, their_batch)
+
+
+def assert_equal_batches(ours, theirs):
+    assert type(ours) is type(theirs)
+    if isinstance(theirs, tuple):
+        for our_part, their_part in zip(ours, theirs, strict=True):
+            assert_equal_batches(our_part, their_part)
+    elif isinstance(theirs, torch.Tensor):
+        assert torch.equal(ours, theirs)
+    elif isinstance(theirs, Interaction):
+        assert set(ours.columns) == set(theirs.columns)
+        for field in theirs.columns:
+            assert ours[field].dtype == theirs[field].dtype
+            assert torch.equal(ours[field], theirs[field]), field
+    else:
+        assert ours == theirs
+
+
+def test_lazy_rows_take_part_in_all_that_recbole_does_with_an_interaction(tmp_path, write_dataset):
+    config = rich_config(tmp_path, write_dataset)
+    parts = [dataset_class(config).build()[0] for dataset_class in (GenRecDataset, ExactWithRecBolesLoop)]
+    for change in (
+        lambda rows: rows.sort(by=["item_id", "user_id"]),
+        lambda rows: rows.update(Interaction({"label": torch.arange(len(rows))})),
+        lambda rows: rows.drop("rating_list"),
+        lambda rows: rows._reindex(torch.arange(len(rows) - 1, 0, -2)),
+    ):
+        for part in parts:
+            change(part.inter_feat)
+        assert_equal_batches(parts[0].inter_feat.gather(), parts[1].inter_feat)
+    some = torch.tensor([4, 0, 2, 2])
+    for index in (some, some.numpy(), some.tolist(), slice(1, 9, 3), range(3), parts[1].inter_feat["label"] > 9):
+        assert_equal_batches(parts[0].inter_feat[index].gather(), parts[1].inter_feat[index])
+        assert_equal_batches(parts[0][index], parts[1][index])
+    assert (parts[0].inter_matrix() != parts[1].inter_matrix()).nnz == 0
+    assert_equal_batches(pickle.loads(pickle.dumps(parts[0].inter_feat)).gather(), parts[1].inter_feat)
+
+
+def test_nothing_is_gathered_before_a_batch_asks(tmp_path, write_dataset, monkeypatch):
+    def refuse(histories, field, place):
+        assert field == "item_length" or not field.endswith("_list"), "a history was written out"
+        return gather(histories, field, place)
+
+    gather = Histories.gather
+    config = rich_config(tmp_path, write_dataset)
+    monkeypatch.setattr(Histories, "gather", refuse)
+    train, _, _ = data_preparation(config, GenRecDataset(config))
+    with pytest.raises(AssertionError, match="written out"):
+        next(iter(train))
+
+
+def test_timestamps_keep_their_last_digit(tmp_path, write_dataset):
+    """RecBole's parser reads 0.30000000000000004 as 0.3: the two would tie, and stay in the order of the file."""
+    config = make_config(write_dataset(tmp_path, [("u", "a", 0.1 + 0.2), ("u", "b", 0.3), ("u", "c", 1)]))
+    train, _, _ = GenRecDataset(config).build()
+    assert list(sequences_of(train)["u"])[0] == "b"
+
+
+def test_lazy_windows_can_be_switched_off(tmp_path, write_dataset):
+    config = rich_config(tmp_path, write_dataset, lazy_windows=False)
+    train, _, _ = GenRecDataset(config).build()
+    assert type(train.inter_feat) is Interaction
+    lazy, _, _ = GenRecDataset(rich_config(tmp_path, write_dataset)).build()
+    for ours, theirs in zip(train_sequences(lazy), train_sequences(train), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@sequence_columns
+def test_tables_are_read_as_recbole_reads_them(tmp_path, write_dataset):
+    """Missing cells, quotes, numbers of many digits, tokens that look like numbers, columns that share their ids."""
+    rows = [
+        ("1", "01", 0.25, "a b", "x", 3),
+        ("1.0", "1", 1e-7, "", "NA", ""),
+        ("é", "q", 1234567890.1234567, "c", 'y "z"', -1),
+        ("1", "7", 5, "", "x", 2),
+    ]
+    header = ("user_id:token", "item_id:token", "timestamp:float", "friends:token_seq", "place:token", "price:float")
+    path = write_dataset(tmp_path, rows, inter_header=header)
+    fields = [cell.split(":")[0] for cell in header]
+    for columns, alias in ((fields, ["friends"]), ([name for name in fields if name != "friends"], None)):
+        config = make_config(path, load_col={"inter": columns}, alias_of_user_id=alias)
+        ours, theirs = GenRecDataset(config), SequentialDataset(config)
+        assert ours.field2type == theirs.field2type
+        assert ours.field2seqlen == theirs.field2seqlen
+        assert ours.field2source == theirs.field2source
+        for field, tokens in theirs.field2id_token.items():
+            assert ours.field2id_token[field].tolist() == tokens.tolist()
+            assert ours.field2token_id[field] == theirs.field2token_id[field]
+        in_time = theirs.inter_feat.sort_values("timestamp", kind="stable", ignore_index=True)
+        for field in in_time:
+            assert repr(ours.inter_feat[field].tolist()) == repr(in_time[field].tolist()), field
 
 
 def test_a_dataset_with_its_own_augmentation_keeps_it():

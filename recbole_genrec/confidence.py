@@ -1,0 +1,61 @@
+"""Bootstrap confidence intervals of RecBole's top-k metrics over the evaluated users."""
+
+import numpy as np
+from recbole.evaluator.base_metric import TopkMetric
+
+LEVEL = 0.95
+RESAMPLES = 1000
+#: resamples drawn at once, times users: bounds the memory.
+DRAWN_AT_ONCE = 10_000_000
+
+
+class RowMetrics:
+    """Keeps what a trainer's top-k metrics gave every row of its last evaluation.
+
+    Args:
+        evaluator: RecBole's ``Evaluator``.
+
+    Attributes:
+        values: by name, such as ``ndcg@10``, the metric of every row ``[R]``.
+    """
+
+    def __init__(self, evaluator):
+        self.values = {}
+        for metric in evaluator.metric_class.values():
+            if isinstance(metric, TopkMetric):
+                self._listen(metric)
+
+    def _listen(self, metric):
+        average = metric.topk_result
+
+        def topk_result(name, value):
+            self.values.update({f"{name}@{k}": value[:, k - 1].astype(float) for k in metric.topk})
+            return average(name, value)
+
+        metric.topk_result = topk_result
+
+
+def bootstrap_intervals(values, users, seed):
+    """Percentile intervals of the means (Efron 1979), users drawn with replacement, each with all of its rows.
+
+    Args:
+        values: by name, the metric of every row ``[R]``.
+        users: whose row it is ``[R]``.
+        seed: of the draws; the same users and seed give the same draws for every model.
+
+    Returns:
+        By name, the lower and upper end of the interval that covers ``LEVEL`` of the resampled means.
+    """
+    if not values:
+        return {}
+    _, owner = np.unique(users, return_inverse=True)
+    table = np.stack([np.ones(len(owner)), *values.values()], 1)  # [R, 1 + M]
+    sums = np.stack([np.bincount(owner, column) for column in table.T], 1)  # [U, 1 + M]
+    generator, drawn = np.random.default_rng(seed), []
+    while len(drawn) < RESAMPLES:
+        count = min(RESAMPLES - len(drawn), max(1, DRAWN_AT_ONCE // len(sums)))
+        drawn.extend(generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), count) @ sums)
+    drawn = np.array(drawn)
+    means = drawn[:, 1:] / drawn[:, :1]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return {name: [low[column], high[column]] for column, name in enumerate(values)}
