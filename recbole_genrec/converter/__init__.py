@@ -86,6 +86,8 @@ def _raw_files(dump, source, output, download, progress):
     """Find the raw files, or fetch those that are missing."""
     place = Path(source or output)
     find = find_raw_files if source else find_in_data_path
+    if download and not place.exists() and place.suffix in (".zip", ".gz"):
+        raise GenRecError(f"There is no file {str(place)!r}. With --download, --source is the folder to fetch into.")
     files = find(dump, place) if place.exists() or not download else {}
     if download:
         missing = [dump.downloads[suffix] for suffix in REQUIRED if suffix not in files]

@@ -132,7 +132,7 @@ def _parse_lines(block, convert, file, malformed):
 
 def _parse(line):
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode())
     except (ValueError, RecursionError):
         record = _python_literal(line)
     if not isinstance(record, dict):

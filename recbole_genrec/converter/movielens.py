@@ -100,34 +100,25 @@ class MovieLens(RawDump):
 
     def interactions(self, file, malformed, progress=None):
         form = FORMS[self.form]
-        for text, line in file.blocks(progress):
-            text = text.replace(b"\r\n", b"\n").replace(form.separator, b"\t")
-            if line == 1 and form.rating_header:
-                header, text = _split_header(text, form.rating_header.replace(b",", b"\t"), file)
-                line += header
+        for text, line in _blocks(file, form.rating_header, progress):
             if text:
-                yield _rating_rows(text, line, file, malformed)
+                yield _rating_rows(text.replace(form.separator, b"\t"), line, file, malformed)
 
     def metadata(self, suffix, file, malformed, progress=None):
-        form = FORMS[self.form]
-        header = form.movie_header if suffix == "item" else b""
-        for text, line in file.blocks(progress):
-            text = text.replace(b"\r\n", b"\n")
-            if line == 1 and header:
-                skipped, text = _split_header(text, header, file)
-                line += skipped
-            lines, ids = [], []
-            for number, raw in enumerate(text.split(b"\n"), start=line):
-                if not raw.strip():
+        header = FORMS[self.form].movie_header if suffix == "item" else b""
+        for text, first_line in _blocks(file, header, progress):
+            lines, keys = [], []
+            for number, line in enumerate(text.split(b"\n"), start=first_line):
+                if not line.strip():
                     continue
                 try:
-                    cells = self._cells(suffix, _decode(raw))
+                    cells = self._cells(suffix, _decode(line))
                 except (ValueError, csv.Error) as error:
                     malformed.add(file, number, error)
                     continue
                 lines.append("\t".join(cells))
-                ids.append(cells[0])
-            yield Metadata(lines, np.array([_key(identifier) for identifier in ids], np.uint64))
+                keys.append(_key(cells[0]))
+            yield Metadata(lines, np.array(keys, np.uint64))
 
     def _cells(self, suffix, line):
         """The cells of one movie or user; ``ValueError`` says what is wrong with it."""
@@ -151,13 +142,19 @@ def split_year(title):
     return match.groups() if match else (title, "")
 
 
-def _split_header(text, expected, file):
-    header, _, rows = text.partition(b"\n")
-    if header.removeprefix(BYTE_ORDER_MARK).replace(b'"', b"") != expected:
-        raise GenRecError(
-            f"{file}, line 1: the header is {_decode(header)!r}, not {_decode(expected)!r}. Is this the right file?"
-        )
-    return 1, rows
+def _blocks(file, header, progress):
+    """Yield the lines of a file, without its header, as text and number of the first line; lines end in ``\\n``."""
+    for text, line in file.blocks(progress):
+        text = text.replace(b"\r\n", b"\n")
+        if line == 1 and header:
+            found, _, text = text.partition(b"\n")
+            if found.removeprefix(BYTE_ORDER_MARK).replace(b'"', b"") != header:
+                raise GenRecError(
+                    f"{file}, line 1: the header is {_decode(found)!r}, not {_decode(header)!r}. "
+                    "Is this the right file?"
+                )
+            line = 2
+        yield text, line
 
 
 def _rating_rows(text, first_line, file, malformed):

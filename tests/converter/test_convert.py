@@ -56,6 +56,7 @@ class TestCommand:
             (["ml-25m", "--strict=1"], "--strict is a flag; it may be true or false, not '1'"),
             (["ml-25m", "--user_core=-1"], "--user_core must be a whole number, not '-1'"),
             (["ml-25m", "--source=nowhere.zip"], "There is no file or folder 'nowhere.zip'"),
+            (["ml-25m", "--download", "--source=a.zip"], "With --download, --source is the folder to fetch into"),
             (
                 ["ml-25m", "--source=."],
                 "No interactions of 'ml-25m' in '.', where ml-25m.zip, ratings.csv would hold them. Fetch "

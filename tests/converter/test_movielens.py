@@ -78,7 +78,10 @@ class TestCsv:
 
     def test_another_header(self, tmp_path, movies_csv, write_zip):
         path = write_zip(tmp_path / "a.zip", {"ratings.csv": b"user,item\n1,2\n", "movies.csv": movies_csv})
-        with pytest.raises(GenRecError, match=r"a.zip:ratings.csv, line 1: the header is 'user\\titem'"):
+        with pytest.raises(
+            GenRecError,
+            match=r"a.zip:ratings.csv, line 1: the header is 'user,item', not 'userId,movieId,rating,timestamp'",
+        ):
             convert("ml-20m", path, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
