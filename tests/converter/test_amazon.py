@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_genrec import GenRecError
@@ -237,6 +237,7 @@ class TestText:
         convert_2018(['{"reviewerID": "U1", "asin": "B1", "overall": 5, "unixReviewTime": 1, "summary": "a\\ud83d"}'])
         assert written("inter")[1][2:5] == ["5.0", "1", "a?"]
 
+    @settings(deadline=None)
     @given(st.text(max_size=60))
     def test_cells(self, text):
         made = cell(text)

@@ -87,6 +87,15 @@ class TestCommand:
         assert "ml-25m.zip: File is not a zip file. Is the file complete?" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
+    def test_a_damaged_member(self, raw, tmp_path, capsys):
+        path = raw / "ml-25m.zip"
+        data = bytearray(path.read_bytes())
+        data[data.index(b"ratings.csv") + 40] ^= 0xFF
+        path.write_bytes(data)
+        assert main(["convert", "ml-25m", f"--source={path}", f"--output={tmp_path / 'out'}"]) == 2
+        assert "Cannot read" in (message := capsys.readouterr().err) and "ml-25m/ratings.csv" in message
+        assert not (tmp_path / "out").exists()
+
     def test_malformed_rows_are_shown_on_standard_error(self, raw, tmp_path):
         (raw / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,2,3,4\nx,2,3,4\n")
         (raw / "movies.csv").write_text("movieId,title,genres\n2,Heat (1995),Crime\n")

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_genrec import GenRecError
@@ -24,6 +24,7 @@ def oracle(pairs, user_core, item_core):
         pairs = [pair for pair in pairs if pair[kind == "item"] != key]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=60),
     st.integers(0, 4),
@@ -52,6 +53,7 @@ def columns(pairs):
     return zip(*pairs) if pairs else ([], [])
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=5), max_size=9))
 def test_distinct_keys(batches):
     distinct = Distinct()

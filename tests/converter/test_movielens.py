@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_genrec import GenRecError
@@ -214,6 +214,7 @@ ratings = st.one_of(cells, st.builds("{}.{}".format, cells, cells))
 sound_rows = st.builds("{}\t{}\t{}\t{}".format, cells, cells, ratings, cells)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(sound_rows, st.text("019\t.,-\r", max_size=12)), min_size=1, max_size=8))
 def test_the_fast_check_equals_a_pattern_a_line(lines):
     text = "".join(f"{line}\n" for line in lines).encode()
@@ -226,6 +227,7 @@ def test_the_fast_check_equals_a_pattern_a_line(lines):
     assert malformed.count == sum(bool(line.strip()) for line in lines) - len(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("0123456789", min_size=1, max_size=8), unique=True))
 def test_keys_are_distinct(identifiers):
     assert len({_key(identifier) for identifier in identifiers}) == len(identifiers)
