@@ -24,7 +24,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.common import parser, report
+from benchmarks.common import Results, parser, report
 
 RATINGS, USERS, RATED_MOVIES = 25_000_095, 162_541, 59_047
 DATASET = "ml-25m"
@@ -287,7 +287,7 @@ def main():
         "targets_per_second": ",.0f",
         "users_per_second": ".0f",
     }
-    report(options, rows, columns, f"{options.ratings:,} ratings")
+    report(options, {"rows": Results(f"{options.ratings:,} ratings", columns, rows)})
 
 
 if __name__ == "__main__":
