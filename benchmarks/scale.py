@@ -280,13 +280,8 @@ def main():
     trained = measured("train", folder=options.folder, steps=options.steps, eval_users=options.eval_users)
     rows.append({"what": f"GenRec: {options.steps} training steps, {options.eval_users} users evaluated", **trained})
     rows += recbole_rows(options.folder, options.ratings, options.memory, options.recbole_rows)
-    columns = {
-        "what": "",
-        "seconds": ".1f",
-        "peak_mib": ",.0f",
-        "targets_per_second": ",.0f",
-        "users_per_second": ".0f",
-    }
+    columns = {"what": "", "seconds": ".1f", "peak_mib": ",.0f", "targets_per_second": ",.0f"}
+    columns |= {"hours_an_epoch": ".1f", "users_per_second": ".0f"}
     report(options, {"rows": Results(f"{options.ratings:,} ratings", columns, rows)})
 
 
