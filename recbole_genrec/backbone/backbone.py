@@ -1,13 +1,14 @@
-"""A causal language model behind the four calls that the engine needs: encode, embed, forward, logits.
+"""A causal language model behind the calls that the engine needs: encode, embed, forward, fill, logits.
 
 Shapes: B batch, T new tokens, P cached tokens, H hidden size, V vocabulary, N chosen tokens.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
-from transformers import DynamicCache
+
+from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache
 
 
 class Backbone(nn.Module):
@@ -106,7 +107,8 @@ class Backbone(nn.Module):
             position_ids: ``[B, T]``; by default they count from 0.
             mask: boolean ``[B, T, P + T]``, true where a token may be seen; by default plain causal attention. Every
                 row must see at least one token.
-            cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place.
+            cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place. The B rows
+                are those that it has selected.
 
         Returns:
             Hidden states ``[B, T, H]`` after dropout, as :meth:`logits` takes them.
@@ -140,9 +142,20 @@ class Backbone(nn.Module):
             config._attn_implementation = chosen
 
     @staticmethod
-    def new_cache():
-        """An empty cache for :meth:`forward`."""
-        return DynamicCache()
+    def new_cache(n_rows, width):
+        """A cache for :meth:`forward` whose first ``width`` columns :meth:`fill` fills."""
+        return TreeCache(n_rows, width)
+
+    def fill(self, input_embeds, cache, rows):
+        """Put the keys and values of the beginnings of some prompts into the first columns of a cache.
+
+        Args:
+            input_embeds: ``[B, T, H]``, right-padded, T at most the cache's ``width``.
+            cache: from :meth:`new_cache`.
+            rows: ``[B]``, the cache's rows that they belong to.
+        """
+        with suppress(Filled):
+            self(input_embeds, cache=PromptBody(cache, rows, self.config.num_hidden_layers))
 
     def logits(self, hidden, token_ids=None):
         """Next-token logits in float32, for the whole vocabulary or for chosen tokens.
