@@ -1,0 +1,34 @@
+"""The engine is of use where RecBole is not installed, such as on a GPU machine that has only torch and transformers."""
+
+import subprocess
+import sys
+
+ENGINE = """
+backbone.scratch backbone.backbone backbone.cache backbone.loading decoding.trie decoding.tree decoding.search
+decoding.scoring decoding.softmax data.packing data.tokens prompt.template prompt.item_text indexing arguments
+""".split()
+
+WITHOUT_RECBOLE = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        blocked = name.partition(".")[0] in ("recbole", "scipy", "pandas", "hypothesis")
+        return None if blocked else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+
+
+def run_without_recbole(code):
+    """Run Python code in a new process that finds neither RecBole nor scipy, pandas or hypothesis."""
+    run = subprocess.run([sys.executable, "-c", WITHOUT_RECBOLE + code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_the_engine_imports_without_recbole():
+    imports = "".join(f"import recbole_genrec.{module}\n" for module in ENGINE)
+    run_without_recbole(imports + "import sys\nassert not any(name.startswith('recbole.') for name in sys.modules)")
