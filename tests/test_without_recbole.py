@@ -1,4 +1,4 @@
-"""The engine is of use where RecBole is not installed, such as on a GPU machine that has only torch and transformers."""
+"""The engine is of use where RecBole is not installed: on a GPU machine that has only torch and transformers."""
 
 import subprocess
 import sys

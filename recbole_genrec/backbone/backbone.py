@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
+from torch.nn.attention.flex_attention import BlockMask
 
 from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache
 
@@ -45,6 +46,11 @@ class Backbone(nn.Module):
     @property
     def vocab_size(self):
         return self.causal_model.get_input_embeddings().weight.shape[0]
+
+    @property
+    def takes_block_masks(self):
+        """Whether packed batches should come with a ``BlockMask`` of FlexAttention."""
+        return self.config._attn_implementation == "flex_attention"
 
     @property
     def max_positions(self):
@@ -105,8 +111,8 @@ class Backbone(nn.Module):
         Args:
             input_embeds: ``[B, T, H]``, from :meth:`embed`.
             position_ids: ``[B, T]``; by default they count from 0.
-            mask: boolean ``[B, T, P + T]``, true where a token may be seen; by default plain causal attention. Every
-                row must see at least one token.
+            mask: boolean ``[B, T, P + T]``, true where a token may be seen, or a ``BlockMask`` of FlexAttention; by
+                default plain causal attention. Every row must see at least one token.
             cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place. The B rows
                 are those that it has selected.
 
@@ -114,7 +120,7 @@ class Backbone(nn.Module):
             Hidden states ``[B, T, H]`` after dropout, as :meth:`logits` takes them.
         """
         causal_model = self.causal_model
-        if mask is not None:
+        if isinstance(mask, torch.Tensor):
             mask = mask.unsqueeze(1)  # [B, 1, T, P + T]: the same for every head
             if self.config._attn_implementation == "eager":
                 lowest = torch.finfo(input_embeds.dtype).min
@@ -131,10 +137,12 @@ class Backbone(nn.Module):
 
     @contextmanager
     def _kernel_for(self, mask):
-        """Flash attention takes no mask of our own: such calls go through SDPA."""
+        """Attention kernel for a mask: flash attention takes none of our own, FlexAttention takes block masks."""
         config = self.config
         chosen = config._attn_implementation
-        if mask is not None and str(chosen).startswith("flash"):
+        if isinstance(mask, BlockMask):
+            config._attn_implementation = "flex_attention"
+        elif chosen == "flex_attention" or (mask is not None and str(chosen).startswith("flash")):
             config._attn_implementation = "sdpa"
         try:
             yield

@@ -35,6 +35,10 @@ def load_backbone(arguments, corpus):
     Raises:
         GenRecError: the model cannot be found, read, quantised or adapted; the message says which and why.
     """
+    if arguments.attn_implementation == "flex_attention" and not torch.cuda.is_available():
+        raise GenRecError(
+            "'attn_implementation: flex_attention' needs a CUDA device, and torch finds none. Use 'sdpa'."
+        )
     if arguments.backbone == SCRATCH:
         backbone = build_scratch(arguments, corpus)
         if arguments.gradient_checkpointing:
@@ -51,7 +55,7 @@ def load_backbone(arguments, corpus):
     _ensure_padding(tokenizer, model)
     if quantization is not None:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    backbone = _add_adapter(model, arguments) if arguments.lora else model
+    backbone = add_adapter(model, arguments) if arguments.lora else model
     if arguments.gradient_checkpointing:
         checkpoint_activations(model)
     return Backbone(backbone, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
@@ -147,8 +151,8 @@ def _ensure_padding(tokenizer, model):
     tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
 
 
-def _add_adapter(model, arguments):
-    """Wrap ``model`` in a LoRA adapter; everything but the adapter is frozen."""
+def add_adapter(model, arguments):
+    """Wrap ``model`` in the LoRA adapter of ``arguments``; everything but the adapter is frozen."""
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
     targets = arguments.lora_target_modules
     if targets == (ALL_LINEAR,):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
 
 from recbole_genrec.errors import GenRecError
 
@@ -75,14 +76,34 @@ class PackedBatch:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return PackedBatch(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
 
-    def mask(self):
-        """Boolean attention mask ``[W, T, T]``, or ``None`` for plain causal attention."""
+    def mask(self, blocks=False):
+        """Attention mask.
+
+        Args:
+            blocks: make a ``BlockMask`` of FlexAttention, which skips blocks of tokens that nobody sees.
+
+        Returns:
+            Boolean ``[W, T, T]``, or a ``BlockMask``; ``None`` for plain causal attention.
+        """
         if self.branch is None:
             return None
+        if blocks:
+            return self._block_mask()
         index = torch.arange(self.branch.shape[1], device=self.branch.device)
         trunk = (self.branch == 0)[:, None] & (index < self.limit[..., None])
         own = (self.branch[:, None] == self.branch[..., None]) & (index <= index[:, None])
         return trunk | (own & (self.branch > 0)[..., None])
+
+    def _block_mask(self):
+        branch, limit = self.branch, self.limit
+        count, width = branch.shape
+
+        def seen(window, _, query, key):
+            trunk = (branch[window, key] == 0) & (key < limit[window, query])
+            own = (branch[window, key] == branch[window, query]) & (branch[window, query] > 0) & (key <= query)
+            return trunk | own
+
+        return create_block_mask(seen, count, None, width, width, device=branch.device)
 
 
 @dataclass
