@@ -100,7 +100,7 @@ class Setting:
 
     def loss(self, batch):
         """Summed loss of a packed batch, as ``GenRec`` computes it."""
-        mask = batch.mask(blocks=self.backbone.takes_block_masks)
+        mask = batch.mask(self.backbone.mask_kind)
         hidden = self.backbone(self.backbone.embed(batch.input_ids), batch.position_ids, mask)
         return trie_loss(self.backbone, self.trie, hidden.flatten(0, 1)[batch.place], batch.label)
 

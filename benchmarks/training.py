@@ -123,7 +123,9 @@ class Packed:
     def flops(self):
         batch, backbone = self.batch(), self.model.backbone
         rows, width = batch.input_ids.shape
-        pairs = rows * width**2 / (2 if batch.branch is None else 1)
+        trunk = batch.stretches[0][0] if batch.stretches else width
+        stretches = ((stop - begin) * (seen + stop - own) for begin, stop, seen, own in batch.stretches)
+        pairs = rows * (trunk**2 / 2 + sum(stretches))
         tokens = len(self.model.trie.root_token) + len(self.model.trie.inner_token)
         logits = len(batch.label) * (tokens if self.model.engine.normalization == "trie" else backbone.vocab_size)
         return 3 * forward_flops(backbone.config, layer_parameters(backbone.model), rows * width, pairs, logits)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.attention.flex_attention import BlockMask
 
+from recbole_genrec.backbone.branches import KERNEL, BranchMask
 from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache
 
 
@@ -48,9 +49,13 @@ class Backbone(nn.Module):
         return self.causal_model.get_input_embeddings().weight.shape[0]
 
     @property
-    def takes_block_masks(self):
-        """Whether packed batches should come with a ``BlockMask`` of FlexAttention."""
-        return self.config._attn_implementation == "flex_attention"
+    def mask_kind(self):
+        """The form of mask in which packed batches should come: ``dense``, ``branches`` or ``blocks``."""
+        kernel = str(self.config._attn_implementation)
+        if kernel == "flex_attention":
+            return "blocks"
+        exchangeable = getattr(self.causal_model, "_supports_attention_backend", False)
+        return "branches" if exchangeable and (kernel == "sdpa" or kernel.startswith("flash")) else "dense"
 
     @property
     def max_positions(self):
@@ -111,8 +116,8 @@ class Backbone(nn.Module):
         Args:
             input_embeds: ``[B, T, H]``, from :meth:`embed`.
             position_ids: ``[B, T]``; by default they count from 0.
-            mask: boolean ``[B, T, P + T]``, true where a token may be seen, or a ``BlockMask`` of FlexAttention; by
-                default plain causal attention. Every row must see at least one token.
+            mask: boolean ``[B, T, P + T]``, true where a token may be seen, a :class:`BranchMask` or a ``BlockMask`` of
+                FlexAttention (see ``mask_kind``); by default plain causal attention. Every row must see a token.
             cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place. The B rows
                 are those that it has selected.
 
@@ -125,22 +130,26 @@ class Backbone(nn.Module):
             if self.config._attn_implementation == "eager":
                 lowest = torch.finfo(input_embeds.dtype).min
                 mask = torch.zeros_like(mask, dtype=input_embeds.dtype).masked_fill(~mask, lowest)
+        branches = {"branches": mask} if isinstance(mask, BranchMask) else {}
         with self._kernel_for(mask):
             output = causal_model.base_model(
                 inputs_embeds=self.embedding_dropout(input_embeds),
                 position_ids=position_ids,
-                attention_mask=mask,
+                attention_mask=None if branches else mask,
                 past_key_values=cache,
                 use_cache=cache is not None,
+                **branches,
             )
         return self.hidden_dropout(output.last_hidden_state)
 
     @contextmanager
     def _kernel_for(self, mask):
-        """Attention kernel for a mask: flash attention takes none of our own, FlexAttention takes block masks."""
+        """Attention kernel for a mask; flash attention takes none of our own."""
         config = self.config
         chosen = config._attn_implementation
-        if isinstance(mask, BlockMask):
+        if isinstance(mask, BranchMask):
+            config._attn_implementation = KERNEL
+        elif isinstance(mask, BlockMask):
             config._attn_implementation = "flex_attention"
         elif chosen == "flex_attention" or (mask is not None and str(chosen).startswith("flash")):
             config._attn_implementation = "sdpa"

@@ -10,7 +10,9 @@ from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.data import layout
 from recbole_genrec.data.loader import PackedLoader
 from recbole_genrec.data.packing import Packer, Windows
 from recbole_genrec.data.tokens import item_context, tokenize_prompt
@@ -59,7 +61,7 @@ class Setup:
         embeds = self.backbone.embed(batch.input_ids)
         vectors = self.item_embedding(batch.item)
         embeds = embeds.flatten(0, 1).index_add(0, batch.item_place, vectors).view_as(embeds)
-        mask = batch.mask(blocks=self.backbone.takes_block_masks)
+        mask = batch.mask(self.backbone.mask_kind)
         hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.place]
         if self.normalization == "trie":
             return trie_loss(self.backbone, self.trie, hidden, batch.label)
@@ -109,6 +111,21 @@ def test_packed_loss_and_gradient_equal_the_plain_ones(template, normalization, 
     torch.testing.assert_close(packed, plain, rtol=1e-5, atol=1e-5)
     packed, plain = setup.gradients(packed), setup.gradients(plain)
     assert (packed - plain).norm() <= 1e-5 * plain.norm()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("stretch", [1, 7, 40])
+def test_attention_by_stretches_gives_the_loss_and_gradient_of_the_dense_mask(template, stretch, monkeypatch):
+    monkeypatch.setattr(layout, "STRETCH", stretch)
+    results = []
+    for kind in ("branches", "dense"):
+        setup = Setup(TEMPLATES[template], "trie", 40)
+        assert setup.backbone.mask_kind == "branches"
+        with monkeypatch.context() as patched:
+            patched.setattr(Backbone, "mask_kind", kind)
+            loss = setup.packed_loss(setup.packer.pack(setup.items, setup.plan()))
+        results.append((loss, setup.gradients(loss)))
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
