@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import decoding, gpu, synthetic, training
+from benchmarks import decoding, llama, synthetic, training
 from benchmarks.common import forward_flops, layer_parameters
 from benchmarks.recommenders import build, write_movielens_25m
 from recbole_genrec.data.dataset import train_sequences
@@ -74,9 +74,9 @@ def test_made_up_data_have_the_shape_of_movielens_25m():
 
 
 def test_flops_are_counted_as_torch_counts_them():
-    model = gpu.build_model("tiny", torch.float32, "cpu", kernel="eager")  # the counter passes fused attention over
+    model = llama.build_model("tiny", torch.float32, "cpu", kernel="eager")  # the counter passes fused attention over
     with FlopCounterMode(display=False) as counter:
         model.get_base_model()(torch.zeros(2, 12, dtype=torch.long))
     n_parameters = layer_parameters(model.get_base_model())
-    counted = forward_flops(model.config, n_parameters, 2 * 12, 2 * 12**2, 2 * 12 * gpu.VOCABULARY)
+    counted = forward_flops(model.config, n_parameters, 2 * 12, 2 * 12**2, 2 * 12 * llama.VOCABULARY)
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-6)
