@@ -6,6 +6,8 @@ are written into room that is there already, and rows that a forward does not co
 Letters: R rows, A heads, C columns, T new tokens, D size of a head.
 """
 
+from itertools import chain
+
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
@@ -35,6 +37,11 @@ class TreeCache(DynamicCache):
     def select(self, rows):
         """Let the forwards from now on concern these rows ``[R]``, or all where ``rows`` is ``None``."""
         self.rows = rows
+
+    def rewind(self):
+        """Forget all columns but those of the prompts: the first ``width`` and the one after them."""
+        for columns in chain.from_iterable(self._layers.values()):
+            columns.used = self.width + 1
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
         """Append ``[R, A, T, D]`` and return the selected rows of all columns; called by the model's attention."""

@@ -108,6 +108,11 @@ class PromptTree:
         place[rows] = torch.arange(len(rows), device=device)
         return hidden[place[row], column], owner
 
+    def rewind(self):
+        """Forget all edges; the prompts stay."""
+        self.low = self.high = self.depth = self.low[:, :0]
+        self.cache.rewind()
+
 
 def _chunks(longest_first, length):
     """Split prompts into lists of about the same length and at most :data:`FILL_TOKENS` padded tokens (or one)."""
