@@ -58,13 +58,21 @@ class PromptArguments(Arguments):
     item_text: str = ""
     #: name of a template in ``properties/prompt`` or the path of a YAML file.
     prompt: str = "continuation"
-    #: how items get their identifiers.
-    item_indexing: str = "title"
     #: longest prompt in tokens, the response included; older items are dropped whole.
     max_prompt_tokens: int = 512
 
     def __post_init__(self):
         _at_least("max_prompt_tokens", self.max_prompt_tokens, 8)
+
+
+@dataclass(frozen=True)
+class IndexingArguments(Arguments):
+    """How items get their identifiers."""
+
+    #: name of a scheme in ``recbole_genrec/indexing``.
+    item_indexing: str = "title"
+    #: a checkpoint folder whose identifiers are taken over instead of making new ones; empty: make them.
+    item_index: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,5 +202,5 @@ class TrainerArguments(Arguments):
 
 def plugin_keys():
     """All configuration keys that the plugin adds to RecBole's."""
-    groups = (PromptArguments, BackboneArguments, EngineArguments, TrainerArguments)
+    groups = (PromptArguments, IndexingArguments, BackboneArguments, EngineArguments, TrainerArguments)
     return frozenset(key for group in groups for key in group.keys())

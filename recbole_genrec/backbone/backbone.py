@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
+from recbole_genrec.backbone.new_tokens import trained_rows
+
 
 class Backbone(nn.Module):
     """A causal language model of ``transformers`` and its tokenizer.
@@ -160,6 +162,8 @@ class Backbone(nn.Module):
         elif type(head) is nn.Linear:
             bias = None if head.bias is None else head.bias[token_ids]
             values = nn.functional.linear(hidden, head.weight[token_ids], bias)
+        elif hasattr(head, "token_adapter"):
+            values = nn.functional.linear(hidden, trained_rows(head, token_ids))
         else:  # an adapted or quantised head has no plain rows to pick
             values = head(hidden)[..., token_ids]
         return self._finish_logits(values.float())
