@@ -19,6 +19,11 @@ def _at_least(key, value, lowest):
         raise GenRecError(f"{key!r} must be a number of at least {lowest}, not {value!r}.")
 
 
+def _whole(key, value, lowest):
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise GenRecError(f"{key!r} must be a whole number of at least {lowest}, not {value!r}.")
+
+
 def _share(key, value):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise GenRecError(f"{key!r} must be a number in [0, 1), not {value!r}.")
@@ -73,6 +78,17 @@ class IndexingArguments(Arguments):
     item_indexing: str = "title"
     #: a checkpoint folder whose identifiers are taken over instead of making new ones; empty: make them.
     item_index: str = ""
+    #: ``collaborative``: most clusters that a node of the tree is split into, and most items of a node that is not.
+    cluster_branches: int = 20
+    cluster_leaf_size: int = 20
+    #: ``svd``: codes of an item, and bins of each.
+    svd_dimensions: int = 3
+    svd_bins: int = 128
+
+    def __post_init__(self):
+        _whole("cluster_branches", self.cluster_branches, 2)
+        for key in ("cluster_leaf_size", "svd_dimensions", "svd_bins"):
+            _whole(key, getattr(self, key), 1)
 
 
 @dataclass(frozen=True)

@@ -170,4 +170,11 @@ def _without_numbers(items, sequences):
     return order, int(seen.sum()), Sequences([sequences.users[user] for user in users], flat, offsets)
 
 
-from recbole_genrec.indexing import independent, random_number, sequential, title  # noqa: E402, F401  they register
+from recbole_genrec.indexing import (  # noqa: E402, F401  they register themselves
+    collaborative,
+    independent,
+    random_number,
+    sequential,
+    svd,
+    title,
+)
