@@ -30,6 +30,8 @@ setup(
         "pandas>=1.4,<3",
         "numpy>=1.26",
         "scipy>=1.11",
+        "scikit-learn>=1.3",
+        "threadpoolctl>=3",
         "safetensors>=0.4.3",
         "tokenizers>=0.20",
         "rich>=13",

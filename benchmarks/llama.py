@@ -18,7 +18,8 @@ from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
-from recbole_genrec.indexing import build_identifiers
+from recbole_genrec.indexing import draft_identifiers
+from recbole_genrec.indexing.index import build_index
 from recbole_genrec.prompt.template import load_template
 
 K = 10
@@ -96,9 +97,11 @@ def build_setting(model, tokenizer, texts, histories, template, window):
     template = load_template(template)
     context = item_context(template)
     numbers = [str(number) for number in range(len(texts))]
-    index = build_identifiers("title", numbers, texts, lambda text: backbone.encode(template.lead + text, context))
-    tokens = tokenize_prompt(template, backbone, index.identifiers)
-    trie = build_trie(index.identifiers, tokens.end)
+    draft = draft_identifiers("title", numbers, texts, None, settings=None, seed=0)
+    index = build_index(draft, numbers, lambda text, follows: backbone.encode(template.lead + text, context))
+    identifiers = index.identifiers({})
+    tokens = tokenize_prompt(template, backbone, identifiers)
+    trie = build_trie(identifiers, tokens.end)
     packer = Packer(tokens, trie, "trie", window, backbone.pad_id)
     return Setting(backbone, template, trie.to(model.device), packer, *histories)
 

@@ -21,6 +21,11 @@ def _at_least(key, value, lowest):
         raise GenRecError(f"{key!r} must be a number of at least {lowest}, not {value!r}.")
 
 
+def _whole(key, value, lowest):
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise GenRecError(f"{key!r} must be a whole number of at least {lowest}, not {value!r}.")
+
+
 def _share(key, value):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise GenRecError(f"{key!r} must be a number in [0, 1), not {value!r}.")
@@ -60,13 +65,32 @@ class PromptArguments(Arguments):
     item_text: str = ""
     #: name of a template in ``properties/prompt`` or the path of a YAML file.
     prompt: str = "continuation"
-    #: how items get their identifiers.
-    item_indexing: str = "title"
     #: longest prompt in tokens, the response included; older items are dropped whole.
     max_prompt_tokens: int = 512
 
     def __post_init__(self):
         _at_least("max_prompt_tokens", self.max_prompt_tokens, 8)
+
+
+@dataclass(frozen=True)
+class IndexingArguments(Arguments):
+    """How items get their identifiers."""
+
+    #: name of a scheme in ``recbole_genrec/indexing``.
+    item_indexing: str = "title"
+    #: a checkpoint folder whose identifiers are taken over instead of making new ones; empty: make them.
+    item_index: str = ""
+    #: ``collaborative``: most clusters that a node of the tree is split into, and most items of a node that is not.
+    cluster_branches: int = 20
+    cluster_leaf_size: int = 20
+    #: ``svd``: codes of an item, and bins of each.
+    svd_dimensions: int = 3
+    svd_bins: int = 128
+
+    def __post_init__(self):
+        _whole("cluster_branches", self.cluster_branches, 2)
+        for key in ("cluster_leaf_size", "svd_dimensions", "svd_bins"):
+            _whole(key, getattr(self, key), 1)
 
 
 @dataclass(frozen=True)
@@ -197,5 +221,5 @@ class TrainerArguments(Arguments):
 
 def plugin_keys():
     """All configuration keys that the plugin adds to RecBole's."""
-    groups = (PromptArguments, BackboneArguments, EngineArguments, TrainerArguments)
+    groups = (PromptArguments, IndexingArguments, BackboneArguments, EngineArguments, TrainerArguments)
     return frozenset(key for group in groups for key in group.keys())

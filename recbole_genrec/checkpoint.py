@@ -5,7 +5,7 @@
     manifest.json        format, size and SHA-256 of every other file
     config.json          the whole configuration
     prompt.yaml          the prompt template
-    items.json           item tokens, texts and identifiers in catalogue order
+    items.json           item tokens, texts and identifiers in catalogue order, and the pieces that these are made of
     tokenizer/           in the form of ``transformers``
     adapter/             the LoRA adapter in peft's own form, or
     backbone/            the whole language model in the form of ``transformers``
@@ -27,8 +27,10 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from recbole_genrec.backbone.loading import adapter_names
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.indexing.index import pieces_to_json
 
 FORMAT = 1
 BACKBONE_PREFIX = "backbone.model."
@@ -134,7 +136,7 @@ def load_as_recbole(folder):
     folder = verify(folder)
     trainer = _read_json(folder / "trainer.json")
     return {
-        "config": _rebuild_config(_read_json(folder / "config.json")),
+        "config": _rebuild_config(_read_json(folder / "config.json"), folder),
         "state_dict": read_state_dict(folder),
         "other_parameter": None,
         "epoch": trainer["epoch"],
@@ -143,11 +145,16 @@ def load_as_recbole(folder):
     }
 
 
-def _rebuild_config(settings):
-    """The configuration of stored settings. None is evaluated, and the device is chosen on this machine."""
+def _rebuild_config(settings, folder):
+    """The configuration of stored settings, with the item index of ``folder``.
+
+    No setting is evaluated, and the device is chosen on this machine.
+    """
     shaping = {key: settings[key] for key in ("metrics", "topk", "valid_metric", "eval_args")}
     config = GenRecConfig(settings["model"], settings["dataset"], config_dict=shaping)
     config.final_config_dict.update({key: value for key, value in settings.items() if key not in _MACHINE_KEYS})
+    # the identifiers that the weights were trained on: made anew, clusters may differ from machine to machine
+    config.final_config_dict["item_index"] = str(folder)
     return config
 
 
@@ -196,8 +203,10 @@ def _write_model(folder, model):
     backbone = model.backbone
     backbone.tokenizer.save_pretrained(folder / "tokenizer")
     if hasattr(backbone.model, "peft_config"):
-        # The vocabulary never grows, so peft need not ask the hub whether it did.
+        # New rows are stored with the adapter, so peft need not ask the hub whether the vocabulary grew.
         backbone.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
+        if model.catalogue.index.codes:  # AutoPeftModel makes room for the tokens of the tokenizer that it finds here
+            backbone.tokenizer.save_pretrained(folder / "adapter")
     else:
         _write_backbone(folder / "backbone", backbone.model)
     others = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(BACKBONE_PREFIX)}
@@ -229,6 +238,7 @@ def read_state_dict(folder):
     if adapter.is_file():
         for name, tensor in _read_tensors(adapter).items():
             name = re.sub(r"(\.lora_[AB])\.weight$", rf"\1.{_ADAPTER_NAME}.weight", name)
+            name = re.sub(r"\.trainable_tokens_delta$", rf"\g<0>.{_ADAPTER_NAME}", name)
             state[BACKBONE_PREFIX + name] = tensor
     else:
         weights = _read_tensors(whole)
@@ -245,6 +255,7 @@ def _items_of(model):
         "tokens": [str(token) for token in catalogue.item_tokens],
         "texts": list(catalogue.texts),
         "identifiers": [[int(token) for token in identifier] for identifier in catalogue.identifiers],
+        "pieces": pieces_to_json(catalogue.index.pieces),
     }
 
 
@@ -252,7 +263,7 @@ def _check_items(folder, model):
     stored, own = _read_json(folder / "items.json"), _items_of(model)
     for kind, reason in (
         ("tokens", "it belongs to another dataset or another filtering"),
-        ("identifiers", "it belongs to another item text, indexing or tokenizer"),
+        ("identifiers", "it belongs to another item text, indexing or tokenizer; 'item_index' takes its identifiers"),
     ):
         if stored[kind] == own[kind]:
             continue
@@ -267,7 +278,8 @@ def _check_items(folder, model):
 def _check_weights(folder, model, state):
     own = model.state_dict()
     if hasattr(model.backbone.model, "peft_config"):  # a frozen backbone keeps the weights that it has
-        own = {n: t for n, t in own.items() if not n.startswith(BACKBONE_PREFIX) or ".lora_" in n}
+        trained = {BACKBONE_PREFIX + name for name in adapter_names(model.backbone.model)}
+        own = {n: t for n, t in own.items() if not n.startswith(BACKBONE_PREFIX) or n in trained}
     problem = None
     if missing := sorted(own.keys() - state.keys()):
         problem = f"it lacks {missing[0]!r}"

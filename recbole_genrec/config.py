@@ -24,17 +24,18 @@ from recbole.utils import (
 from recbole_genrec.arguments import (
     BackboneArguments,
     EngineArguments,
+    IndexingArguments,
     PromptArguments,
     TrainerArguments,
     plugin_keys,
 )
 from recbole_genrec.compat import add_shipped_defaults, read_shipped
 from recbole_genrec.errors import GenRecError, unknown_name
-from recbole_genrec.indexing import known_indexings
+from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
-ARGUMENT_GROUPS = (PromptArguments, BackboneArguments, EngineArguments, TrainerArguments)
+ARGUMENT_GROUPS = (PromptArguments, IndexingArguments, BackboneArguments, EngineArguments, TrainerArguments)
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
 OTHER_KEYS = frozenset(
     ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users")
@@ -254,10 +255,8 @@ class GenRecConfig(Config):
         if self.model in plugin_models():
             for group in ARGUMENT_GROUPS:
                 group.from_config(self)
-            prompt = PromptArguments.from_config(self)
-            load_template(prompt.prompt)
-            if prompt.item_indexing not in known_indexings():
-                raise unknown_name("item indexing", prompt.item_indexing, known_indexings())
+            load_template(PromptArguments.from_config(self).prompt)
+            needs_interactions(IndexingArguments.from_config(self).item_indexing)  # refuses an unknown scheme
 
 
 def known_keys(models, dataset) -> frozenset[str]:

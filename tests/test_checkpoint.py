@@ -116,6 +116,33 @@ def test_adapter_loads_with_plain_peft(world, base, tmp_path):
     assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
+def test_adapter_with_new_tokens_loads_with_plain_peft(world, base, tmp_path):
+    settings = {"backbone": base, "lora_r": 2, "decoding": "full", "item_indexing": "independent"}
+    config, model, batch = world(**settings)
+    randomize(model)
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, config, TRAINER_STATE)
+    plain = peft.AutoPeftModelForCausalLM.from_pretrained(folder / "adapter").eval()
+    ids = torch.tensor([[*model.catalogue.identifiers[0], 5, *model.catalogue.identifiers[-1]]])
+    with torch.no_grad():
+        expected = model.backbone.model(input_ids=ids).logits
+        assert torch.equal(plain(input_ids=ids).logits, expected)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    assert [tokenizer.decode(item) for item in model.catalogue.identifiers] == model.catalogue.texts
+
+    _, other, _ = world(**settings, item_index=str(folder))
+    load_checkpoint_into(other, folder)
+    assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
+    stored = load_as_recbole(folder)["state_dict"]  # RecBole's loader
+    _, other, _ = world(**settings, seed=3)
+    other.load_state_dict(stored)
+    assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
+    other.load_state_dict({name: tensor for name, tensor in stored.items() if "base_layer" not in name})
+    with pytest.raises(RuntimeError, match="Missing key.*trainable_tokens_delta"):
+        other.load_state_dict({name: tensor for name, tensor in stored.items() if "trainable_tokens" not in name})
+
+
 def test_full_training_of_a_pretrained_model(world, base, tmp_path):
     config, model, batch = world(backbone=base, lora=False, decoding="full")
     randomize(model)
@@ -232,7 +259,7 @@ def test_damage_is_named(world, tmp_path, damage, message):
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"titles": TITLES[:-1]}, "another dataset .* 8 items there, 7 here"),
-    ({"titles": ["Toys", *TITLES[1:]]}, "another item text, indexing or tokenizer"),
+    ({"titles": ["Toys", *TITLES[1:]]}, "another item text, indexing or tokenizer; .item_index."),
     ({"scratch_layers": 2}, "belongs to another model: it lacks 'backbone.model.model.layers.1"),
     ({"scratch_intermediate_size": 64}, r"is \[16, 32\] there and \[16, 64\] here"),
     ({"item_embedding": "none"}, "it holds 'item_embedding.weight', which this model has not"),

@@ -11,6 +11,7 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from recbole_genrec.backbone.branches import KERNEL, BranchMask
 from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache
+from recbole_genrec.backbone.new_tokens import trained_rows
 
 
 class Backbone(nn.Module):
@@ -190,6 +191,8 @@ class Backbone(nn.Module):
         elif type(head) is nn.Linear:
             bias = None if head.bias is None else head.bias[token_ids]
             values = nn.functional.linear(hidden, head.weight[token_ids], bias)
+        elif hasattr(head, "token_adapter"):
+            values = nn.functional.linear(hidden, trained_rows(head, token_ids))
         else:  # an adapted or quantised head has no plain rows to pick
             values = head(hidden)[..., token_ids]
         return self._finish_logits(values.float())

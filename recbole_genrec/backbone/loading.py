@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from transformers.pytorch_utils import Conv1D
 
 from recbole_genrec.backbone.backbone import Backbone
+from recbole_genrec.backbone.new_tokens import token_rows
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.errors import GenRecError
 
@@ -23,27 +24,30 @@ ALL_LINEAR = "all-linear"
 
 
 def load_backbone(arguments, corpus):
-    """Load or build the language model that the arguments name.
+    """Load or build the language model that the arguments name, ready to be trained: :func:`read_backbone`, then
+    :func:`adapt`."""
+    return adapt(read_backbone(arguments, corpus), arguments)
+
+
+def read_backbone(arguments, corpus):
+    """Load or build the language model that the arguments name, without an adapter.
 
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         corpus: list of texts; the tokenizer of a scratch model is trained on it, a pretrained one does not need it.
 
     Returns:
-        A :class:`~recbole_genrec.backbone.backbone.Backbone` whose trainable parameters are those to train.
+        A :class:`~recbole_genrec.backbone.backbone.Backbone`.
 
     Raises:
-        GenRecError: the model cannot be found, read, quantised or adapted; the message says which and why.
+        GenRecError: the model cannot be found, read or quantised; the message says which and why.
     """
     if arguments.attn_implementation == "flex_attention" and not torch.cuda.is_available():
         raise GenRecError(
             "'attn_implementation: flex_attention' needs a CUDA device, and torch finds none. Use 'sdpa'."
         )
     if arguments.backbone == SCRATCH:
-        backbone = build_scratch(arguments, corpus)
-        if arguments.gradient_checkpointing:
-            checkpoint_activations(backbone.model)
-        return backbone
+        return build_scratch(arguments, corpus)
     source = _find_source(arguments.backbone)
     quantization = _quantization_config(arguments)
     try:
@@ -53,12 +57,32 @@ def load_backbone(arguments, corpus):
             raise
         raise GenRecError(f"Cannot load the backbone {arguments.backbone!r}: {_gist(error)}") from None
     _ensure_padding(tokenizer, model)
-    if quantization is not None:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    backbone = add_adapter(model, arguments) if arguments.lora else model
+    return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def adapt(backbone, arguments, new_tokens=()):
+    """Make a backbone ready to be trained: quantised weights, adapter, gradient checkpointing.
+
+    Args:
+        backbone: from :func:`read_backbone`; it is changed in place.
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        new_tokens: ids from :func:`~recbole_genrec.backbone.new_tokens.add_tokens`; beside an adapter their embeddings
+            are trained, and those of no other token.
+
+    Returns:
+        The backbone; its trainable parameters are those to train.
+
+    Raises:
+        GenRecError: the model cannot be adapted; the message says why.
+    """
+    model = backbone.model
+    if arguments.backbone != SCRATCH:
+        if arguments.quantization != "none":
+            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        backbone.model = add_adapter(model, arguments, new_tokens) if arguments.lora else model
     if arguments.gradient_checkpointing:
         checkpoint_activations(model)
-    return Backbone(backbone, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+    return backbone
 
 
 def checkpoint_activations(model):
@@ -151,8 +175,8 @@ def _ensure_padding(tokenizer, model):
     tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
 
 
-def add_adapter(model, arguments):
-    """Wrap ``model`` in the LoRA adapter of ``arguments``; everything but the adapter is frozen."""
+def add_adapter(model, arguments, new_tokens=()):
+    """Wrap ``model`` in a LoRA adapter; everything but the adapter and the new tokens' embeddings is frozen."""
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
     targets = arguments.lora_target_modules
     if targets == (ALL_LINEAR,):
@@ -167,10 +191,21 @@ def add_adapter(model, arguments):
         lora_dropout=arguments.lora_dropout,
         target_modules=targets,
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),  # GPT-2 keeps its weights transposed
+        trainable_token_indices=token_rows(model, new_tokens) if new_tokens else None,
     )
     with warnings.catch_warnings():  # peft reads a property that transformers has renamed
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.* is deprecated", FutureWarning)
-        return get_peft_model(model, adapter)
+        adapted = get_peft_model(model, adapter)
+    for name in adapter_names(adapted):  # peft keeps LoRA in float32, but rows in the dtype of their table
+        parameter = adapted.get_parameter(name)
+        parameter.data = parameter.data.float()
+    return adapted
+
+
+def adapter_names(model):
+    """Names of the parameters that an adapter adds to ``model``, a ``peft`` model; tied ones once."""
+    parts = (".lora_", ".trainable_tokens_delta.")
+    return {name for name, _ in model.named_parameters() if any(part in name for part in parts)}
 
 
 def _layers_called(target, layers):

@@ -1,6 +1,7 @@
 """What every generative recommender shares: the catalogue, prompts from RecBole's batches, and ranking."""
 
 from dataclasses import dataclass
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 
@@ -9,16 +10,19 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_genrec.arguments import BackboneArguments, EngineArguments, PromptArguments
-from recbole_genrec.backbone.loading import load_backbone
+from recbole_genrec.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
+from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_backbone
+from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.packing import Packer
-from recbole_genrec.data.tokens import item_context, tokenize_prompt
+from recbole_genrec.data.tokens import MIDDLE, item_context, tokenize_prompt
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.indexing import build_identifiers
+from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interactions
+from recbole_genrec.indexing.index import ItemIndex, build_index, read_draft
 from recbole_genrec.prompt.item_text import read_item_text
 from recbole_genrec.prompt.template import load_template
 
@@ -29,10 +33,15 @@ class Catalogue:
 
     #: raw item tokens of the atomic files.
     item_tokens: list
-    #: the text that each identifier is made of.
-    texts: list
     #: unique tuples of token ids.
     identifiers: list
+    #: how the identifiers are made of texts and codes.
+    index: ItemIndex
+
+    @property
+    def texts(self):
+        """Identifiers for people to read; with title indexing, the items' texts."""
+        return self.index.texts
 
 
 class GenerativeRecommender(SequentialRecommender):
@@ -41,7 +50,7 @@ class GenerativeRecommender(SequentialRecommender):
     A subclass trains (``calculate_loss``); this class turns RecBole's batches into prompts and ranks the catalogue.
 
     Attributes:
-        arguments: the typed settings by name: ``prompt``, ``backbone``, ``engine``.
+        arguments: the typed settings by name: ``prompt``, ``indexing``, ``backbone``, ``engine``.
         template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
         backbone: :class:`~recbole_genrec.backbone.backbone.Backbone`.
         catalogue: :class:`Catalogue`.
@@ -57,6 +66,7 @@ class GenerativeRecommender(SequentialRecommender):
         super().__init__(config, dataset)
         self.arguments = {
             "prompt": PromptArguments.from_config(config),
+            "indexing": IndexingArguments.from_config(config),
             "backbone": BackboneArguments.from_config(config),
             "engine": EngineArguments.from_config(config),
         }
@@ -68,19 +78,19 @@ class GenerativeRecommender(SequentialRecommender):
             raise GenRecError(f"'num_beams' ({self.engine.num_beams}) must be at least max(topk), which is {self.k}.")
         self.template = load_template(self.arguments["prompt"].prompt)
         item_tokens, texts = self._read_items(config, dataset)
-        fixed = [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
-        self.backbone = load_backbone(self.arguments["backbone"], [*filter(None, texts), *fixed])
+        pretrained = self.arguments["backbone"].backbone != SCRATCH
+        backbone = read_backbone(self.arguments["backbone"], []) if pretrained else None
+        draft = self._draft(dataset, item_tokens, texts, config["seed"])
+        if not pretrained:
+            fixed = [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
+            backbone = read_backbone(self.arguments["backbone"], [*draft.texts, *fixed])
+        index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
+        new_tokens = add_tokens(backbone, [code.name for code in index.codes], config["seed"])
+        self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         self._check_length()
-        context = item_context(self.template)
-        index = build_identifiers(
-            self.arguments["prompt"].item_indexing,
-            item_tokens,
-            texts,
-            lambda text: self.backbone.encode(self.template.lead + text, context),
-        )
-        self.catalogue = Catalogue(item_tokens, index.texts, index.identifiers)
-        tokens = tokenize_prompt(self.template, self.backbone, index.identifiers)
-        self.trie = build_trie(index.identifiers, tokens.end)
+        self.catalogue = Catalogue(item_tokens, index.identifiers(dict(zip(index.codes, new_tokens))), index)
+        tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
+        self.trie = build_trie(self.catalogue.identifiers, tokens.end)
         self.packer = Packer(
             tokens,
             self.trie,
@@ -115,6 +125,24 @@ class GenerativeRecommender(SequentialRecommender):
         texts = [item_text.texts.get(token) for token in item_tokens]
         return item_tokens, texts
 
+    def _draft(self, dataset, item_tokens, texts, seed):
+        """Have the indexing scheme write identifiers, or take those that ``item_index`` names."""
+        settings = self.arguments["indexing"]
+        if settings.item_index:
+            return read_draft(settings.item_index, item_tokens)
+        sequences = None
+        if needs_interactions(settings.item_indexing):
+            users, items, offsets = train_sequences(dataset)
+            user_tokens = dataset.field2id_token[dataset.uid_field][users].tolist()
+            sequences = Sequences(user_tokens, items - 1, offsets)  # item id i stands at place i - 1
+        return draft_identifiers(settings.item_indexing, item_tokens, texts, sequences, settings=settings, seed=seed)
+
+    def _encode_piece(self, backbone, text, follows):
+        """Tokens of a text in an identifier; ``follows``: it continues text of the same identifier."""
+        if follows:
+            return backbone.encode(text, MIDDLE)
+        return backbone.encode(self.template.lead + text, item_context(self.template))
+
     def _check_length(self):
         longest, possible = self.arguments["prompt"].max_prompt_tokens, self.backbone.max_positions
         if possible is not None and longest > possible:
@@ -129,7 +157,7 @@ class GenerativeRecommender(SequentialRecommender):
     @property
     def compute_device(self):
         """Device of the parameters."""
-        return self.backbone.causal_model.get_input_embeddings().weight.device
+        return next(self.backbone.parameters()).device
 
     def reset_statistics(self):
         """Start counting anew; the trainer calls it before each evaluation."""
@@ -231,6 +259,7 @@ class GenerativeRecommender(SequentialRecommender):
 def _forgive_frozen(model, keys):
     """A checkpoint of an adapter lacks the backbone's frozen weights: the backbone has brought them itself."""
     if hasattr(model.backbone.model, "peft_config"):
-        frozen = [key for key in keys.missing_keys if key.startswith("backbone.model.") and ".lora_" not in key]
-        for key in frozen:
-            keys.missing_keys.remove(key)
+        trained = {f"backbone.model.{name}" for name in adapter_names(model.backbone.model)}
+        for key in list(keys.missing_keys):
+            if key.startswith("backbone.model.") and key not in trained:
+                keys.missing_keys.remove(key)

@@ -8,9 +8,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     Gemma2Config,
     GPT2Config,
     LlamaConfig,
+    PhiConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     T5Config,
@@ -18,7 +20,8 @@ from transformers import (
 
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone import loading
-from recbole_genrec.backbone.loading import load_backbone
+from recbole_genrec.backbone.loading import adapt, adapter_names, load_backbone, read_backbone
+from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.errors import GenRecError
 
 SHAPE = {
@@ -210,3 +213,120 @@ def test_quantisation_says_what_is_missing(monkeypatch, tmp_path, kind):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(GenRecError, match="needs a CUDA device"):
         load(folder, quantization=kind)
+
+
+NAMES = ["<a_0>", "<a_1>", "<b_0>"]
+
+
+def with_new_tokens(folder, seed=1, **settings):
+    """A backbone with the tokens ``NAMES``, and their ids."""
+    arguments = BackboneArguments(backbone=folder, **settings)
+    backbone = read_backbone(arguments, ["ab", "ba"])
+    ids = add_tokens(backbone, NAMES, seed)
+    return adapt(backbone, arguments, ids), ids
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_new_tokens_are_drawn_like_the_old_ones(tmp_path, family):
+    folder = save_model(tmp_path, family)
+    state = torch.get_rng_state()
+    backbone, ids = with_new_tokens(folder, lora=False)
+    n = ids[0]
+    assert ids == [n, n + 1, n + 2] and n == len(backbone.tokenizer) - 3
+    before = AutoModelForCausalLM.from_pretrained(folder)
+    old, new = (model.get_input_embeddings().weight for model in (before, backbone.causal_model))
+    assert len(new) == max(len(old), n + 3)  # most of these models have room for three tokens
+    assert torch.equal(new[:n], old[:n])
+    assert 0.5 < new[ids].std() / old[:n].std() < 2
+    head = backbone.causal_model.get_output_embeddings().weight
+    assert (head is new) == backbone.config.tie_word_embeddings
+    assert 0.5 < head[ids].std() / old[:n].std() < 2
+    again, _ = with_new_tokens(folder, lora=False)
+    other, _ = with_new_tokens(folder, lora=False, seed=2)
+    assert torch.equal(again.causal_model.get_input_embeddings().weight, new)
+    assert not torch.equal(other.causal_model.get_input_embeddings().weight[ids], new[ids])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_full_table_grows():
+    backbone, ids = with_new_tokens("scratch", scratch_hidden_size=16, scratch_vocab_size=300)
+    n_before = len(backbone.tokenizer) - 3
+    assert ids == [n_before, n_before + 1, n_before + 2]
+    assert backbone.vocab_size == backbone.config.vocab_size == n_before + 3
+    assert backbone.causal_model.get_output_embeddings().weight.shape[0] == n_before + 3
+
+
+def test_a_name_that_the_tokenizer_has():
+    with pytest.raises(GenRecError, match="has a token '<s>' already"):
+        add_tokens(read_backbone(BackboneArguments(scratch_hidden_size=16), ["ab"]), ["<s>"], 0)
+
+
+@pytest.mark.parametrize("build", [byte_tokenizer, sentencepiece_like_tokenizer])
+def test_text_that_looks_like_a_new_token_is_plain_text(tmp_path, build):
+    tokenizer = build()
+    AutoModelForCausalLM.from_config(LlamaConfig(**{**SHAPE, "vocab_size": len(tokenizer)})).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    backbone, ids = with_new_tokens(str(tmp_path))
+    before = backbone.encode("a<a_1>b", " ")
+    assert not set(ids) & set(before)
+    assert backbone.tokenizer.decode([*backbone.encode("ab", " "), *ids]).strip() == "ab<a_0><a_1><b_0>"
+    backbone.tokenizer.save_pretrained(tmp_path / "saved")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert saved.convert_tokens_to_ids(NAMES) == ids
+    assert saved("<a_1>", add_special_tokens=False).input_ids == ids[1:2]  # a reader of prompts may write it
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_beside_an_adapter_the_rows_of_new_tokens_are_trained(tmp_path, family, dtype):
+    folder = save_model(tmp_path / "base", family)
+    settings = {"lora_target_modules": TARGETS.get(family, ("q_proj", "v_proj")), "torch_dtype": dtype}
+    backbone, ids = with_new_tokens(folder, **settings, lora_dropout=0.0)
+    tied = backbone.config.tie_word_embeddings
+    trainable = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+    assert {f"model.{name}" for name in adapter_names(backbone.model)} == trainable.keys()
+    rows = [p for name, p in trainable.items() if "trainable_tokens" in name]
+    assert [p.shape for p in rows] == [(3, 16)] * (1 if tied else 2)
+    assert all(p.dtype == torch.float32 for p in trainable.values())
+
+    text = torch.tensor([[*backbone.encode("ab"), *ids, *ids]])
+    everything = backbone.logits(backbone(backbone.embed(text)))
+    chosen = torch.tensor([5, *ids, 7])
+    some = backbone.logits(backbone(backbone.embed(text)), chosen)
+    torch.testing.assert_close(some, everything[..., chosen], rtol=1e-2 if dtype == "bfloat16" else 1e-5, atol=1e-5)
+    optimizer = torch.optim.AdamW(trainable.values(), lr=3e-2)
+    losses = []
+    for step in range(12):
+        logits = backbone.logits(backbone(backbone.embed(text)), torch.tensor(ids) if step % 2 else None)
+        labels = text[0, 2:] - (ids[0] if step % 2 else 0)
+        loss = torch.nn.functional.cross_entropy(logits[0, 1:-1], labels)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad.abs().sum() > 0 for p in rows)
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[10] < losses[0] - 0.5 and losses[11] < losses[1]
+
+    backbone.eval().model.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    backbone.tokenizer.save_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        ours = backbone.logits(backbone(backbone.embed(text)))
+        base = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        base.resize_token_embeddings(max(262, len(backbone.tokenizer)))
+        plain = peft.PeftModel.from_pretrained(base, tmp_path / "adapter")
+        auto = peft.AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter", dtype=dtype)
+        tolerance = {"rtol": 1e-2, "atol": 1e-2} if dtype == "bfloat16" else {}
+        for loaded in (plain, auto):
+            torch.testing.assert_close(ours, loaded(input_ids=text).logits.float(), **tolerance)
+
+
+def test_an_output_head_with_a_bias_is_refused(tmp_path):
+    config = PhiConfig(**{**SHAPE, "num_key_value_heads": 2}, partial_rotary_factor=1.0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(GenRecError, match="output head has a bias"):
+        with_new_tokens(str(tmp_path))
+    backbone, ids = with_new_tokens(str(tmp_path), lora=False)
+    text = torch.tensor([ids])
+    assert torch.isfinite(backbone.logits(backbone(backbone.embed(text)))).all()
