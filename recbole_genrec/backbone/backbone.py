@@ -24,6 +24,9 @@ class Backbone(nn.Module):
         hidden_dropout: dropout on the last hidden states, in training.
     """
 
+    #: an encoder reads the prompt; see :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
+    is_encoder_decoder = False
+
     def __init__(self, model, tokenizer, embedding_dropout=0.0, hidden_dropout=0.0):
         super().__init__()
         self.model = model
@@ -125,23 +128,39 @@ class Backbone(nn.Module):
         Returns:
             Hidden states ``[B, T, H]`` after dropout, as :meth:`logits` takes them.
         """
-        causal_model = self.causal_model
-        if isinstance(mask, torch.Tensor):
-            mask = mask.unsqueeze(1)  # [B, 1, T, P + T]: the same for every head
-            if self.config._attn_implementation == "eager":
-                lowest = torch.finfo(input_embeds.dtype).min
-                mask = torch.zeros_like(mask, dtype=input_embeds.dtype).masked_fill(~mask, lowest)
         branches = {"branches": mask} if isinstance(mask, BranchMask) else {}
         with self._kernel_for(mask):
-            output = causal_model.base_model(
+            output = self.causal_model.base_model(
                 inputs_embeds=self.embedding_dropout(input_embeds),
                 position_ids=position_ids,
-                attention_mask=None if branches else mask,
+                attention_mask=None if branches else self._mask_of_all_heads(mask, input_embeds.dtype),
                 past_key_values=cache,
                 use_cache=cache is not None,
                 **branches,
             )
         return self.hidden_dropout(output.last_hidden_state)
+
+    def _mask_of_all_heads(self, mask, dtype):
+        """The mask ``[B, 1, T, C]`` as the attention kernel takes it; a block mask is for all heads already."""
+        if not isinstance(mask, torch.Tensor):
+            return mask
+        mask = mask.unsqueeze(1)
+        if self.config._attn_implementation != "eager":
+            return mask
+        return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+
+    def continuation(self, prompt_embeds, token_embeds):
+        """States that predict the tokens of continuations of one prompt, each fed whole: plain, and for checks.
+
+        Args:
+            prompt_embeds: one prompt without padding, ``[1, P, H]``.
+            token_embeds: ``[C, T, H]``.
+
+        Returns:
+            ``[C, T, H]``, the state before each token.
+        """
+        prompts = prompt_embeds.expand(len(token_embeds), -1, -1)
+        return self(torch.cat([prompts, token_embeds], 1))[:, prompt_embeds.shape[1] - 1 : -1]
 
     @contextmanager
     def _kernel_for(self, mask):

@@ -134,9 +134,7 @@ def score_by_teacher_forcing(backbone, trie, prompt_embeds, item, normalization)
     token = trie.token[trie.token_offset[item[owner]] + order]
     table = torch.full((len(item), int(order.max()) + 1), backbone.pad_id, device=item.device)
     table[owner, order] = token
-    length = prompt_embeds.shape[1]
-    embeds = torch.cat([prompt_embeds.expand(len(item), -1, -1), backbone.embed(table)], 1)
-    logits = backbone.logits(backbone(embeds)[:, length - 1 : -1])  # [C, longest identifier, V]
+    logits = backbone.logits(backbone.continuation(prompt_embeds, backbone.embed(table)))  # [C, longest identifier, V]
     if normalization == "vocab":
         values = logits.log_softmax(-1)[owner, order, token]
         return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)

@@ -15,6 +15,12 @@ from recbole_genrec.decoding.ragged import ragged_arange
 FILL_TOKENS = 8192
 
 
+def prompt_tree(backbone, trie, input_embeds, lengths):
+    """The :class:`PromptTree` for a backbone's kind, with the same arguments."""
+    kind = EncodedPromptTree if backbone.is_encoder_decoder else PromptTree
+    return kind(backbone, trie, input_embeds, lengths)
+
+
 class PromptTree:
     """Prompts, fed once, and the parts of the trie that have been fed after them.
 
@@ -42,6 +48,9 @@ class PromptTree:
         self.prompt_mask = torch.cat([before, torch.ones_like(body[:, None], dtype=torch.bool)], 1)  # [B, P]
         last = input_embeds[torch.arange(batch, device=device), body][:, None]
         self.root_hidden = backbone(last, body[:, None], self.prompt_mask[:, None], self.cache)[:, 0]
+        self._plant(batch, device)
+
+    def _plant(self, batch, device):
         # What the mask needs of every cached tree token: the items its edge covers and its depth; all [B, S].
         self.low = self.high = self.depth = torch.zeros(batch, 0, dtype=torch.long, device=device)
 
@@ -112,6 +121,24 @@ class PromptTree:
         """Forget all edges; the prompts stay."""
         self.low = self.high = self.depth = self.low[:, :0]
         self.cache.rewind()
+
+
+class EncodedPromptTree(PromptTree):
+    """The tree of an encoder-decoder: the encoder reads the prompts, the trie hangs off the decoder's start token.
+
+    The arguments are those of :class:`PromptTree`; ``lengths`` become those of the decoder's own prompts, 1.
+    """
+
+    def __init__(self, backbone, trie, input_embeds, lengths):
+        self.backbone, self.trie = backbone, trie
+        batch, device = len(lengths), lengths.device
+        self.cache = backbone.new_cache(backbone.read(input_embeds, lengths))
+        self.lengths = torch.ones_like(lengths)
+        self.prompt_mask = torch.ones(batch, 1, dtype=torch.bool, device=device)
+        zero = torch.zeros_like(lengths)[:, None]
+        start = backbone.start(batch)
+        self.root_hidden = backbone(start, zero, self.prompt_mask[:, None], self.cache)[:, 0]
+        self._plant(batch, device)
 
 
 def _chunks(longest_first, length):

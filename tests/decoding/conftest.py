@@ -2,10 +2,12 @@ import random
 
 import pytest
 import torch
+from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch
-from recbole_genrec.decoding.tree import PromptTree
+from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
+from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 
 END = 2
@@ -29,7 +31,7 @@ class Case:
         self.embeds = backbone.embed(tokens).detach()
 
     def tree(self):
-        return PromptTree(self.backbone, self.trie, self.embeds, self.lengths)
+        return prompt_tree(self.backbone, self.trie, self.embeds, self.lengths)
 
     @property
     def items(self):
@@ -48,9 +50,33 @@ def backbones():
             for parameter in backbone.parameters():
                 parameter.mul_(4)
         built.append(backbone.eval())
-    return built
+    return [*built, *encoder_decoders(built[0].tokenizer)]
+
+
+def encoder_decoders(tokenizer):
+    """A tiny T5, its embeddings tied and not, with few enough buckets that distances fall together, and a tiny BART."""
+    shape = {"d_model": 8, "vocab_size": 300, "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": END}
+    relative = {"d_kv": 4, "d_ff": 8, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0}
+    buckets = {"relative_attention_num_buckets": 4, "relative_attention_max_distance": 6}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+    layers = {"encoder_layers": 2, "decoder_layers": 2, "max_position_embeddings": 64, "dropout": 0.0}
+    for seed, make in enumerate(
+        (
+            lambda: T5ForConditionalGeneration(T5Config(**shape, **relative, **buckets)),
+            lambda: T5ForConditionalGeneration(T5Config(**shape, **relative, **buckets, tie_word_embeddings=False)),
+            lambda: BartForConditionalGeneration(BartConfig(**shape, **heads, **layers, scale_embedding=True)),
+        )
+    ):
+        torch.manual_seed(seed)
+        backbone = Seq2SeqBackbone(make(), tokenizer)
+        with torch.no_grad():
+            for parameter in backbone.parameters():
+                parameter.copy_(torch.randn_like(parameter) * 0.6)
+            if hasattr(backbone.causal_model, "final_logits_bias"):
+                backbone.causal_model.final_logits_bias.normal_()
+        yield backbone.eval()
 
 
 @pytest.fixture
 def make_case(backbones):
-    return lambda seed: Case(seed, backbones[seed % 2])
+    return lambda seed: Case(seed, backbones[seed % len(backbones)])

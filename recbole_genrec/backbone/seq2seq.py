@@ -1,0 +1,223 @@
+"""An encoder-decoder language model behind the calls that the engine needs.
+
+The encoder reads the prompt once. The decoder writes the answer after a start token: what stands before an answer is
+one token, whatever the prompt, and the prompt is looked up through cross-attention.
+
+Shapes: B batch, P prompt tokens, T new tokens, C cached tokens with the new ones, R selected rows, H hidden size.
+"""
+
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import DynamicCache, EncoderDecoderCache
+
+from recbole_genrec.backbone.backbone import Backbone
+from recbole_genrec.backbone.cache import TreeCache
+from recbole_genrec.errors import GenRecError
+
+#: families whose decoder scales its states before the head where the embeddings are tied (Raffel et al. 2020).
+SCALED_FAMILIES = ("t5", "mt5")
+
+
+class EncodedPrompts(NamedTuple):
+    """What the encoder made of some prompts."""
+
+    #: ``[B, P, H]``.
+    states: torch.Tensor
+    #: ``[B, P]``, true where there is a token.
+    mask: torch.Tensor
+
+    def __getitem__(self, rows):
+        return EncodedPrompts(self.states[rows], self.mask[rows])
+
+
+class Seq2SeqBackbone(Backbone):
+    """An encoder-decoder of ``transformers`` whose positions can be set: the families of T5 and of BART.
+
+    Args: those of :class:`~recbole_genrec.backbone.backbone.Backbone`.
+
+    Raises:
+        GenRecError: the family places its tokens in a way that is not known here.
+    """
+
+    is_encoder_decoder = True
+
+    def __init__(self, model, tokenizer, embedding_dropout=0.0, hidden_dropout=0.0):
+        super().__init__(model, tokenizer, embedding_dropout, hidden_dropout)
+        decoder = self.causal_model.get_decoder()
+        self._is_relative = hasattr(decoder, "block")
+        if not self._is_relative and not hasattr(getattr(decoder, "embed_positions", None), "offset"):
+            raise GenRecError(
+                f"The encoder-decoder family {self.config.model_type!r} is not supported: neither T5's relative "
+                "positions nor BART's learned ones."
+            )
+
+    @property
+    def hidden_size(self):
+        return self.config.d_model
+
+    @property
+    def max_positions(self):
+        # relative positions have no bound
+        return None if self._is_relative else self.config.max_position_embeddings
+
+    def read(self, input_embeds, lengths):
+        """Let the encoder read prompts.
+
+        Args:
+            input_embeds: ``[B, P, H]``, right-padded, from :meth:`embed`.
+            lengths: ``[B]``.
+
+        Returns:
+            :class:`EncodedPrompts`.
+        """
+        mask = torch.arange(input_embeds.shape[1], device=lengths.device) < lengths[:, None]
+        encoder = self.causal_model.get_encoder()
+        output = encoder(inputs_embeds=self.embedding_dropout(input_embeds), attention_mask=mask)
+        return EncodedPrompts(output.last_hidden_state, mask)
+
+    def start(self, batch):
+        """Embedded start token of the decoder ``[B, 1, H]``."""
+        weight = self.causal_model.get_input_embeddings().weight
+        token = torch.full((batch, 1), self.config.decoder_start_token_id, device=weight.device)
+        return self.embed(token)
+
+    def forward(self, input_embeds, position_ids=None, mask=None, cache=None, prompts=None):
+        """Last hidden states of the decoder.
+
+        Args:
+            input_embeds: ``[B, T, H]``, the answer so far; the first token of all is the start token.
+            position_ids: ``[B, T]``, with a cache only; else they count from 0.
+            mask: boolean ``[B, T, C]``, with a cache only; else attention is plainly causal.
+            cache: :class:`Seq2SeqCache`, extended in place; its selected rows are the B rows.
+            prompts: :class:`EncodedPrompts`, where there is no cache.
+
+        Returns:
+            ``[B, T, H]`` after dropout.
+        """
+        if cache is None:
+            output = self._decode(input_embeds, prompts)
+        else:
+            with self._placed(position_ids, cache.place(position_ids)):
+                output = self._decode(
+                    input_embeds, cache.prompts(), self._mask_of_all_heads(mask, input_embeds.dtype), cache
+                )
+        return self.hidden_dropout(output.last_hidden_state)
+
+    def _decode(self, input_embeds, prompts, attention_mask=None, cache=None):
+        return self.causal_model.get_decoder()(
+            inputs_embeds=self.embedding_dropout(input_embeds),
+            attention_mask=attention_mask,
+            encoder_hidden_states=prompts.states,
+            encoder_attention_mask=prompts.mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+
+    @contextmanager
+    def _placed(self, position_ids, key_positions):
+        """Let the decoder's tokens stand at the given positions: a tree's siblings share theirs.
+
+        The decoder itself only counts. T5 asks for a bias by distance, BART for a vector by position; the answer to
+        either is put in the place of the method that would count.
+        """
+        decoder = self.causal_model.get_decoder()
+        if self._is_relative:
+            owner, name = decoder.block[0].layer[0].SelfAttention, "compute_bias"
+            bucket = owner._relative_position_bucket(
+                key_positions[:, None] - position_ids[..., None],  # [B, T, C]
+                bidirectional=False,
+                num_buckets=owner.relative_attention_num_buckets,
+                max_distance=owner.relative_attention_max_distance,
+            )
+            answer = owner.relative_attention_bias(bucket).permute(0, 3, 1, 2)
+        else:
+            owner, name = decoder.embed_positions, "forward"
+            answer = nn.Embedding.forward(owner, position_ids + owner.offset)
+        setattr(owner, name, lambda *args, **kwargs: answer)
+        try:
+            yield
+        finally:
+            delattr(owner, name)
+
+    def continuation(self, prompt_embeds, token_embeds):
+        """States that predict the tokens of continuations of one prompt, each fed whole; see the base class."""
+        batch = len(token_embeds)
+        length = torch.tensor([prompt_embeds.shape[1]], device=prompt_embeds.device)
+        states, mask = self.read(prompt_embeds, length)
+        prompts = EncodedPrompts(states.expand(batch, -1, -1), mask.expand(batch, -1))
+        return self(torch.cat([self.start(batch), token_embeds[:, :-1]], 1), prompts=prompts)
+
+    def new_cache(self, prompts):
+        """A cache for :meth:`forward` over encoded prompts."""
+        return Seq2SeqCache(prompts)
+
+    def logits(self, hidden, token_ids=None):
+        """See :meth:`~recbole_genrec.backbone.backbone.Backbone.logits`."""
+        config = self.config
+        if config.model_type in SCALED_FAMILIES and getattr(
+            config, "scale_decoder_outputs", config.tie_word_embeddings
+        ):
+            hidden = hidden * self.hidden_size**-0.5
+        values = super().logits(hidden, token_ids)
+        bias = getattr(self.causal_model, "final_logits_bias", None)
+        if bias is None:
+            return values
+        return values + (bias[0] if token_ids is None else bias[0, token_ids])
+
+
+class Seq2SeqCache(EncoderDecoderCache):
+    """Keys and values of a decoder's tokens and, once, of its prompts; a row for each prompt.
+
+    Args:
+        prompts: :class:`EncodedPrompts`.
+    """
+
+    def __init__(self, prompts):
+        super().__init__(TreeCache(len(prompts.mask), 0), _CrossCache())
+        self._prompts = prompts
+        self._positions = prompts.mask.new_zeros(len(prompts.mask), 0, dtype=torch.long)  # [B, C]
+        self.select(None)
+
+    def select(self, rows):
+        """Let the forwards from now on concern these rows ``[R]``, or all where ``rows`` is ``None``."""
+        self.rows = rows
+        self.self_attention_cache.select(rows)
+        self.cross_attention_cache.select(rows)
+
+    def prompts(self):
+        """The selected rows' prompts."""
+        return self._prompts if self.rows is None else self._prompts[self.rows]
+
+    def place(self, position_ids):
+        """Note the positions ``[R, T]`` of new tokens; returns those of all tokens of the selected rows ``[R, C]``."""
+        rows = slice(None) if self.rows is None else self.rows
+        new = self._positions.new_zeros(len(self._positions), position_ids.shape[1])
+        new[rows] = position_ids
+        self._positions = torch.cat([self._positions, new], 1)
+        return self._positions[rows]
+
+
+class _CrossCache(DynamicCache):
+    """Keys and values of the prompts: written by the first forward, over all rows, and looked up by rows later."""
+
+    def select(self, rows):
+        for layer in self.layers:
+            layer.select(rows)
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        self.layers.append(_CrossLayer(key_states, value_states))
+        return key_states, value_states
+
+
+class _CrossLayer:
+    """What attention reads of a layer: ``keys`` and ``values`` of the selected rows ``[R, A, P, D]``."""
+
+    def __init__(self, keys, values):
+        self._all = keys, values
+        self.select(None)
+
+    def select(self, rows):
+        self.keys, self.values = self._all if rows is None else (states[rows] for states in self._all)
