@@ -4,7 +4,7 @@ Every key of ``properties/model/GenRec.yaml`` that RecBole itself does not know 
 dataclasses. A model builds them once from RecBole's ``Config``; nothing behind the constructors reads a key again.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from recbole_genrec.errors import GenRecError, unknown_name
 
@@ -34,6 +34,10 @@ def _share(key, value):
 def _flag(key, value):
     if not isinstance(value, bool):
         raise GenRecError(f"{key!r} must be true or false, not {value!r}.")
+
+
+#: P5's task families.
+FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
 
 
 class Arguments:
@@ -189,6 +193,40 @@ class EngineArguments(Arguments):
 
 
 @dataclass(frozen=True)
+class P5Arguments(Arguments):
+    """What P5 (Geng et al. 2022) asks and is asked."""
+
+    #: name of task prompts in ``properties/task`` or the path of a YAML file.
+    task_prompts: str = "p5"
+    #: share of each family in an epoch; a family without one, or with 0, is off.
+    tasks: dict = field(default_factory=lambda: dict.fromkeys(FAMILIES, 1))
+    #: examples that a user gives to a family of share 1 in an epoch.
+    examples_per_user: int = 5
+    #: items to choose from, where a prompt gives some.
+    n_candidates: int = 20
+    #: longest text that is learnt and generated, in tokens.
+    max_target_tokens: int = 64
+    #: column of reviews and of their summaries in the ``.inter`` file.
+    review_field: str = "review_text"
+    summary_field: str = "summary"
+    #: add a vector for its place among the whole words of the prompt to every token.
+    whole_word_embedding: bool = True
+
+    def __post_init__(self):
+        if not isinstance(self.tasks, dict):
+            raise GenRecError(
+                f"'tasks' must give families their shares, such as {{sequential: 1}}, not {self.tasks!r}."
+            )
+        for family, share in self.tasks.items():
+            _one_of("tasks", family, FAMILIES)
+            _at_least(f"tasks: {family}", share, 0)
+        for key in ("examples_per_user", "max_target_tokens"):
+            _at_least(key, getattr(self, key), 1)
+        _at_least("n_candidates", self.n_candidates, 2)
+        _flag("whole_word_embedding", self.whole_word_embedding)
+
+
+@dataclass(frozen=True)
 class TrainerArguments(Arguments):
     """How the trainer steps. RecBole's own keys (``epochs``, ``learning_rate``, ...) keep their meaning."""
 
@@ -197,7 +235,7 @@ class TrainerArguments(Arguments):
     adam_betas: tuple = (0.9, 0.999)
     #: ``constant``, ``linear`` or ``cosine`` decay to zero over all epochs, after the warm-up.
     lr_scheduler: str = "cosine"
-    warmup_steps: int = 0
+    warmup_steps: float = 0
     gradient_accumulation_steps: int = 1
     #: share of the old value in the running average of the weights that is validated and kept; 0: no average.
     ema_decay: float = 0.0
@@ -221,5 +259,12 @@ class TrainerArguments(Arguments):
 
 def plugin_keys():
     """All configuration keys that the plugin adds to RecBole's."""
-    groups = (PromptArguments, IndexingArguments, BackboneArguments, EngineArguments, TrainerArguments)
+    groups = (
+        PromptArguments,
+        IndexingArguments,
+        BackboneArguments,
+        EngineArguments,
+        P5Arguments,
+        TrainerArguments,
+    )
     return frozenset(key for group in groups for key in group.keys())

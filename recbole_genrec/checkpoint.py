@@ -4,7 +4,7 @@
 
     manifest.json        format, size and SHA-256 of every other file
     config.json          the whole configuration
-    prompt.yaml          the prompt template
+    prompt.yaml          the prompt template, or the task prompts
     items.json           item tokens, texts and identifiers in catalogue order, and the pieces that these are made of
     tokenizer/           in the form of ``transformers``
     adapter/             the LoRA adapter in peft's own form, or
@@ -13,7 +13,6 @@
     trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
 """
 
-import dataclasses
 import hashlib
 import json
 import random
@@ -46,7 +45,7 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None, averag
 
     Args:
         folder: where the checkpoint shall stand.
-        model: a generative recommender with ``backbone``, ``catalogue`` and ``template``.
+        model: a generative recommender with ``backbone``, ``catalogue`` and ``prompt_settings``.
         config: RecBole's ``Config``.
         trainer_state: what the trainer wants back, a dict that JSON can hold.
         optimizer: its state is stored too, if given.
@@ -211,8 +210,8 @@ def _write_model(folder, model):
         _write_backbone(folder / "backbone", backbone.model)
     others = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(BACKBONE_PREFIX)}
     _write_tensors(folder / "extra.safetensors", others)
-    template = json.loads(json.dumps(dataclasses.asdict(model.template)))
-    (folder / "prompt.yaml").write_text(yaml.safe_dump(template, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    prompts = json.loads(json.dumps(model.prompt_settings()))
+    (folder / "prompt.yaml").write_text(yaml.safe_dump(prompts, sort_keys=False, allow_unicode=True), encoding="utf-8")
     _write_json(folder / "items.json", _items_of(model))
 
 

@@ -25,6 +25,7 @@ from recbole_genrec.arguments import (
     BackboneArguments,
     EngineArguments,
     IndexingArguments,
+    P5Arguments,
     PromptArguments,
     TrainerArguments,
     plugin_keys,
@@ -35,7 +36,14 @@ from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
-ARGUMENT_GROUPS = (PromptArguments, IndexingArguments, BackboneArguments, EngineArguments, TrainerArguments)
+ARGUMENT_GROUPS = (
+    PromptArguments,
+    IndexingArguments,
+    BackboneArguments,
+    EngineArguments,
+    P5Arguments,
+    TrainerArguments,
+)
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
 OTHER_KEYS = frozenset(
     ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users")

@@ -150,9 +150,10 @@ class _SplitData:
         return {"evaluated": count, "of": len(users)}
 
     def train_loader(self, config, model):
-        """A loader of training batches: packed windows for a plugin model that asks for them, else RecBole's."""
-        if config["model"] in plugin_models() and config["packing"]:
-            return import_module("recbole_genrec.data.loader").packed_train_loader(config, self.parts[0], model)
+        """A loader of training batches: the model's own where it has one, else RecBole's."""
+        own = model.training_loader(config, self.parts[0]) if hasattr(model, "training_loader") else None
+        if own is not None:
+            return own
         sampler, _, _ = create_samplers(config, self.dataset, self.parts)
         return get_dataloader(config, "train")(config, self.parts[0], sampler, shuffle=config["shuffle"])
 
@@ -227,6 +228,13 @@ def _run_model(config, data, saved):
     test_started = perf_counter()
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
     test_seconds = perf_counter() - test_started
+    intervals = bootstrap_intervals(rows.values, _row_users(test_data), config["seed"])
+    generation = model.generation_statistics() if config["model"] in plugin_models() else {}
+    tasks = {}
+    if hasattr(model, "evaluate_tasks"):
+        tasks = model.evaluate_tasks(
+            data.parts[2], config, lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False)
+        )
     evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
     return {
         "model": config["model"],
@@ -237,7 +245,7 @@ def _run_model(config, data, saved):
         "valid_metric": config["valid_metric"],
         "valid_score_bigger": config["valid_metric_bigger"],
         "test_result": dict(test_result),
-        "test_interval": bootstrap_intervals(rows.values, _row_users(test_data), config["seed"]),
+        "test_interval": intervals,
         "users": data.users,
         "epochs": clock.epochs,
         "seconds": {
@@ -249,7 +257,8 @@ def _run_model(config, data, saved):
         },
         "users_per_second": evaluated / (clock.validation + test_seconds),
         "parameters": _count_parameters(model),
-        "generation": model.generation_statistics() if config["model"] in plugin_models() else {},
+        "generation": generation,
+        "tasks": tasks,
         "checkpoint": str(trainer.saved_model_file) if saved else None,
         "config": dict(config.final_config_dict),
         "versions": versions(),

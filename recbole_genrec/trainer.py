@@ -311,6 +311,8 @@ def learning_rate_factor(step, total_steps, arguments):
         arguments: :class:`~recbole_genrec.arguments.TrainerArguments`.
     """
     warmup = arguments.warmup_steps
+    if warmup < 1:
+        warmup = round(warmup * total_steps)
     if step < warmup:
         return (step + 1) / warmup
     if arguments.lr_scheduler == "constant":

@@ -18,7 +18,14 @@ from recbole_genrec.utils import get_model, plugin_models
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 FOLDER = properties_folder()
-SETTINGS = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "prompt")
+SETTINGS = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task"))
+
+
+def model_of(path):
+    """The model that a file of settings is for: a paper's file begins with its name."""
+    if path.parent.name == "model":
+        return path.stem
+    return "P5" if path.stem.startswith("p5") else "GenRec"
 
 
 def config_of(path):
@@ -27,7 +34,7 @@ def config_of(path):
         return GenRecConfig(path.stem, "mine")
     if path.parent.name == "dataset":
         return GenRecConfig("GenRec", path.stem)
-    return GenRecConfig("GenRec", "ml-100k", [str(path)])
+    return GenRecConfig(model_of(path), "ml-100k", [str(path)])
 
 
 def named(paths):
@@ -36,7 +43,7 @@ def named(paths):
 
 def test_the_folders_are_those_that_this_file_knows():
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
-    assert folders == {".", "dataset", "model", "paper", "prompt"}
+    assert folders == {".", "dataset", "model", "paper", "prompt", "task"}
     assert {path.stem for path in FOLDER.glob("model/*.yaml")} == plugin_models().keys()
 
 
@@ -51,7 +58,7 @@ def test_settings_load_and_arrive(path):
 def test_every_key_is_known(path, monkeypatch):
     # A shipped file makes its own keys known: ask with all of them out of sight.
     monkeypatch.setattr("recbole_genrec.config.read_shipped", lambda name, loader: {})
-    model = get_model(path.stem if path.parent.name == "model" else "GenRec")
+    model = get_model(model_of(path))
     assert read_yaml(path).keys() <= known_keys([model], "mine")
 
 
@@ -65,7 +72,7 @@ def test_prompts_load_and_hold_known_keys(path):
 @named(sorted(FOLDER.glob("paper/*.yaml")))
 def test_a_pretrained_backbone_does_without_the_dropout_of_a_scratch_model(path):
     backbone = BackboneArguments.from_config(config_of(path))
-    assert backbone.backbone != "scratch" and backbone.lora
+    assert backbone.backbone != "scratch"
     assert backbone.embedding_dropout == backbone.hidden_dropout == 0
 
 
@@ -80,6 +87,16 @@ def test_the_papers_own_setting():
     assert max(config["topk"]) <= engine.num_beams
     assert config["train_batch_size"] * trainer.gradient_accumulation_steps == 128
     assert (trainer.learning_rate, trainer.warmup_steps, config["epochs"]) == (3e-4, 100, 3)
+
+
+@named(sorted(FOLDER.glob("paper/p5-*.yaml")))
+def test_p5s_own_settings(path):
+    config = config_of(path)
+    prompt, trainer = PromptArguments.from_config(config), TrainerArguments.from_config(config)
+    assert (trainer.learning_rate, trainer.warmup_steps, config["epochs"]) == (1e-3, 0.05, 10)
+    assert prompt.max_prompt_tokens == 512
+    assert EngineArguments.from_config(config).normalization == "vocab"
+    assert config["learner"] == "adamw"
 
 
 def test_the_readmes_settings_are_the_defaults():

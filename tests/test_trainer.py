@@ -289,12 +289,13 @@ def test_only_trainable_parameters_and_no_decay_on_norms(make_run):
 
 
 def test_learning_rate_follows_warmup_and_schedule():
-    def factors(**settings):
-        arguments = TrainerArguments(warmup_steps=2, **settings)
+    def factors(warmup_steps=2, **settings):
+        arguments = TrainerArguments(warmup_steps=warmup_steps, **settings)
         return [learning_rate_factor(step, 6, arguments) for step in range(7)]
 
     assert factors(lr_scheduler="constant") == [0.5, 1, 1, 1, 1, 1, 1]
     assert factors(lr_scheduler="linear") == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
+    assert factors(1 / 3, lr_scheduler="linear") == factors(lr_scheduler="linear")  # a share of all steps
     assert factors(lr_scheduler="cosine") == pytest.approx([0.5, 1, 1, 0.853553, 0.5, 0.146447, 0], abs=1e-6)
 
 

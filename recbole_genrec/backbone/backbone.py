@@ -49,6 +49,11 @@ class Backbone(nn.Module):
         return self.causal_model.get_input_embeddings().weight.shape[-1]
 
     @property
+    def embedding_std(self):
+        """Standard deviation of the input embeddings: new vectors of this size disturb nothing."""
+        return float(self.causal_model.get_input_embeddings().weight.detach().float().std())
+
+    @property
     def vocab_size(self):
         return self.causal_model.get_input_embeddings().weight.shape[0]
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.new_tokens import token_rows
-from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.backbone.scratch import build_scratch, build_scratch_seq2seq
+from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 from recbole_genrec.errors import GenRecError
 
 SCRATCH = "scratch"
@@ -48,16 +49,33 @@ def read_backbone(arguments, corpus):
         )
     if arguments.backbone == SCRATCH:
         return build_scratch(arguments, corpus)
+    return Backbone(*_load(arguments, AutoModelForCausalLM), arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def read_seq2seq(arguments, corpus):
+    """As :func:`read_backbone`, for an encoder-decoder.
+
+    Returns:
+        A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
+    """
+    if arguments.backbone == SCRATCH:
+        return build_scratch_seq2seq(arguments, corpus)
+    model, tokenizer = _load(arguments, AutoModelForSeq2SeqLM)
+    return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def _load(arguments, auto_class):
+    """Model and tokenizer from a folder or the hub."""
     source = _find_source(arguments.backbone)
     quantization = _quantization_config(arguments)
     try:
-        model, tokenizer = _read(source, arguments, quantization)
+        model, tokenizer = _read(source, arguments, quantization, auto_class)
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, GenRecError):
             raise
         raise GenRecError(f"Cannot load the backbone {arguments.backbone!r}: {_gist(error)}") from None
     _ensure_padding(tokenizer, model)
-    return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+    return model, tokenizer
 
 
 def adapt(backbone, arguments, new_tokens=()):
@@ -110,14 +128,14 @@ def _find_source(name):
     return name
 
 
-def _read(source, arguments, quantization):
+def _read(source, arguments, quantization, auto_class):
     """Model and tokenizer of ``source`` in evaluation mode, weights complete."""
     origin = {"revision": arguments.revision, "trust_remote_code": arguments.trust_remote_code}
     config = AutoConfig.from_pretrained(source, **origin)
     # By default transformers takes SDPA where the family supports it, and eager attention elsewhere (Gemma 2).
     attention = None if arguments.attn_implementation == "sdpa" else arguments.attn_implementation
     tokenizer = AutoTokenizer.from_pretrained(source, **origin)
-    model, report = AutoModelForCausalLM.from_pretrained(
+    model, report = auto_class.from_pretrained(
         source,
         config=config,
         dtype=_dtype(arguments),
@@ -130,7 +148,7 @@ def _read(source, arguments, quantization):
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise GenRecError(
-            f"The backbone {arguments.backbone!r} is no complete causal language model: its weights lack "
+            f"The backbone {arguments.backbone!r} is no complete language model of its kind: its weights lack "
             f"{len(missing)} tensors of {type(model).__name__}, {missing[0]!r} the first."
         )
     return model, tokenizer
@@ -185,7 +203,7 @@ def add_adapter(model, arguments, new_tokens=()):
         chosen = [layer for target in targets for layer in _layers_called(target, layers)]
         targets = list(targets)
     adapter = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
         r=arguments.lora_r,
         lora_alpha=arguments.lora_alpha,
         lora_dropout=arguments.lora_dropout,

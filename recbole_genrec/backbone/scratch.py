@@ -2,9 +2,10 @@
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from recbole_genrec.backbone.backbone import Backbone
+from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
 
@@ -65,3 +66,32 @@ def build_scratch(arguments, corpus):
     model = LlamaForCausalLM(config)
     nn.init.normal_(model.get_input_embeddings().weight, std=0.5 / config.hidden_size**0.5)
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def build_scratch_seq2seq(arguments, corpus):
+    """Build a small T5 with random weights and a tokenizer trained on ``corpus``; see :func:`build_scratch`.
+
+    Args:
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`; the layers are those of the encoder, and as
+            many of the decoder.
+        corpus: list of texts.
+
+    Returns:
+        A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
+    """
+    tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=arguments.scratch_hidden_size,
+        d_kv=arguments.scratch_hidden_size // arguments.scratch_heads,
+        d_ff=arguments.scratch_intermediate_size,
+        num_layers=arguments.scratch_layers,
+        num_heads=arguments.scratch_heads,
+        dropout_rate=arguments.embedding_dropout,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=True,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Seq2SeqBackbone(T5ForConditionalGeneration(config), tokenizer, hidden_dropout=arguments.hidden_dropout)

@@ -187,6 +187,11 @@ class Seq2SeqCache(EncoderDecoderCache):
         self.self_attention_cache.select(rows)
         self.cross_attention_cache.select(rows)
 
+    def rewind(self):
+        """Forget all tokens but the start token."""
+        self.self_attention_cache.rewind()
+        self._positions = self._positions[:, :1]
+
     def prompts(self):
         """The selected rows' prompts."""
         return self._prompts if self.rows is None else self._prompts[self.rows]

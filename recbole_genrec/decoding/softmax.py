@@ -31,24 +31,32 @@ def child_logits(backbone, trie, hidden, node):
     return values.masked_fill(~mask, -torch.inf), edge
 
 
-def trie_loss(backbone, trie, hidden, edge):
+def trie_loss(backbone, trie, hidden, edge, weight=None):
     """Negative log-likelihood of decisions, each normalised over the children of its node.
 
     Args:
         hidden: ``[D, H]``, the state at the decision.
         edge: ``[D]``, the edge that the target takes.
+        weight: of each decision ``[D]``; by default 1.
 
     Returns:
-        The sum over decisions, a scalar.
+        The weighted sum over decisions, a scalar.
     """
     node = trie.edge_node[edge]
     at_root = node == 0
-    loss = cross_entropy(backbone.logits(hidden[at_root], trie.root_token), edge[at_root], reduction="sum")
+    loss = _weighted_sum(backbone.logits(hidden[at_root], trie.root_token), edge[at_root], weight, at_root)
     if not at_root.all():
         below, node, edge = hidden[~at_root], node[~at_root], edge[~at_root]
         logits, _ = child_logits(backbone, trie, below, node)
-        loss = loss + cross_entropy(logits, edge - trie.node_offset[node], reduction="sum")
+        loss = loss + _weighted_sum(logits, edge - trie.node_offset[node], weight, ~at_root)
     return loss
+
+
+def _weighted_sum(logits, label, weight, chosen):
+    """Cross-entropy summed with the weights that ``chosen`` picks of all of them."""
+    if weight is None:
+        return cross_entropy(logits, label, reduction="sum")
+    return (cross_entropy(logits, label, reduction="none") * weight[chosen]).sum()
 
 
 def root_log_probs(backbone, trie, hidden, normalization):

@@ -1,6 +1,6 @@
 """What every generative recommender shares: the catalogue, prompts from RecBole's batches, and ranking."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -14,11 +14,12 @@ from recbole_genrec.arguments import BackboneArguments, EngineArguments, Indexin
 from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.data.dataset import train_sequences
+from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.data.packing import Packer
 from recbole_genrec.data.tokens import MIDDLE, item_context, tokenize_prompt
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
-from recbole_genrec.decoding.tree import PromptTree
+from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interactions
@@ -52,6 +53,7 @@ class GenerativeRecommender(SequentialRecommender):
     Attributes:
         arguments: the typed settings by name: ``prompt``, ``indexing``, ``backbone``, ``engine``.
         template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
+        item_texts: text of each item in RecBole's order, ``None`` where it has none.
         backbone: :class:`~recbole_genrec.backbone.backbone.Backbone`.
         catalogue: :class:`Catalogue`.
         trie: all identifiers, on the model's device.
@@ -76,28 +78,20 @@ class GenerativeRecommender(SequentialRecommender):
             raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
         if self.engine.decoding == "beam" and self.engine.num_beams < self.k:
             raise GenRecError(f"'num_beams' ({self.engine.num_beams}) must be at least max(topk), which is {self.k}.")
-        self.template = load_template(self.arguments["prompt"].prompt)
+        fixed_texts = self._load_prompts()
         item_tokens, texts = self._read_items(config, dataset)
+        self.item_texts = texts
         pretrained = self.arguments["backbone"].backbone != SCRATCH
-        backbone = read_backbone(self.arguments["backbone"], []) if pretrained else None
+        backbone = self._read_backbone([]) if pretrained else None
         draft = self._draft(dataset, item_tokens, texts, config["seed"])
         if not pretrained:
-            fixed = [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
-            backbone = read_backbone(self.arguments["backbone"], [*draft.texts, *fixed])
+            backbone = self._read_backbone([*draft.texts, *fixed_texts])
         index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
         new_tokens = add_tokens(backbone, [code.name for code in index.codes], config["seed"])
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         self._check_length()
         self.catalogue = Catalogue(item_tokens, index.identifiers(dict(zip(index.codes, new_tokens))), index)
-        tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
-        self.trie = build_trie(self.catalogue.identifiers, tokens.end)
-        self.packer = Packer(
-            tokens,
-            self.trie,
-            self.engine.normalization,
-            self.arguments["prompt"].max_prompt_tokens,
-            self.backbone.pad_id,
-        )
+        self._lay_out()
         self.item_embedding = None
         if self.engine.item_embedding == "separator":
             self.item_embedding = torch.nn.Embedding(self.n_items, self.backbone.hidden_size)
@@ -110,6 +104,34 @@ class GenerativeRecommender(SequentialRecommender):
             f"{len(self.trie.token) / len(item_tokens):.1f} tokens and "
             f"{len(self.trie.path_edge) / len(item_tokens):.1f} decisions an item, {self.trie.n_nodes} branching nodes"
         )
+
+    def _load_prompts(self):
+        """Load what stands around items; return its fixed texts, which a tokenizer from scratch learns from."""
+        self.template = load_template(self.arguments["prompt"].prompt)
+        return [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
+
+    def _read_backbone(self, corpus):
+        return read_backbone(self.arguments["backbone"], corpus)
+
+    def _lay_out(self):
+        """Build the trie of the identifiers, and what lays histories out as tokens."""
+        tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
+        self.trie = build_trie(self.catalogue.identifiers, tokens.end)
+        self.packer = Packer(
+            tokens,
+            self.trie,
+            self.engine.normalization,
+            self.arguments["prompt"].max_prompt_tokens,
+            self.backbone.pad_id,
+        )
+
+    def training_loader(self, config, train_dataset):
+        """The runner's loader of training batches, or ``None`` for RecBole's own."""
+        return packed_train_loader(config, train_dataset, self) if self.engine.packing else None
+
+    def prompt_settings(self):
+        """The prompts in a form that YAML can hold, for checkpoints."""
+        return asdict(self.template)
 
     def _read_items(self, config, dataset):
         """Raw tokens and texts of all items in RecBole's order."""
@@ -208,13 +230,16 @@ class GenerativeRecommender(SequentialRecommender):
 
     def prompt_tree(self, item_seq, item_seq_len):
         """Feed the prompts of a batch of histories; see :class:`~recbole_genrec.decoding.tree.PromptTree`."""
-        return PromptTree(self.backbone, self.trie, *self.prompts(item_seq, item_seq_len))
+        return prompt_tree(self.backbone, self.trie, *self.prompts(item_seq, item_seq_len))
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
         """Scores of the catalogue ``[B, n_items]``: log-probabilities of the K = max(topk) best items, -inf elsewhere;
         of all items with ``decoding: full``."""
-        tree = self.prompt_tree(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return self.rank(self.prompt_tree(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]))
+
+    def rank(self, tree):
+        """Scores ``[B, n_items]`` as :meth:`full_sort_predict` gives them, of the prompts of a fresh tree."""
         if self.engine.decoding == "full":
             scores = score_catalogue(tree, self.engine.normalization)
             self._count(scores[:, 1:].topk(self.k).indices + 1)
@@ -248,7 +273,14 @@ class GenerativeRecommender(SequentialRecommender):
         keys = torch.cat([interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN][:, None]], 1)
         histories, row = torch.unique(keys, dim=0, return_inverse=True)
         tree = self.prompt_tree(histories[:, :-1], histories[:, -1])
-        items = interaction[self.ITEM_ID]
+        return self.score_rows(tree, row, interaction[self.ITEM_ID])
+
+    def score_rows(self, tree, row, items):
+        """Log-probability of items ``[B]`` after the prompts ``row [B]`` of a fresh tree.
+
+        Raises:
+            GenRecError: an item is padding.
+        """
         if (items == 0).any():
             raise GenRecError("Item 0 is padding and has no score.")
         # A pair may come twice; the tree takes it once.

@@ -9,14 +9,19 @@ from recbole.utils import init_seed
 
 from recbole_genrec.utils import plugin_model, plugin_models
 
+#: settings that give a model parameters which it does not have by default.
+MORE_PARAMETERS = {"GenRec": {"item_embedding": "separator"}}
+
 
 @pytest.fixture(params=sorted(plugin_models()))
 def built(request, checkerboard):
     """Configuration, model and test loader, from RecBole's own objects and nothing else."""
 
-    def build(**changes):
+    def build(more_parameters=False, start=2020, **changes):
+        if more_parameters:
+            changes |= MORE_PARAMETERS.get(request.param, {})
         config = Config(plugin_model(request.param), "tiny", config_dict=checkerboard | changes)
-        init_seed(config["seed"], True)
+        init_seed(start, True)
         train, _, test = data_preparation(config, create_dataset(config))
         return config, plugin_model(request.param)(config, train.dataset), train, test
 
@@ -53,7 +58,7 @@ def test_predict_agrees_with_full_ranking(built, normalization):
 
 
 def test_loss_of_recboles_batches_has_gradients_in_all_that_is_trained(built):
-    _, model, train, _ = built(item_embedding="separator")
+    _, model, train, _ = built(more_parameters=True)
     loss = model.calculate_loss(next(iter(train)))
     assert loss.shape == ()
     loss.backward()
@@ -61,8 +66,8 @@ def test_loss_of_recboles_batches_has_gradients_in_all_that_is_trained(built):
 
 
 def test_state_survives_a_round_trip(built):
-    _, model, _, test = built(item_embedding="separator")
-    _, other, _, _ = built(item_embedding="separator", seed=7)
+    _, model, _, test = built(more_parameters=True)
+    _, other, _, _ = built(more_parameters=True, start=7)
     other.load_state_dict(model.state_dict())
     model.eval(), other.eval()
     interaction = next(iter(test))[0]

@@ -1,0 +1,316 @@
+"""P5: five families of recommendation tasks as prompts for one encoder-decoder.
+
+Reference: Shijie Geng et al. "Recommendation as Language Processing (RLP): A Unified Pretrain, Personalized Prompt &
+Predict Paradigm (P5)", RecSys 2022, arXiv 2203.13366.
+Reference code: https://github.com/jeykigung/P5
+
+Deviations from the paper and its code:
+
+* Items are numbered from training interactions only (``item_indexing``; Hua et al. 2023): the published consecutive
+  numbers tell which item comes next.
+* Prompts are written in words of our own, fewer a family; the last of each family is held out, as in the paper.
+* Lists come from exact search over the catalogue instead of a beam search that may invent items, and a rating is the
+  mean over the ratings that exist instead of one generated text.
+* The explanation is the first sentence of the review: the paper picks sentences with a tool that is not public.
+* ``normalization: vocab`` is the paper's loss; ``trie`` takes items' probabilities over the identifiers that exist.
+"""
+
+from logging import getLogger
+
+import numpy as np
+import torch
+from recbole.evaluator.register import metrics_dict
+from torch.nn.functional import cross_entropy
+from transformers.modeling_outputs import BaseModelOutput
+
+from recbole_genrec.arguments import P5Arguments
+from recbole_genrec.backbone.loading import read_seq2seq
+from recbole_genrec.data.packing import ragged
+from recbole_genrec.data.tasks import ITEM_FAMILIES, MIDDLE, Example, TaskBatch, TaskData, TaskLoader, TaskWriter
+from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
+from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.tree import prompt_tree
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.text_metrics import text_metrics
+from recbole_genrec.prompt.tasks import TARGETS, load_tasks
+
+
+class P5(GenerativeRecommender):
+    """P5; see the module's header and :class:`GenerativeRecommender`.
+
+    Attributes:
+        tasks: :class:`~recbole_genrec.prompt.tasks.TaskPrompts`.
+        data: :class:`~recbole_genrec.data.tasks.TaskData`, the interactions with their ratings and texts.
+        shares: by family that is trained, its share of the examples.
+        writer: :class:`~recbole_genrec.data.tasks.TaskWriter`.
+        ranking: family and number of the prompt that :meth:`full_sort_predict` uses.
+        whole_words: one vector for each place of a whole word in a prompt, or ``None``.
+    """
+
+    def __init__(self, config, dataset):
+        self.settings = P5Arguments.from_config(config)
+        self.tasks = load_tasks(self.settings.task_prompts)
+        columns = {"rating": config["RATING_FIELD"] or "rating"}
+        columns |= {"review": self.settings.review_field, "summary": self.settings.summary_field}
+        self.data = TaskData(
+            dataset, columns, config["MAX_ITEM_LIST_LENGTH"], self.settings.n_candidates, config["seed"]
+        )
+        self.shares = self._choose_families()
+        super().__init__(config, dataset)
+        if self.engine.packing or self.engine.item_embedding != "none":
+            raise GenRecError(
+                "P5 reads each prompt with an encoder: it takes 'packing: false', 'item_embedding: none'."
+            )
+        self.ranking = ("sequential", 0)
+        self.whole_words = None
+        if self.settings.whole_word_embedding:
+            # A word may stand at every token of a prompt; place 0 is padding.
+            places = self.arguments["prompt"].max_prompt_tokens + 2
+            self.whole_words = torch.nn.Embedding(places, self.backbone.hidden_size)
+            # A tenth of a token's size, as beside T5's own: places do not drown words.
+            torch.nn.init.normal_(self.whole_words.weight, std=0.1 * self.backbone.embedding_std)
+
+    def _choose_families(self):
+        """Shares of the families that the settings ask for, the file has prompts for, and the data have texts for."""
+        shares = {}
+        for family, share in self.settings.tasks.items():
+            if not share:
+                continue
+            if family not in self.tasks.families:
+                raise GenRecError(f"'tasks' asks for {family!r}, for which {self.tasks.name!r} has no prompts.")
+            if family in self.data.families:
+                shares[family] = share
+            else:
+                getLogger().info(f"P5: no {family}: the interactions have no text for it.")
+        if "sequential" not in shares:
+            raise GenRecError("'tasks' must give 'sequential' a share: it is what the evaluation ranks by.")
+        return shares
+
+    # ---- what the base class asks for ----
+
+    def _load_prompts(self):
+        literals = [piece.text for prompts in self.tasks.families.values() for prompt in prompts for piece in prompt]
+        texts = [text for field in ("review", "summary") for text in self._training_texts(field)]
+        return [*filter(None, literals), *(f" user {number}" for number in range(100)), *texts]
+
+    def _training_texts(self, field):
+        return self.data.texts[field][self.data.seen].tolist() if field in self.data.texts else []
+
+    def _read_backbone(self, corpus):
+        return read_seq2seq(self.arguments["backbone"], corpus)
+
+    def _encode_piece(self, backbone, text, follows):
+        return backbone.encode(text if follows else f" {text}", MIDDLE)
+
+    def _lay_out(self):
+        self.trie = build_trie(self.catalogue.identifiers, self.backbone.eos_id)
+        self.writer = TaskWriter(
+            self.tasks,
+            self.backbone,
+            self.trie,
+            ["", *(text or "" for text in self.item_texts)],
+            self.engine.normalization,
+            self.arguments["prompt"].max_prompt_tokens,
+            self.settings.max_target_tokens,
+        )
+
+    def training_loader(self, config, train_dataset):
+        return TaskLoader(
+            self.writer,
+            self.data,
+            train_dataset,
+            self.shares,
+            self.settings.examples_per_user,
+            config["train_batch_size"],
+            config["seed"],
+        )
+
+    def prompt_settings(self):
+        families = {
+            family: ["".join(p.text or f" {{{p.field}}}" for p in prompt).strip() for prompt in prompts]
+            for family, prompts in self.tasks.families.items()
+        }
+        return {"version": self.tasks.version, **families}
+
+    # ---- training ----
+
+    def encode_prompts(self, prompts):
+        """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of
+        :class:`~recbole_genrec.data.tasks.TaskPromptTokens`, whole words added."""
+        device = self.compute_device
+        embeds = self.backbone.embed(prompts.input_ids.to(device))
+        if self.whole_words is not None:
+            embeds = embeds + self.whole_words(prompts.word.to(device)).to(embeds.dtype)
+        return embeds, prompts.lengths.to(device)
+
+    def calculate_loss(self, batch):
+        """Mean over examples of each one's mean negative log-likelihood a decision (token, for texts).
+
+        Args:
+            batch: :class:`~recbole_genrec.data.tasks.TaskBatch`, or RecBole's interaction with one target a row.
+
+        Returns:
+            A scalar.
+        """
+        if not isinstance(batch, TaskBatch):
+            batch = self.pack_interaction(batch)
+        encoded = self.backbone.read(*self.encode_prompts(batch.prompts))
+        answers = torch.cat([self.backbone.start(len(batch.target_ids)), self.backbone.embed(batch.target_ids)], 1)
+        hidden = self.backbone(answers, prompts=encoded).flatten(0, 1)
+        loss = hidden.new_zeros(())
+        if len(batch.label) and self.engine.normalization == "trie":
+            loss = trie_loss(self.backbone, self.trie, hidden[batch.place], batch.label, batch.weight)
+        elif len(batch.label):
+            loss = self._token_loss(hidden[batch.place], batch.label, batch.weight)
+        if len(batch.text_label):
+            loss = loss + self._token_loss(hidden[batch.text_place], batch.text_label, batch.text_weight)
+        return loss / batch.n_targets
+
+    def _token_loss(self, hidden, label, weight):
+        return (cross_entropy(self.backbone.logits(hidden), label, reduction="none") * weight).sum()
+
+    def pack_interaction(self, interaction):
+        """Write RecBole's rows as sequential prompts, each one of those that training uses."""
+        count = len(interaction[self.ITEM_SEQ])
+        trained = self.tasks.trained("sequential")
+        chosen = torch.randint(len(trained), (count,)).tolist() if self.training else [0] * count
+        examples = self._examples(interaction, "sequential", [trained[number] for number in chosen])
+        return self.writer.write(examples).to(self.compute_device)
+
+    # ---- ranking ----
+
+    def _examples(self, interaction, family, prompts, with_items=True):
+        """Examples of RecBole's rows."""
+        histories, lengths = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].cpu().numpy()
+        users = interaction[self.USER_ID].tolist()
+        items = interaction[self.ITEM_ID].tolist() if with_items else [0] * len(users)
+        examples = []
+        for row, (user, item, prompt) in enumerate(zip(users, items, prompts)):
+            history, candidates = histories[row, : lengths[row]], histories[row, :0]
+            if self.tasks.has(family, prompt, "candidates"):
+                draws = np.random.default_rng([self.data.seed, user])
+                candidates = self.data.candidates(item, history, draws)
+            examples.append(Example(family, prompt, user, item, history, candidates, {}))
+        return examples
+
+    def forward(self, item_seq, item_seq_len, user=None):
+        """State of the decoder before its answer.
+
+        Args:
+            item_seq: item ids, right-padded with 0, ``[B, L]``.
+            item_seq_len: ``[B]``.
+            user: user ids ``[B]``; 0, nobody, by default.
+
+        Returns:
+            ``[B, H]``, from which the first token of the next item's identifier is predicted.
+        """
+        interaction = {self.ITEM_SEQ: item_seq, self.ITEM_SEQ_LEN: item_seq_len}
+        interaction[self.USER_ID] = torch.zeros_like(item_seq_len) if user is None else user
+        examples = self._examples(interaction, "sequential", [0] * len(item_seq), with_items=False)
+        encoded = self.backbone.read(*self.encode_prompts(self.writer.write_prompts(examples)))
+        return self.backbone(self.backbone.start(len(item_seq)), prompts=encoded)[:, 0]
+
+    def _tree(self, examples, trie=None):
+        embeds, lengths = self.encode_prompts(self.writer.write_prompts(examples))
+        return prompt_tree(self.backbone, trie or self.trie, embeds, lengths)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction):
+        """Scores of the catalogue ``[B, n_items]`` for the prompt of :attr:`ranking`; where it gives candidates, all
+        others have -inf."""
+        family, prompt = self.ranking
+        examples = self._examples(interaction, family, [prompt] * len(interaction[self.ITEM_SEQ]))
+        tree = self._tree(examples)
+        if not self.tasks.has(family, prompt, "candidates"):
+            return self.rank(tree)
+        items = torch.from_numpy(np.concatenate([example.candidates for example in examples])).to(self.compute_device)
+        row, _ = ragged(np.array([len(example.candidates) for example in examples]))
+        row = torch.from_numpy(row).to(items.device)
+        scores = torch.full((len(tree), self.n_items), -torch.inf, device=items.device)
+        scores[row, items] = score_pairs(tree, row, items, self.engine.normalization)
+        return scores
+
+    @torch.no_grad()
+    def predict(self, interaction):
+        """Log-probability of each row's item after its history ``[B]``; a prompt shared by rows is fed once."""
+        users = interaction[self.USER_ID]
+        keys = torch.cat([interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN][:, None], users[:, None]], 1)
+        prompts, row = torch.unique(keys, dim=0, return_inverse=True)
+        asked = {self.ITEM_SEQ: prompts[:, :-2], self.ITEM_SEQ_LEN: prompts[:, -2], self.USER_ID: prompts[:, -1]}
+        family, prompt = self.ranking
+        tree = self._tree(self._examples(asked, family, [prompt] * len(prompts), with_items=False))
+        return self.score_rows(tree, row, interaction[self.ITEM_ID])
+
+    # ---- the other families ----
+
+    @torch.no_grad()
+    def evaluate_tasks(self, dataset, config, evaluate_ranking):
+        """Test every family that was trained, with a prompt that training used and with the one it never saw.
+
+        Args:
+            dataset: the part of the split to test on.
+            config: RecBole's configuration.
+            evaluate_ranking: gives RecBole's ranking metrics with the current :attr:`ranking`.
+
+        Returns:
+            By family and ``seen`` or ``unseen``, its metrics; texts come with three examples.
+        """
+        self.eval()
+        found, usual = {}, self.ranking
+        for family in self.shares:
+            for kind, prompt in self._tested_prompts(family).items():
+                if family in ITEM_FAMILIES:
+                    self.ranking = (family, prompt)
+                    result = dict(evaluate_ranking())
+                else:
+                    result = self._evaluate_texts(family, prompt, dataset.inter_feat.place, config)
+                found.setdefault(family, {})[kind] = result
+        self.ranking = usual
+        return found
+
+    def _tested_prompts(self, family):
+        """A trained prompt and the held-out one; of direct ones also a trained one with candidates."""
+        tested = {"seen": 0, "unseen": self.tasks.held_out(family)}
+        with_candidates = [n for n in self.tasks.trained(family) if self.tasks.has(family, n, "candidates")]
+        return {**tested, "seen, candidates": with_candidates[0]} if with_candidates else tested
+
+    def _evaluate_texts(self, family, prompt, places, config):
+        target = self.data.texts[TARGETS[family]]
+        places = [place for place in places.tolist() if target[place]]
+        examples = [self.data.example(family, prompt, place, None, with_candidates=False) for place in places]
+        size = config["eval_batch_size"]
+        batches = [examples[start : start + size] for start in range(0, len(examples), size)]
+        truth = [target[place] for place in places]
+        if not examples:
+            return {"examples": 0}
+        if family == "rating":
+            predicted = np.concatenate([self._rate(batch) for batch in batches])
+            true = np.array(truth, float)
+            errors = {name: metrics_dict[name](config).metric_info(predicted, true) for name in ("rmse", "mae")}
+            return {"examples": len(examples), **{name: float(value) for name, value in errors.items()}}
+        written = [text for batch in batches for text in self.write_texts(batch)]
+        shown = [{"generated": mine, "true": true} for mine, true in zip(written[:3], truth[:3])]
+        return {"examples": len(examples), **text_metrics(written, truth), "shown": shown}
+
+    def _rate(self, examples):
+        """Mean rating under the probabilities of the ratings that training has ``[B]``."""
+        ratings = sorted({text for text in self.data.texts["rating"][self.data.seen] if text}, key=float)
+        trie = build_trie([tuple(self.backbone.encode(f" {text}", MIDDLE)) for text in ratings], self.backbone.eos_id)
+        tree = self._tree(examples, trie.to(self.compute_device))
+        share = score_catalogue(tree, self.engine.normalization)[:, 1:].softmax(-1)
+        return (share @ torch.tensor([float(text) for text in ratings], device=share.device)).cpu().numpy()
+
+    @torch.no_grad()
+    def write_texts(self, examples):
+        """Generate the texts that examples ask for, greedily."""
+        encoded = self.backbone.read(*self.encode_prompts(self.writer.write_prompts(examples)))
+        tokens = self.backbone.causal_model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded.states),
+            attention_mask=encoded.mask.long(),
+            max_new_tokens=self.settings.max_target_tokens,
+            do_sample=False,
+            num_beams=1,
+        )
+        return [text.strip() for text in self.backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)]

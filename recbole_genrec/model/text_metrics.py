@@ -1,0 +1,27 @@
+"""BLEU and ROUGE of generated texts."""
+
+from importlib.util import find_spec
+from logging import getLogger
+
+
+def text_metrics(generated, references):
+    """Corpus BLEU-4 (sacrebleu; Post 2018) and mean ROUGE-1/2/L F-measures (Lin 2004), in percent.
+
+    Args:
+        generated: texts. references: the true text of each.
+
+    Returns:
+        By name, the metric; empty, with a log line, where ``sacrebleu`` and ``rouge-score`` are not installed.
+    """
+    if find_spec("sacrebleu") is None or find_spec("rouge_score") is None:
+        getLogger().info("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'recbole_genrec[text]'.")
+        return {}
+    import sacrebleu
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    scores = [scorer.score(reference, text) for text, reference in zip(generated, references, strict=True)]
+    result = {"bleu-4": sacrebleu.corpus_bleu(generated, [references]).score}
+    for name in ("rouge1", "rouge2", "rougeL"):
+        result[name.replace("rouge", "rouge-")] = 100 * sum(score[name].fmeasure for score in scores) / len(scores)
+    return result

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from recbole.config import Config
+
+from recbole_genrec.data.dataset import GenRecDataset
+from recbole_genrec.data.interaction_text import first_sentence, interaction_columns
+from recbole_genrec.errors import GenRecError
+
+HEADER = ("user_id:token", "item_id:token", "timestamp:float", "rating:float", "review_text:token_seq")
+
+
+def built(tmp_path, write_dataset, rows, **settings):
+    values = {
+        "data_path": write_dataset(tmp_path, rows, inter_header=HEADER),
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "train_neg_sample_args": None,
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"},
+        **settings,
+    }
+    return GenRecDataset(Config("SASRec", "tiny", config_dict=values)).build()
+
+
+def stored(dataset, found):
+    """The store's interactions as (user, item, text) in raw tokens."""
+    store = dataset.inter_feat.histories
+    users = dataset.id2token("user_id", store.users)
+    items = dataset.id2token("item_id", store.columns["item_id"].numpy())
+    return list(zip(map(str, users), map(str, items), found["review_text"]))
+
+
+@pytest.mark.parametrize("keep", [None, "first", "last"])
+def test_every_interaction_finds_its_own_text(tmp_path, write_dataset, keep):
+    """Times tie, users repeat items, and filters remove users: the text names what its row is."""
+    generator = np.random.default_rng(3)
+    rows = []
+    for number in range(300):
+        user, item, time = generator.integers(9), generator.integers(6), int(generator.integers(20))
+        rows.append((f"u{user}", f"i{item}", time, number % 5, f'"u{user}  i{item} at {time}, row {number}'))
+    rows.append(("rare", "i1", 1, 1, "gone"))
+    parts = built(tmp_path, write_dataset, rows, rm_dup_inter=keep, user_inter_num_interval="[2,inf)")
+    found = interaction_columns(parts[0], ["rating", "review_text", "summary"])
+    assert found.keys() == {"rating", "review_text"}
+    expected = sorted((row for row in rows if row[0] != "rare"), key=lambda row: (row[0], row[2]))
+    if keep:
+        ordered = expected if keep == "first" else expected[::-1]
+        once = {(row[0], row[1]): row for row in reversed(ordered)}
+        expected = sorted(once.values(), key=lambda row: (row[0], row[2], rows.index(row)))
+    by_user = sorted(stored(parts[0], found), key=lambda row: row[0])  # stable: in order of time
+    assert by_user == [(row[0], row[1], row[4]) for row in expected]
+    for part in parts[1:]:  # all parts share the store
+        assert part.inter_feat.histories is parts[0].inter_feat.histories
+
+
+def test_written_out_windows_are_refused(tmp_path, write_dataset):
+    train, _, _ = built(tmp_path, write_dataset, [("u", f"i{n}", n, 1, "x") for n in range(5)], lazy_windows=False)
+    with pytest.raises(GenRecError, match="lazy_windows"):
+        interaction_columns(train, ["rating"])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("My daughter loves this toy. It is sturdy.", "My daughter loves this toy."),
+        ("Dr. Seuss would have been proud of it! Buy one.", "Dr. Seuss would have been proud of it!"),
+        ("Costs 3.50 and is worth every cent of that", "Costs 3.50 and is worth every cent of that"),
+        ("line\tone &amp; line two of the\nreview? Yes.", "line one & line two of the review?"),
+        ("", ""),
+    ],
+)
+def test_first_sentence(text, sentence):
+    assert first_sentence(text) == sentence

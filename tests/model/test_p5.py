@@ -1,0 +1,172 @@
+"""P5 on a small world with ratings and reviews: all families train, and each is tested."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_genrec import GenRecError, run_recbole_genrec
+from recbole_genrec.checkpoint import load_checkpoint_into
+from recbole_genrec.config import GenRecConfig
+from recbole_genrec.quick_start import _build_model, _SplitData
+from recbole_genrec.utils import get_trainer
+
+HEADER = (
+    "user_id:token",
+    "item_id:token",
+    "timestamp:float",
+    "rating:float",
+    "review_text:token_seq",
+    "summary:token_seq",
+)
+KIND = ["car", "doll", "kite"]
+#: what users think of an item follows from it: every family has something to learn.
+SMALL = {
+    "scratch_hidden_size": 64,
+    "scratch_layers": 1,
+    "scratch_intermediate_size": 64,
+    "scratch_vocab_size": 400,
+    "embedding_dropout": 0.0,
+    "hidden_dropout": 0.0,
+    "max_prompt_tokens": 96,
+    "max_target_tokens": 12,
+    "n_candidates": 4,
+    "topk": [1, 3],
+    "valid_metric": "NDCG@3",
+    "learning_rate": 0.003,
+    "train_batch_size": 32,
+    "warmup_steps": 5,
+    "epochs": 2,
+    "show_progress": False,
+}
+
+
+def shop(tmp_path, write_dataset, with_reviews=True):
+    rows = []
+    for user in range(24):
+        for time in range(5 + user % 4):
+            item = (user + time) % 9
+            good = item % 3 == 0
+            opinion = f"A {'good' if good else 'bad'} {KIND[item % 3]} for us all." + " More words follow here."
+            row = (f"u{user}", f"i{item}", 1000 + time, 5 if good else 2)
+            rows.append((*row, opinion, f"{'good' if good else 'bad'} {KIND[item % 3]}") if with_reviews else row[:3])
+    items = [(f"i{item}", f"{KIND[item % 3]} number {item}") for item in range(9)]
+    header = HEADER if with_reviews else HEADER[:3]
+    return write_dataset(tmp_path / "data", rows, items, inter_header=header)
+
+
+@pytest.fixture
+def settings(tmp_path, write_dataset, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return SMALL | {"data_path": shop(tmp_path, write_dataset)}
+
+
+def built(settings, **changes):
+    config = GenRecConfig("P5", "tiny", config_dict=settings | changes)
+    data = _SplitData([config])
+    model = _build_model(config, data)
+    return config, data, model
+
+
+def test_all_five_families_are_trained_and_tested(settings):
+    shares = {"sequential": 2, "direct": 1, "rating": 2, "explanation": 1, "review": 1}
+    longer = {"epochs": 10, "stopping_step": 10, "examples_per_user": 8, "tasks": shares}
+    result = run_recbole_genrec("P5", "tiny", config_dict=settings | longer)
+    tasks = json.loads(Path("results/P5-tiny-2020.json").read_text("utf-8"))["tasks"]
+    assert tasks.keys() == {"sequential", "direct", "rating", "explanation", "review"}
+    for family, found in tasks.items():
+        assert {"seen", "unseen"} <= found.keys(), family
+    assert tasks["sequential"]["seen"] == pytest.approx(result["test_result"])
+    assert result["test_result"]["hit@3"] > 0.6  # the next item follows from the last one; by chance: 1/3
+    assert tasks["direct"]["seen, candidates"].keys() == result["test_result"].keys()
+    assert tasks["rating"]["seen"]["mae"] < 1.25  # 2 or 5 by the kind of item; the mean for all: 1.33
+    assert tasks["rating"]["seen"]["mae"] <= tasks["rating"]["seen"]["rmse"] < 1.6
+    assert tasks["review"]["seen"]["rouge-1"] > 60  # the summary repeats words of the review
+    for family in ("explanation", "review"):
+        assert len(tasks[family]["seen"]["shown"]) == 3
+        assert tasks[family]["seen"]["examples"] == 24
+    assert result["generation"]["valid_share"] == 1
+
+
+def test_families_without_columns_are_off_with_a_log_line(tmp_path, write_dataset, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    settings = SMALL | {"data_path": shop(tmp_path, write_dataset, with_reviews=False)}
+    caplog.set_level("INFO")
+    _, _, model = built(settings)
+    assert list(model.shares) == ["sequential", "direct"]
+    for family in ("rating", "explanation", "review"):
+        assert re.search(f"P5: no {family}", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"packing": True}, "'packing: false'"),
+        ({"item_embedding": "separator"}, "'item_embedding: none'"),
+        ({"tasks": {"sequential": 0, "direct": 1}}, "must give 'sequential' a share"),
+        ({"tasks": {"ranking": 1}}, "'tasks': 'ranking'"),
+        ({"tasks": {"sequential": -1}}, "'tasks: sequential' must be a number"),
+        ({"tasks": "all"}, "'tasks' must give families their shares"),
+        ({"task_prompts": "p6"}, "'p6'"),
+        ({"n_candidates": 1}, "'n_candidates'"),
+        ({"lazy_windows": False}, "lazy_windows"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, changes, message):
+    with pytest.raises(GenRecError, match=message):
+        built(settings, **changes)
+
+
+def test_the_loss_is_that_of_transformers(settings):
+    """With ``vocab`` normalisation, an example's loss is the model's own on its prompt and target."""
+    _, data, model = built(settings, normalization="vocab", whole_word_embedding=False)
+    model.eval()
+    causal_model, pad = model.backbone.causal_model, model.backbone.pad_id
+    for family in model.shares:
+        places = model.data.places(family)[:4]
+        examples = [model.data.example(family, 0, place, None, with_candidates=False) for place in places]
+        losses = []
+        for example in examples:
+            batch = model.writer.write([example])
+            labels = batch.text_label if len(batch.text_label) else batch.label
+            losses.append(causal_model(input_ids=batch.prompts.input_ids, labels=labels[None]).loss)
+        assert pad not in labels
+        loss = model.calculate_loss(model.writer.write(examples))
+        torch.testing.assert_close(loss, torch.stack(losses).mean(), atol=1e-5, rtol=1e-5)
+
+
+def test_whole_words_change_the_prompt(settings):
+    _, _, model = built(settings)
+    prompts = model.writer.write_prompts([model.data.example("direct", 0, 3, None, with_candidates=False)])
+    with_words = model.encode_prompts(prompts)[0]
+    model.whole_words = None
+    assert not torch.allclose(model.encode_prompts(prompts)[0], with_words)
+
+
+def test_candidates_alone_have_scores(settings):
+    config, data, model = built(settings)
+    model.eval()
+    model.ranking = ("direct", 2)
+    assert model.tasks.has("direct", 2, "candidates")
+    interaction, *_ = next(iter(data.evaluation_loader(config, "test")))
+    scores = model.full_sort_predict(interaction)
+    assert (torch.isfinite(scores).sum(1) <= 4).all()  # fewer for a user who has had nearly all items
+    assert torch.isfinite(scores[torch.arange(len(scores)), interaction["item_id"]]).all()
+    assert torch.equal(scores, model.full_sort_predict(interaction))  # the same candidates again
+
+
+def test_a_checkpoint_comes_back(settings):
+    config, data, model = built(settings)
+    trainer = get_trainer(config["MODEL_TYPE"], "P5")(config, model)
+    loader = data.evaluation_loader(config, "valid")
+    trainer.fit(data.train_loader(config, model), loader, show_progress=False)
+    folder = Path(trainer.saved_model_file)
+    assert "sequential:" in (folder / "prompt.yaml").read_text("utf-8")
+    load_checkpoint_into(model, folder)
+    _, _, other = built(settings)
+    load_checkpoint_into(other, folder)
+    interaction, *_ = next(iter(loader))
+    model.eval(), other.eval()
+    torch.testing.assert_close(model.full_sort_predict(interaction), other.full_sort_predict(interaction))
