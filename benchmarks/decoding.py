@@ -189,12 +189,13 @@ def compare(catalogue, contests, repetitions):
         runs[trained_with, "vocab", "constrained, no penalty", batch] = partial(contest.constrained, batch, 0.0)
         runs[trained_with, trained_with, "beam search", SEARCH_BATCH] = partial(contest.ours, num_beams=20)
         runs[trained_with, trained_with, "exact", SEARCH_BATCH] = contest.ours
-    seconds = median_seconds(runs, repetitions)
+    results = {}
+    kept = {key: partial(lambda key, run: results.update({key: run()}), key, run) for key, run in runs.items()}
+    seconds = median_seconds(kept, repetitions)
     truth = {key: contests[key[0]].truth(key[1]) for key in {run[:2] for run in runs}}
 
     rows, speeds = [], {}
-    for (trained_with, softmax, method, batch), run in runs.items():
-        result = run()
+    for (trained_with, softmax, method, batch), result in results.items():
         found, expanded = result if isinstance(result, tuple) else (result, None)
         speed = speeds[trained_with, method] = len(found) / seconds[trained_with, softmax, method, batch]
         rows.append(
