@@ -172,6 +172,7 @@ def _without_numbers(items, sequences):
 
 from recbole_genrec.indexing import (  # noqa: E402, F401  they register themselves
     collaborative,
+    hybrid,
     independent,
     random_number,
     semantic,
