@@ -34,6 +34,8 @@ class Catalogue:
 
     #: raw item tokens of the atomic files.
     item_tokens: list
+    #: the items' texts, ``None`` where there is none.
+    item_texts: list
     #: unique tuples of token ids.
     identifiers: list
     #: how the identifiers are made of texts and codes.
@@ -89,7 +91,7 @@ class GenerativeRecommender(SequentialRecommender):
         new_tokens = add_tokens(backbone, [code.name for code in index.codes], config["seed"])
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         self._check_length()
-        self.catalogue = Catalogue(item_tokens, index.identifiers(dict(zip(index.codes, new_tokens))), index)
+        self.catalogue = Catalogue(item_tokens, texts, index.identifiers(dict(zip(index.codes, new_tokens))), index)
         tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
         self.trie = build_trie(self.catalogue.identifiers, tokens.end)
         self.packer = Packer(
