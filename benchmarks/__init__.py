@@ -1,1 +1,1 @@
-"""Slow checks and measurements: ``python -m benchmarks.NAME``; each prints a small table and writes JSON."""
+"""Benchmarks: ``python -m benchmarks.NAME`` prints a table and writes JSON."""

@@ -1,14 +1,15 @@
 """Generative recommendation with language models, inside RecBole."""
 
 from importlib import import_module
+from importlib.util import find_spec
 
-from recbole_genrec import compat
 from recbole_genrec.errors import GenRecError
 
 __version__ = "0.1.0"
 __all__ = ["GenRec", "GenRecConfig", "GenRecError", "run_recbole_genrec"]
 
-compat.apply()
+if find_spec("recbole"):  # indexing, prompt, decoding, backbone and packing also serve without RecBole
+    import_module("recbole_genrec.compat").apply()
 
 _LAZY = {
     "GenRec": "recbole_genrec.model.genrec",

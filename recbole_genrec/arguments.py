@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 
 from recbole_genrec.errors import GenRecError, unknown_name
 
+ATTENTION_KERNELS = ("sdpa", "eager", "flash_attention_2", "flex_attention")
+
 
 def _one_of(key, value, accepted):
     if value not in accepted:
@@ -122,7 +124,8 @@ class BackboneArguments(Arguments):
     torch_dtype: str = "auto"
     #: ``none``, ``8bit`` or ``4bit`` (bitsandbytes, on a CUDA device).
     quantization: str = "none"
-    #: attention kernel: ``sdpa``, ``eager`` or ``flash_attention_2``.
+    #: attention kernel: ``sdpa``, ``eager``, ``flash_attention_2``, or, on a CUDA device, ``flex_attention``:
+    #: FlexAttention where packed responses branch off a history, which skips what nobody sees, and SDPA elsewhere.
     attn_implementation: str = "sdpa"
     #: recompute activations in the backward pass instead of keeping them.
     gradient_checkpointing: bool = False
@@ -145,7 +148,7 @@ class BackboneArguments(Arguments):
     def __post_init__(self):
         _one_of("torch_dtype", self.torch_dtype, ("auto", "float32", "bfloat16", "float16"))
         _one_of("quantization", self.quantization, ("none", "8bit", "4bit"))
-        _one_of("attn_implementation", self.attn_implementation, ("sdpa", "eager", "flash_attention_2"))
+        _one_of("attn_implementation", self.attn_implementation, ATTENTION_KERNELS)
         for key in ("trust_remote_code", "gradient_checkpointing", "lora"):
             _flag(key, getattr(self, key))
         for key in ("lora_r", "lora_alpha", "scratch_hidden_size", "scratch_layers", "scratch_heads"):

@@ -7,9 +7,22 @@ from pathlib import Path
 
 import yaml
 
+from recbole_genrec.converter import convert_found, how_to_get
 from recbole_genrec.errors import GenRecError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+def convert_raw_dump(config):
+    """Convert the raw dump of the dataset where its interactions are missing and its dump lies in ``data_path``.
+
+    Returns:
+        What was made, in words; ``None`` where there was nothing to do.
+    """
+    folder = Path(config["data_path"])
+    if config["benchmark_filename"] or interaction_files(config)[0].is_file():
+        return None
+    return convert_found(config["dataset"], folder.parent)
 
 
 def check_dataset(config):
@@ -20,17 +33,27 @@ def check_dataset(config):
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     if not folder.is_dir():
-        if name not in _downloadable():
-            raise GenRecError(
-                f"Unknown dataset {name!r}: there is no folder {str(folder)!r}, and RecBole has no address to download "
-                f"it from. Set 'data_path' to the folder that holds {name!r}.{_others(folder.parent)}"
-            )
-        return
+        if name in _downloadable():
+            return
+        if fetch := _how_to_get(name, folder):
+            raise GenRecError(f"Dataset {name!r}: there is no folder {str(folder)!r}.{fetch}")
+        raise GenRecError(
+            f"Unknown dataset {name!r}: there is no folder {str(folder)!r}, and RecBole has no address to download "
+            f"it from. Set 'data_path' to the folder that holds {name!r}.{_others(folder.parent)}"
+        )
     for path in interaction_files(config):
         if not path.is_file():
             present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-            raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.")
+            fetch = "" if config["benchmark_filename"] else _how_to_get(name, folder)
+            raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.{fetch}")
         check_rows(path, config)
+
+
+def _how_to_get(name, folder):
+    """How to make a dataset that a converter knows, as a sentence to append; else ``""``."""
+    fetch = how_to_get(name, folder.parent)
+    command = f"python -m recbole_genrec convert {name} --download --output={folder.parent}"
+    return f" {fetch}: it will be converted. Or run: {command}" if fetch else ""
 
 
 def interaction_files(config) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, unknown_name
 
 HELP = """\
 Train and compare recommenders on one dataset and split.
@@ -18,11 +18,33 @@ index           give items identifiers, print a report of them, and train nothin
 --config_files  YAML files, with spaces between them; later ones stand over earlier ones
 --results_dir   receives one JSON a model and the table as Markdown (default 'results')
 --any_key       any setting of RecBole or of the model, as --key=value or --key value; values are YAML
+
+  python run_recbole_genrec.py convert --help     make atomic files from a raw dump
 """
 
+CONVERT_HELP = """\
+Make RecBole's atomic files from a raw dump, as published.
 
-def parse_arguments(arguments) -> dict[str, str]:
-    """Split ``--key=value`` and ``--key value`` into names and texts.
+  python -m recbole_genrec convert ml-25m --source=ml-25m.zip
+  python -m recbole_genrec convert amazon14-toys --source=downloads
+  python -m recbole_genrec convert ml-1m --download
+
+NAME            ml-100k, ml-1m, ml-10m, ml-20m, ml-25m, ml-32m, ml-latest-small, amazon14-<category>,
+                amazon18-<category>, amazon23-<category>; a category in lower case, such as gift_cards
+--source        the zip, the file of ratings or reviews, or a folder of raw files (default: the output folder)
+--output        the data_path of later runs; the files go to <output>/NAME/ (default 'dataset')
+--download      fetch what is missing into the source folder, with checks of size and sum
+--strict        stop at the first malformed row; without it they are left out, counted and the first ones shown
+--user_core K   keep the rows in which every user has K rows and ...
+--item_core K   ... every item has K rows
+"""
+
+CONVERT_OPTIONS = ("source", "output", "download", "strict", "user_core", "item_core")
+CONVERT_FLAGS = ("download", "strict")
+
+
+def parse_arguments(arguments, flags=()) -> dict[str, str]:
+    """Split ``--key=value`` and ``--key value`` into names and texts; a flag may go without a value: ``true``.
 
     Raises:
         GenRecError: an argument is not of this form, has no value, or is given twice.
@@ -33,7 +55,9 @@ def parse_arguments(arguments) -> dict[str, str]:
         if not argument.startswith("--") or argument in ("--", "--="):
             raise GenRecError(f"command line: {argument!r} is not of the form --key=value.")
         key, equals, value = argument[2:].partition("=")
-        if not equals:
+        if not equals and key in flags:
+            value = "true"
+        elif not equals:
             if not rest or rest[0].startswith("--"):
                 raise GenRecError(f"command line: --{key} has no value.")
             value = rest.pop(0)
@@ -58,14 +82,45 @@ def run(arguments):
     return run_models(model, settings.pop("dataset", None), files, command_line=settings)
 
 
+def run_convert(arguments):
+    """Convert a raw dump as the command line asks; print what was made."""
+    name, *options = arguments or [""]
+    if not name or name.startswith("--"):
+        raise GenRecError("command line: which dataset? Write its name first: convert NAME --key=value.")
+    texts = parse_arguments(options, CONVERT_FLAGS)
+    for key in texts:
+        if key not in CONVERT_OPTIONS:
+            raise unknown_name("option", f"--{key}", (f"--{option}" for option in CONVERT_OPTIONS))
+    from recbole_genrec.converter import convert
+
+    settings = {key: _convert_value(key, text) for key, text in texts.items()}
+    print(convert(name, **settings))
+
+
+def _convert_value(key, text):
+    if key in CONVERT_FLAGS:
+        if text not in ("true", "false"):
+            raise GenRecError(f"command line: --{key} is a flag; it may be true or false, not {text!r}.")
+        return text == "true"
+    if key in ("user_core", "item_core"):
+        if not text.isdecimal():
+            raise GenRecError(f"command line: --{key} must be a whole number, not {text!r}.")
+        return int(text)
+    return text
+
+
 def main(arguments=None) -> int:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    converting = arguments[:1] == ["convert"]
     if "--help" in arguments or "-h" in arguments:
-        print(HELP, end="")
+        print(CONVERT_HELP if converting else HELP, end="")
         return 0
     try:
-        run(arguments)
+        if converting:
+            run_convert(arguments[1:])
+        else:
+            run(arguments)
     except GenRecError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from pandas.errors import ParserError
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import dataset_arguments, init_logger, init_seed
 
-from recbole_genrec.atomic_files import check_dataset, download_failed, explain
+from recbole_genrec.atomic_files import check_dataset, convert_raw_dump, download_failed, explain
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
@@ -69,8 +69,11 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
     first = configs[0]
     for config in configs[1:]:
         _share_data_settings(first, config)
+    converted = convert_raw_dump(first)
     check_dataset(first)
     with recbole_logging(first):
+        if converted:
+            getLogger().info(converted)
         if first["tune_malloc"] and first["device"].type == "cpu":
             tune_malloc()
         data = _SplitData(configs)

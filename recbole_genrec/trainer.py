@@ -30,7 +30,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: settings that say where and how a run is carried out, not which run it is.
 _PLACE_KEYS = frozenset(
     ("resume", "checkpoint_dir", "results_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id")
-    + ("use_gpu", "worker", "tune_malloc", "config_files")
+    + ("use_gpu", "worker", "tune_malloc", "lazy_windows", "config_files")
 )
 
 

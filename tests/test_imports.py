@@ -12,9 +12,9 @@ FLOORS = [
     {"errors", "properties_path"},
     {"utils"},
     {"compat", "arguments"},
-    {"indexing", "prompt", "decoding", "backbone"},
+    {"indexing", "prompt", "decoding", "backbone", "converter"},
     {"config"},
-    {"data", "converter"},
+    {"data"},
     {"model"},
     {"checkpoint", "trainer"},
     {"atomic_files", "confidence", "results"},
@@ -23,7 +23,7 @@ FLOORS = [
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-SIBLINGS = {"indexing", "prompt", "decoding", "backbone"}
+SIBLINGS = {"indexing", "prompt", "decoding", "backbone", "converter"}
 
 
 def modules():
@@ -75,6 +75,11 @@ def test_siblings_import_neither_each_other_nor_recbole():
             wrong += [f"{room}: {other}" for other in rooms_imported(path) if other in SIBLINGS - {room}]
             wrong += [f"{room}: {name}" for name in imported(path) if name.split(".")[0] == "recbole"]
     assert not wrong
+
+
+def test_the_converter_needs_no_torch():
+    roots = {name.split(".")[0] for room, path in modules() if room == "converter" for name in imported(path)}
+    assert "torch" not in roots
 
 
 def test_only_compat_replaces_names_in_recbole():

@@ -1,14 +1,16 @@
-"""A causal language model behind the four calls that the engine needs: encode, embed, forward, logits.
+"""A causal language model behind the calls that the engine needs: encode, embed, forward, fill, logits.
 
 Shapes: B batch, T new tokens, P cached tokens, H hidden size, V vocabulary, N chosen tokens.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
-from transformers import DynamicCache
+from torch.nn.attention.flex_attention import BlockMask
 
+from recbole_genrec.backbone.branches import KERNEL, BranchMask
+from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache
 from recbole_genrec.backbone.new_tokens import trained_rows
 
 
@@ -46,6 +48,15 @@ class Backbone(nn.Module):
     @property
     def vocab_size(self):
         return self.causal_model.get_input_embeddings().weight.shape[0]
+
+    @property
+    def mask_kind(self):
+        """The form of mask in which packed batches should come: ``dense``, ``branches`` or ``blocks``."""
+        kernel = str(self.config._attn_implementation)
+        if kernel == "flex_attention":
+            return "blocks"
+        exchangeable = getattr(self.causal_model, "_supports_attention_backend", False)
+        return "branches" if exchangeable and (kernel == "sdpa" or kernel.startswith("flash")) else "dense"
 
     @property
     def max_positions(self):
@@ -106,35 +117,42 @@ class Backbone(nn.Module):
         Args:
             input_embeds: ``[B, T, H]``, from :meth:`embed`.
             position_ids: ``[B, T]``; by default they count from 0.
-            mask: boolean ``[B, T, P + T]``, true where a token may be seen; by default plain causal attention. Every
-                row must see at least one token.
-            cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place.
+            mask: boolean ``[B, T, P + T]``, true where a token may be seen, a :class:`BranchMask` or a ``BlockMask`` of
+                FlexAttention (see ``mask_kind``); by default plain causal attention. Every row must see a token.
+            cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place. The B rows
+                are those that it has selected.
 
         Returns:
             Hidden states ``[B, T, H]`` after dropout, as :meth:`logits` takes them.
         """
         causal_model = self.causal_model
-        if mask is not None:
+        if isinstance(mask, torch.Tensor):
             mask = mask.unsqueeze(1)  # [B, 1, T, P + T]: the same for every head
             if self.config._attn_implementation == "eager":
                 lowest = torch.finfo(input_embeds.dtype).min
                 mask = torch.zeros_like(mask, dtype=input_embeds.dtype).masked_fill(~mask, lowest)
+        branches = {"branches": mask} if isinstance(mask, BranchMask) else {}
         with self._kernel_for(mask):
             output = causal_model.base_model(
                 inputs_embeds=self.embedding_dropout(input_embeds),
                 position_ids=position_ids,
-                attention_mask=mask,
+                attention_mask=None if branches else mask,
                 past_key_values=cache,
                 use_cache=cache is not None,
+                **branches,
             )
         return self.hidden_dropout(output.last_hidden_state)
 
     @contextmanager
     def _kernel_for(self, mask):
-        """Flash attention takes no mask of our own: such calls go through SDPA."""
+        """Attention kernel for a mask; flash attention takes none of our own."""
         config = self.config
         chosen = config._attn_implementation
-        if mask is not None and str(chosen).startswith("flash"):
+        if isinstance(mask, BranchMask):
+            config._attn_implementation = KERNEL
+        elif isinstance(mask, BlockMask):
+            config._attn_implementation = "flex_attention"
+        elif chosen == "flex_attention" or (mask is not None and str(chosen).startswith("flash")):
             config._attn_implementation = "sdpa"
         try:
             yield
@@ -142,9 +160,20 @@ class Backbone(nn.Module):
             config._attn_implementation = chosen
 
     @staticmethod
-    def new_cache():
-        """An empty cache for :meth:`forward`."""
-        return DynamicCache()
+    def new_cache(n_rows, width):
+        """A cache for :meth:`forward` whose first ``width`` columns :meth:`fill` fills."""
+        return TreeCache(n_rows, width)
+
+    def fill(self, input_embeds, cache, rows):
+        """Put the keys and values of the beginnings of some prompts into the first columns of a cache.
+
+        Args:
+            input_embeds: ``[B, T, H]``, right-padded, T at most the cache's ``width``.
+            cache: from :meth:`new_cache`.
+            rows: ``[B]``, the cache's rows that they belong to.
+        """
+        with suppress(Filled):
+            self(input_embeds, cache=PromptBody(cache, rows, self.config.num_hidden_layers))
 
     def logits(self, hidden, token_ids=None):
         """Next-token logits in float32, for the whole vocabulary or for chosen tokens.

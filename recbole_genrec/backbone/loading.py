@@ -42,6 +42,10 @@ def read_backbone(arguments, corpus):
     Raises:
         GenRecError: the model cannot be found, read or quantised; the message says which and why.
     """
+    if arguments.attn_implementation == "flex_attention" and not torch.cuda.is_available():
+        raise GenRecError(
+            "'attn_implementation: flex_attention' needs a CUDA device, and torch finds none. Use 'sdpa'."
+        )
     if arguments.backbone == SCRATCH:
         return build_scratch(arguments, corpus)
     source = _find_source(arguments.backbone)
@@ -75,7 +79,7 @@ def adapt(backbone, arguments, new_tokens=()):
     if arguments.backbone != SCRATCH:
         if arguments.quantization != "none":
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-        backbone.model = _add_adapter(model, arguments, new_tokens) if arguments.lora else model
+        backbone.model = add_adapter(model, arguments, new_tokens) if arguments.lora else model
     if arguments.gradient_checkpointing:
         checkpoint_activations(model)
     return backbone
@@ -171,7 +175,7 @@ def _ensure_padding(tokenizer, model):
     tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
 
 
-def _add_adapter(model, arguments, new_tokens):
+def add_adapter(model, arguments, new_tokens=()):
     """Wrap ``model`` in a LoRA adapter; everything but the adapter and the new tokens' embeddings is frozen."""
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
     targets = arguments.lora_target_modules

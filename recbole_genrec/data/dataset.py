@@ -8,6 +8,7 @@ Letters: N interactions, U users, L the longest history (``MAX_ITEM_LIST_LENGTH`
 """
 
 import copyreg
+import csv
 from functools import cache
 
 import numpy as np
@@ -111,6 +112,7 @@ class CompactTables:
             usecols=list(columns),
             dtype=types,
             encoding=self.config["encoding"],
+            quoting=csv.QUOTE_NONE,  # a cell that begins with a quote would swallow the rows up to the next one
             float_precision="round_trip",
         )
         return table.rename(columns={cell: cell.split(":")[0] for cell in columns})

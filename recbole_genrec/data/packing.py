@@ -12,7 +12,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
 
+from recbole_genrec.backbone.branches import BranchMask, Stretch
+from recbole_genrec.data.layout import Branches, Trunk
 from recbole_genrec.errors import GenRecError
 
 
@@ -47,6 +50,8 @@ class PackedBatch:
         position_ids: ``[W, T]``, or ``None`` where positions simply count.
         branch: ``[W, T]``, 0 on the trunk and the branch's number on it, or ``None`` for plain causal attention.
         limit: ``[W, T]``, trunk tokens that a token sees, or ``None``.
+        stretches: columns of branches and the columns that they see, as in
+            :class:`~recbole_genrec.backbone.branches.Stretch`; empty for plain causal attention.
         item_place: where each history item's last token stands ``[N]``, and which item it is, ``item [N]``.
         place: the state that predicts ``[D]``.
         label: the trie edge (or token) that it should predict ``[D]``.
@@ -58,6 +63,7 @@ class PackedBatch:
     position_ids: torch.Tensor | None
     branch: torch.Tensor | None
     limit: torch.Tensor | None
+    stretches: tuple
     item_place: torch.Tensor
     item: torch.Tensor
     place: torch.Tensor
@@ -75,14 +81,47 @@ class PackedBatch:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return PackedBatch(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
 
-    def mask(self):
-        """Boolean attention mask ``[W, T, T]``, or ``None`` for plain causal attention."""
+    def mask(self, kind="dense"):
+        """Attention mask.
+
+        Args:
+            kind: ``dense``, or a form that skips what nobody sees: ``branches`` for a
+                :class:`~recbole_genrec.backbone.branches.BranchMask`, ``blocks`` for a ``BlockMask`` of FlexAttention.
+
+        Returns:
+            The mask, if dense boolean ``[W, T, T]``; ``None`` for plain causal attention.
+        """
         if self.branch is None:
             return None
+        return {"dense": self._dense_mask, "branches": self._branch_mask, "blocks": self._block_mask}[kind]()
+
+    def _dense_mask(self):
         index = torch.arange(self.branch.shape[1], device=self.branch.device)
         trunk = (self.branch == 0)[:, None] & (index < self.limit[..., None])
         own = (self.branch[:, None] == self.branch[..., None]) & (index <= index[:, None])
         return trunk | (own & (self.branch > 0)[..., None])
+
+    def _branch_mask(self):
+        stretches = []
+        for begin, stop, trunk, own in self.stretches:
+            index = torch.arange(stop, device=self.branch.device)
+            on_trunk = index[:trunk] < self.limit[:, begin:stop, None]
+            branch = self.branch[:, begin:stop, None]
+            earlier = index[own:] <= index[begin:, None]
+            in_branch = (self.branch[:, None, own:stop] == branch) & (branch > 0) & earlier
+            stretches.append(Stretch(begin, stop, trunk, own, torch.cat([on_trunk, in_branch], 2)))
+        return BranchMask(self.stretches[0][0], stretches)
+
+    def _block_mask(self):
+        branch, limit = self.branch, self.limit
+        count, width = branch.shape
+
+        def seen(window, _, query, key):
+            trunk = (branch[window, key] == 0) & (key < limit[window, query])
+            own = (branch[window, key] == branch[window, query]) & (branch[window, query] > 0) & (key <= query)
+            return trunk | own
+
+        return create_block_mask(seen, count, None, width, width, device=branch.device)
 
 
 @dataclass
@@ -234,15 +273,17 @@ class Packer:
             cells, column = trunk, start[owner] + state
         else:
             trunk = trunk.before(trunk.item_start[np.append(np.diff(trunk.item_row) > 0, True)])
-            branches = self._branches(trunk.length, row, item)
+            several = (windows.stop - windows.target > 1).any()  # else a branch just ends its trunk
+            begin = np.full(count, trunk.length.max()) if several else trunk.length
+            branches = self._branches(begin, row, item)
             cells = branches.after(trunk)
             column = np.where(state < 0, start[owner] - 1, branches.base[owner] + state)
-        width = cells.length.max()
+        width = int(cells.column.max()) + 1
         table = np.full((count, width), self.pad_id, np.int64)
         table[cells.row, cells.column] = cells.token
-        attention = {"position_ids": None, "branch": None, "limit": None}
-        if not continues and (windows.stop - windows.target > 1).any():  # else a branch just ends its trunk
-            attention = branches.attention(count, width, start)
+        attention = {"position_ids": None, "branch": None, "limit": None, "stretches": ()}
+        if not continues and several:
+            attention = branches.attention(count, width, int(begin[0]), start)
         return PackedBatch(
             input_ids=torch.from_numpy(table),
             **attention,
@@ -250,18 +291,18 @@ class Packer:
             item=torch.from_numpy(trunk.item),
             place=torch.from_numpy(row[owner] * width + column),
             label=torch.from_numpy(self.label[label]),
-            n_tokens=int(cells.length.sum()),
+            n_tokens=len(cells.token),
             n_targets=len(item),
         )
 
-    def _branches(self, trunk_length, row, item):
-        """Response and target of each target item, up to its last label, behind their row's trunk and each other."""
+    def _branches(self, begin, row, item):
+        """Response and target of each target item, up to its last label, from column ``begin [W]`` on, end to end."""
         response = self.tokens.response
         length = len(response) + self.target_length[item]
         before = length.cumsum() - length  # tokens of all branches before this one; then of its row's only
         first_of_row = np.append(True, row[1:] != row[:-1])
-        before -= np.repeat(before[first_of_row], np.bincount(row, minlength=len(trunk_length)))
-        base = trunk_length[row] + before
+        before -= np.repeat(before[first_of_row], np.bincount(row, minlength=len(begin)))
+        base = begin[row] + before
         owner, order = ragged(length)
         token = np.empty(len(owner), np.int64)
         in_response = order < len(response)
@@ -269,10 +310,10 @@ class Packer:
         in_target = ~in_response
         place = self.target_offset[item][owner[in_target]] + order[in_target] - len(response)
         token[in_target] = self.target_token[place]
-        return _Branches(row[owner], base[owner] + order, token, owner, order, base)
+        return Branches(row[owner], base[owner] + order, token, owner, order, base)
 
     def _trunk(self, items, first, stop, instruction):
-        """Prefix and items of each window as cells of a table; see :class:`_Trunk`."""
+        """Prefix and items of each window as cells of a table; see :class:`~recbole_genrec.data.layout.Trunk`."""
         tokens = self.tokens
         prefix_length = np.array([len(prefix) for prefix in tokens.prefixes])
         prefix_offset = prefix_length.cumsum() - prefix_length
@@ -291,7 +332,7 @@ class Packer:
         owner, order = ragged(item_length)
         item_token = tokens.item_token[(tokens.item_offset[item] + skipped)[owner] + order]
         length = prefix_length[instruction] + np.bincount(item_row, item_length, len(first)).astype(np.int64)
-        return _Trunk(
+        return Trunk(
             row=np.concatenate([prefix_row, item_row[owner]]),
             column=np.concatenate([prefix_order, item_start[owner] + order]),
             token=np.concatenate([prefix_token, item_token]),
@@ -302,61 +343,3 @@ class Packer:
             item_start=item_start,
             item_stop=item_stop,
         )
-
-
-@dataclass
-class _Cells:
-    """Tokens and where they stand in a table, and how far each row reaches, ``length [W]``."""
-
-    row: np.ndarray
-    column: np.ndarray
-    token: np.ndarray
-    length: np.ndarray
-
-
-@dataclass
-class _Trunk(_Cells):
-    """Prefixes and items; for each item its row, id, index in the flat array, and the columns it begins at and ends
-    before."""
-
-    item_row: np.ndarray
-    item: np.ndarray
-    flat_index: np.ndarray
-    item_start: np.ndarray
-    item_stop: np.ndarray
-
-    def before(self, length):
-        """The trunk cut to ``length [W]`` tokens, with the items that end there or before."""
-        cell, item = self.column < length[self.row], self.item_stop <= length[self.item_row]
-        cells = (array[cell] for array in (self.row, self.column, self.token))
-        items = (self.item_row, self.item, self.flat_index, self.item_start, self.item_stop)
-        return _Trunk(*cells, length, *(array[item] for array in items))
-
-
-@dataclass
-class _Branches:
-    """Cells of all branches, the target each belongs to and its place in the branch; ``base`` is a branch's column."""
-
-    row: np.ndarray
-    column: np.ndarray
-    token: np.ndarray
-    owner: np.ndarray
-    order: np.ndarray
-    base: np.ndarray
-
-    def after(self, trunk):
-        """Trunks and branches as the cells of one table."""
-        pairs = ((trunk.row, self.row), (trunk.column, self.column), (trunk.token, self.token))
-        length = trunk.length + np.bincount(self.row, minlength=len(trunk.length))
-        return _Cells(*map(np.concatenate, pairs), length)
-
-    def attention(self, count, width, start):
-        """Who sees whom, for :meth:`PackedBatch.mask`; ``start`` is where each target's history ends."""
-        branch = np.zeros((count, width), np.int64)
-        limit = np.tile(np.arange(1, width + 1), (count, 1))
-        position = limit - 1
-        branch[self.row, self.column] = self.owner + 1
-        limit[self.row, self.column] = start[self.owner]
-        position[self.row, self.column] = start[self.owner] + self.order
-        arrays = {"position_ids": position, "branch": branch, "limit": limit}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -26,14 +26,31 @@ def score_catalogue(tree, normalization="trie", edges_at_once=None):
     edges_at_once = edges_at_once or max(1, 2**25 // (batch * tree.backbone.vocab_size))
     log_probs = _root(tree, normalization)
     prompt = torch.arange(batch, device=log_probs.device)
-    fed = torch.nonzero(_must_be_fed(trie, normalization))[:, 0]  # parents have lower numbers than children
-    for chunk in fed.split(edges_at_once):
-        _follow(tree, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs, normalization)
+    for edges in _subtrees(trie, torch.nonzero(_must_be_fed(trie, normalization))[:, 0], edges_at_once):
+        for chunk in edges.split(edges_at_once):
+            _follow(tree, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs, normalization)
+        tree.rewind()
     owner, _ = ragged_arange(trie.path_offset.diff())
     scores = torch.zeros(batch, trie.n_items + 1, device=log_probs.device)
     scores.index_add_(1, owner, log_probs[:, trie.path_edge])
     scores[:, 0] = -torch.inf
     return scores
+
+
+def _subtrees(trie, edges, at_once):
+    """Split edges into whole subtrees of the root, as many at a time as have ``at_once`` edges together, or one.
+
+    No edge lies above one of another subtree, so the tree can forget a part before it takes the next; what it holds,
+    and with it the cost of attention, does not grow with the catalogue. Parents come before their children.
+    """
+    root = torch.searchsorted(trie.edge_low[: len(trie.root_token)], trie.edge_low[edges], right=True) - 1
+    edges = edges[torch.argsort(root, stable=True)]
+    sizes = [0]
+    for size in torch.bincount(root).tolist():
+        if sizes[-1] and sizes[-1] + size > at_once:
+            sizes.append(0)
+        sizes[-1] += size
+    return edges.split(sizes)
 
 
 @torch.no_grad()

@@ -97,10 +97,13 @@ class _Search:
 
     def follow_root(self):
         log_probs = root_log_probs(self.tree.backbone, self.trie, self.tree.root_hidden, self.normalization)
-        batch, width = log_probs.shape
-        prompt = torch.arange(batch, device=log_probs.device)[:, None].expand(-1, width)
-        edge = torch.arange(width, device=log_probs.device).expand(batch, -1)
-        self._add(_Frontier(prompt.flatten(), edge.flatten(), log_probs.flatten()))
+        followed = torch.ones_like(log_probs, dtype=torch.bool)
+        if self.normalization == "trie" and log_probs.shape[1] >= self.k:
+            # The root has by far the most edges; its promises leave few of them to sort.
+            edge = torch.arange(log_probs.shape[1], device=log_probs.device)
+            followed = log_probs >= self._promised(edge, log_probs).topk(self.k).values[:, -1:]
+        prompt, edge = torch.nonzero(followed, as_tuple=True)
+        self._add(_Frontier(prompt, edge, log_probs[followed]))
 
     def expand(self):
         """One forward: expand the best entries of every prompt's frontier; false when nothing is left."""
@@ -125,14 +128,10 @@ class _Search:
             self.trie.edge_child[parents.edge],
             self.normalization,
         )
-        real = children > -torch.inf
-        followed = _Frontier(
-            parents.prompt[:, None].expand_as(edge)[real],
-            edge[real],
-            (parents.score[:, None] + children)[real],
-        )
+        score = parents.score[:, None] + children
+        followed = (score >= self.bound[parents.prompt, None]) & (children > -torch.inf)
         self._finish(taken[~leads_on])
-        self._add(followed)
+        self._add(_Frontier(parents.prompt[:, None].expand_as(edge)[followed], edge[followed], score[followed]))
         return True
 
     def _add(self, entries):
@@ -142,8 +141,11 @@ class _Search:
             done &= self.trie.edge_end[entries.edge] - self.trie.edge_begin[entries.edge] == 1
         self._finish(entries[done])
         self.frontier = self.frontier.joined(entries[~done])
-        bound = self._bound()
-        self.frontier = self.frontier[self.frontier.score >= bound[self.frontier.prompt]]
+        self._drop_below(self._bound())
+        if self.num_beams:
+            self._keep_beam(torch.ones_like(self.over_budget), self.num_beams)
+        elif self.over_budget.any():
+            self._keep_beam(self.over_budget, self.k)
 
     def _finish(self, entries):
         """Merge finished items into the lists, ties by the lower item id."""
@@ -162,17 +164,25 @@ class _Search:
 
     def _bound(self):
         """Score below which an edge cannot matter, for each prompt ``[B]``."""
-        bound = self.scores[:, self.k - 1].clone()
-        frontier = self.frontier
+        bound = self.scores[:, self.k - 1]
         if self.normalization == "trie":
-            size = self.trie.edge_high[frontier.edge] - self.trie.edge_low[frontier.edge]
-            bound = torch.maximum(bound, self._kth_best(frontier.score - size.log() - ROUNDING, self.k))
-        if self.num_beams:
-            bound = torch.maximum(bound, self._kth_best(frontier.score, self.num_beams))
-        elif self.over_budget.any():
-            beam = self._kth_best(frontier.score, self.k)
-            bound = torch.where(self.over_budget, torch.maximum(bound, beam), bound)
+            promised = self._promised(self.frontier.edge, self.frontier.score)
+            bound = torch.maximum(bound, self._kth_best(promised, self.k))
         return bound
+
+    def _drop_below(self, bound):
+        self.bound = bound
+        self.frontier = self.frontier[self.frontier.score >= bound[self.frontier.prompt]]
+
+    def _keep_beam(self, prompts, width):
+        """Keep the best of the frontier, finished items counted in, for the prompts that ``[B]`` booleans choose."""
+        self._drop_below(self._kth_best(self.frontier.score, width).where(prompts, self.bound))
+        # What was dropped may have promised more than what was kept: only finished items bound the next step.
+        self.bound = self.scores[:, self.k - 1].where(prompts, self.bound)
+
+    def _promised(self, edge, score):
+        """Score that the best item below each edge has at least; ``trie`` normalisation only."""
+        return score - (self.trie.edge_high[edge] - self.trie.edge_low[edge]).log() - ROUNDING
 
     def _kth_best(self, value, k):
         """K-th best of the finished scores and of a value for each frontier edge, for each prompt ``[B]``."""

@@ -1,6 +1,6 @@
 """Tree attention: many continuations of a batch of prompts in one forward, over one cache.
 
-Letters: B prompts, P prompt tokens, S cached tree tokens, Q new tree tokens a prompt, H hidden size, M edges, R tokens.
+Letters: B prompts, P prompt tokens, S cached tree tokens, Q new tree tokens a prompt, H hidden size, M edges, N tokens.
 
 A tree token sees its prompt, the tokens of the edges above its own and the earlier tokens of its own edge. Which edges
 lie above is read off the trie: an edge is above another when it covers all its items. So nothing is reordered in the
@@ -10,6 +10,9 @@ cache and no ancestor list is kept.
 import torch
 
 from recbole_genrec.decoding.ragged import ragged_arange
+
+#: prompt tokens in one forward. It fills a GPU, and keeps the activations of a small model in a CPU's cache.
+FILL_TOKENS = 8192
 
 
 class PromptTree:
@@ -27,13 +30,20 @@ class PromptTree:
 
     def __init__(self, backbone, trie, input_embeds, lengths):
         self.backbone, self.trie, self.lengths = backbone, trie, lengths
-        self.cache = backbone.new_cache()
-        hidden = backbone(input_embeds, cache=self.cache)
-        batch, width = input_embeds.shape[:2]
-        self.root_hidden = hidden[torch.arange(batch, device=lengths.device), lengths - 1]
-        self.prompt_mask = torch.arange(width, device=lengths.device) < lengths[:, None]  # [B, P]
+        batch, device = len(lengths), lengths.device
+        body = lengths - 1  # the tokens before the last one: their own states are not asked for
+        body_length, longest_first = body.tolist(), torch.argsort(body, descending=True)
+        width = max(body_length)
+        self.cache = backbone.new_cache(batch, width)
+        for rows in _chunks(longest_first.tolist(), body_length):
+            chunk = torch.tensor(rows, device=device)
+            backbone.fill(input_embeds[chunk, : body_length[rows[0]]], self.cache, chunk)
+        before = torch.arange(width, device=device) < body[:, None]
+        self.prompt_mask = torch.cat([before, torch.ones_like(body[:, None], dtype=torch.bool)], 1)  # [B, P]
+        last = input_embeds[torch.arange(batch, device=device), body][:, None]
+        self.root_hidden = backbone(last, body[:, None], self.prompt_mask[:, None], self.cache)[:, 0]
         # What the mask needs of every cached tree token: the items its edge covers and its depth; all [B, S].
-        self.low = self.high = self.depth = torch.zeros(batch, 0, dtype=torch.long, device=lengths.device)
+        self.low = self.high = self.depth = torch.zeros(batch, 0, dtype=torch.long, device=device)
 
     def __len__(self):
         return len(self.lengths)
@@ -47,8 +57,8 @@ class PromptTree:
             drop_last: ``[M]`` booleans, true where the edge's last token need not be fed; by default nowhere.
 
         Returns:
-            ``hidden [R, H]``, the state after each fed token, the edges' tokens laid end to end, and
-            ``owner [R]``, the place in ``edge`` that each belongs to.
+            ``hidden [N, H]``, the state after each fed token, the edges' tokens laid end to end, and
+            ``owner [N]``, the place in ``edge`` that each belongs to.
         """
         trie, device = self.trie, edge.device
         batch, seen = len(self), self.low.shape[1]
@@ -73,16 +83,46 @@ class PromptTree:
             return block
 
         # Padding covers no item (low above high of any), so it sees only the prompt and nothing sees it.
-        low = torch.cat([self.low, laid_out(trie.edge_low[of_edge], trie.n_items + 1)], 1)
-        high = torch.cat([self.high, laid_out(trie.edge_high[of_edge], -1)], 1)
-        depths = torch.cat([self.depth, laid_out(depth, 0)], 1)
+        self.low = torch.cat([self.low, laid_out(trie.edge_low[of_edge], trie.n_items + 1)], 1)
+        self.high = torch.cat([self.high, laid_out(trie.edge_high[of_edge], -1)], 1)
+        self.depth = torch.cat([self.depth, laid_out(depth, 0)], 1)
+        embeds = laid_out(token, self.backbone.pad_id)
+        rows = torch.nonzero(count)[:, 0]
+        if 2 * len(rows) > batch:  # picking rows copies them: it pays where few prompts go on
+            rows = torch.arange(batch, device=device)
+            self.cache.select(None)
+        else:
+            self.cache.select(rows)
+        low, high, depths = self.low[rows], self.high[rows], self.depth[rows]
         new_low, new_high, new_depth = low[:, seen:, None], high[:, seen:, None], depths[:, seen:, None]
         above = (low[:, None] <= new_low) & (new_high <= high[:, None]) & (depths[:, None] <= new_depth)
         above &= low[:, None] < high[:, None]
-        mask = torch.cat([self.prompt_mask[:, None].expand(-1, width, -1), above], 2)  # [B, Q, P + S + Q]
+        before = self.prompt_mask[rows, None].expand(-1, width, -1)
+        hidden = self.backbone(
+            self.backbone.embed(embeds[rows]),
+            position_ids=self.lengths[rows, None] + depths[:, seen:],
+            mask=torch.cat([before, above], 2),  # [B, Q, P + S + Q], of the rows that go on
+            cache=self.cache,
+        )
+        place = torch.empty_like(count)
+        place[rows] = torch.arange(len(rows), device=device)
+        return hidden[place[row], column], owner
 
-        embeds = self.backbone.embed(laid_out(token, self.backbone.pad_id))
-        positions = self.lengths[:, None] + depths[:, seen:]
-        hidden = self.backbone(embeds, position_ids=positions, mask=mask, cache=self.cache)
-        self.low, self.high, self.depth = low, high, depths
-        return hidden[row, column], owner
+    def rewind(self):
+        """Forget all edges; the prompts stay."""
+        self.low = self.high = self.depth = self.low[:, :0]
+        self.cache.rewind()
+
+
+def _chunks(longest_first, length):
+    """Split prompts into lists of about the same length and at most :data:`FILL_TOKENS` padded tokens (or one)."""
+    chunk = []
+    for row in longest_first:
+        if length[row] == 0:  # the last token is all there is
+            break
+        if chunk and (len(chunk) + 1) * length[chunk[0]] > FILL_TOKENS:
+            yield chunk
+            chunk = []
+        chunk.append(row)
+    if chunk:
+        yield chunk

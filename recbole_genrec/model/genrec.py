@@ -49,7 +49,8 @@ class GenRec(GenerativeRecommender):
         if not isinstance(batch, PackedBatch):
             batch = self.pack_interaction(batch)
         embeds = self.embed(batch.input_ids, batch.item_place, batch.item)
-        hidden = self.backbone(embeds, batch.position_ids, batch.mask()).flatten(0, 1)[batch.place]
+        mask = batch.mask(self.backbone.mask_kind)
+        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.place]
         if self.engine.normalization == "trie":
             loss = trie_loss(self.backbone, self.trie, hidden, batch.label)
         else:

@@ -316,6 +316,15 @@ def test_nothing_is_gathered_before_a_batch_asks(tmp_path, write_dataset, monkey
         next(iter(train))
 
 
+def test_a_quote_swallows_no_rows(tmp_path, write_dataset):
+    """RecBole's parser takes what stands between two quotes for one cell, be it a hundred rows."""
+    rows = [("u", f"i{n}", n, '"Great, he said' if n in (1, 4) else "fine") for n in range(6)]
+    header = ("user_id:token", "item_id:token", "timestamp:float", "note:token")
+    train, _, test = GenRecDataset(make_config(write_dataset(tmp_path, rows, inter_header=header))).build()
+    assert sequences_of(train) == {"u": ["i0", "i1", "i2", "i3"]}
+    assert rows_of(test) == [("u", "i5")]
+
+
 def test_timestamps_keep_their_last_digit(tmp_path, write_dataset):
     """RecBole's parser reads 0.30000000000000004 as 0.3: the two would tie, and stay in the order of the file."""
     config = make_config(write_dataset(tmp_path, [("u", "a", 0.1 + 0.2), ("u", "b", 0.3), ("u", "c", 1)]))

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
 
 from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.data import layout
 from recbole_genrec.data.loader import PackedLoader
 from recbole_genrec.data.packing import Packer, Windows
 from recbole_genrec.data.tokens import item_context, tokenize_prompt
@@ -58,7 +61,8 @@ class Setup:
         embeds = self.backbone.embed(batch.input_ids)
         vectors = self.item_embedding(batch.item)
         embeds = embeds.flatten(0, 1).index_add(0, batch.item_place, vectors).view_as(embeds)
-        hidden = self.backbone(embeds, batch.position_ids, batch.mask()).flatten(0, 1)[batch.place]
+        mask = batch.mask(self.backbone.mask_kind)
+        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.place]
         if self.normalization == "trie":
             return trie_loss(self.backbone, self.trie, hidden, batch.label)
         return nn.functional.cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
@@ -107,6 +111,34 @@ def test_packed_loss_and_gradient_equal_the_plain_ones(template, normalization, 
     torch.testing.assert_close(packed, plain, rtol=1e-5, atol=1e-5)
     packed, plain = setup.gradients(packed), setup.gradients(plain)
     assert (packed - plain).norm() <= 1e-5 * plain.norm()
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("stretch", [1, 7, 40])
+def test_attention_by_stretches_gives_the_loss_and_gradient_of_the_dense_mask(template, stretch, monkeypatch):
+    monkeypatch.setattr(layout, "STRETCH", stretch)
+    results = []
+    for kind in ("branches", "dense"):
+        setup = Setup(TEMPLATES[template], "trie", 40)
+        assert setup.backbone.mask_kind == "branches"
+        with monkeypatch.context() as patched:
+            patched.setattr(Backbone, "mask_kind", kind)
+            loss = setup.packed_loss(setup.packer.pack(setup.items, setup.plan()))
+        results.append((loss, setup.gradients(loss)))
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@torch.no_grad()  # FlexAttention has no backward pass on a CPU
+def test_flex_attention_gives_the_loss_of_the_dense_mask(template, monkeypatch):
+    def uncompiled(*args, training, **kwargs):
+        return flex_attention(*args, **kwargs)
+
+    monkeypatch.setattr("transformers.integrations.flex_attention.compile_friendly_flex_attention", uncompiled)
+    setups = [Setup(TEMPLATES[template], "trie", kernel=kernel) for kernel in ("flex_attention", "sdpa")]
+    losses = [setup.packed_loss(setup.packer.pack(setup.items, setup.plan())) for setup in setups]
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from recbole_genrec.backbone import cache
+from recbole_genrec.decoding import tree
 from recbole_genrec.decoding.scoring import score_by_teacher_forcing, score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.tree import PromptTree
@@ -55,6 +57,18 @@ def test_catalogue_and_pair_scores_equal_the_oracle(make_case, normalization, se
 
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("tokens", [1, 5, 20])
+def test_prompts_fed_in_parts_and_a_cache_that_grows_change_nothing(make_case, monkeypatch, normalization, tokens):
+    monkeypatch.setattr(tree, "FILL_TOKENS", tokens)
+    monkeypatch.setattr(cache, "SPARE", 1)
+    for seed in range(8):
+        case = make_case(seed)
+        scores = oracle(case, normalization)
+        assert_same_lists(search(case.tree(), case.k, normalization, expand_at_once=1), scores, case.k)
+        torch.testing.assert_close(score_catalogue(case.tree(), normalization)[:, 1:], scores, **TOLERANCE)
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
 @pytest.mark.parametrize("seed", range(8))
 def test_a_beam_as_wide_as_the_catalogue_is_exact(make_case, normalization, seed):
     case = make_case(seed)
@@ -84,22 +98,26 @@ class Indifferent:
     def embed(self, ids):
         return torch.zeros(*ids.shape, 1)
 
-    def __call__(self, embeds, **_):
+    def __call__(self, embeds, *_, **__):
         return embeds
 
     def logits(self, hidden, token_ids=None):
         return torch.zeros(*hidden.shape[:-1], 20 if token_ids is None else len(token_ids))
 
-    def new_cache(self):
-        return None
+    def new_cache(self, n_rows, width):
+        return self
+
+    def select(self, rows):
+        """As a cache, it holds nothing."""
 
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_ties_go_to_the_lower_item_id(normalization, k):
     identifiers = [(3 + (i * 5 % 8) // 4, 3 + (i * 5 % 8) // 2 % 2, 3 + i * 5 % 8 % 2) for i in range(8)]
-    tree = PromptTree(Indifferent(), build_trie(identifiers, 2), torch.zeros(2, 1, 1), torch.ones(2, dtype=torch.long))
-    found = search(tree, k, normalization, expand_at_once=1)
+    one_token = torch.zeros(2, 1, 1), torch.ones(2, dtype=torch.long)
+    indifferent = PromptTree(Indifferent(), build_trie(identifiers, 2), *one_token)
+    found = search(indifferent, k, normalization, expand_at_once=1)
     assert found.items.tolist() == [list(range(1, k + 1))] * 2
 
 

@@ -1,0 +1,56 @@
+"""Attention of packed sequences whose responses branch off a history, computed only where tokens can see each other.
+
+With a dense mask, attention costs the square of the whole sequence. Here the trunk is plainly causal, and the branches
+go in stretches of columns, each over the part of the trunk that any of them sees and over the branches themselves.
+
+Letters: W windows, T tokens of a sequence, Q queries of a stretch, K keys that it is given.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+#: name under which ``transformers`` finds :func:`attend`.
+KERNEL = "trunk_and_branches"
+
+
+@dataclass
+class Stretch:
+    """Branch tokens in the columns ``begin`` to ``stop`` see trunk columns before ``trunk`` and others from ``own`` on.
+
+    The mask ``[W, Q, K]`` says which of these a token sees: Q are the columns ``begin`` to ``stop``, K the trunk's
+    first ``trunk`` columns and the columns ``own`` to ``stop``.
+    """
+
+    begin: int
+    stop: int
+    trunk: int
+    own: int
+    mask: torch.Tensor
+
+
+@dataclass
+class BranchMask:
+    """Attention mask of a packed batch: a causal trunk in the first ``trunk`` columns, then stretches of branches."""
+
+    trunk: int
+    stretches: list
+
+
+def attend(module, query, key, value, attention_mask, branches, **kwargs):
+    """Attention function of ``transformers`` for a :class:`BranchMask`; the other arguments are those of SDPA."""
+    trunk = (states[:, :, : branches.trunk] for states in (query, key, value))
+    parts = [sdpa_attention_forward(module, *trunk, None, **kwargs)[0]]
+    for stretch in branches.stretches:
+        keys, values = (
+            torch.cat([states[:, :, : stretch.trunk], states[:, :, stretch.own : stretch.stop]], 2)
+            for states in (key, value)
+        )
+        queries = query[:, :, stretch.begin : stretch.stop]
+        parts.append(sdpa_attention_forward(module, queries, keys, values, stretch.mask[:, None], **kwargs)[0])
+    return torch.cat(parts, 1), None
+
+
+AttentionInterface.register(KERNEL, attend)

@@ -1,0 +1,107 @@
+"""Keys and values for searches: prompts first, then many small forwards, each over some of the prompts.
+
+The growing cache of ``transformers`` copies all it holds at every forward and takes every row along. Here new columns
+are written into room that is there already, and rows that a forward does not concern stay out of it.
+
+Letters: R rows, A heads, C columns, T new tokens, D size of a head.
+"""
+
+from itertools import chain
+
+from torch.nn.functional import pad
+from transformers import DynamicCache
+
+#: columns of room beyond the prompts; doubled where they do not suffice.
+SPARE = 64
+
+
+class TreeCache(DynamicCache):
+    """Keys and values of all layers, a row for each prompt.
+
+    A row that a column has no token for holds zeros there, or a token that is padding: the mask has to hide both.
+
+    Args:
+        n_rows: prompts.
+        width: columns that :class:`PromptBody` fills, the first ones.
+    """
+
+    def __init__(self, n_rows, width):
+        super().__init__()
+        self.n_rows, self.width, self.rows = n_rows, width, None
+        self._layers = {}
+
+    def layer(self, number):
+        """The two :class:`_Columns` of a layer: keys and values."""
+        return self._layers.setdefault(number, (_Columns(self.n_rows, self.width), _Columns(self.n_rows, self.width)))
+
+    def select(self, rows):
+        """Let the forwards from now on concern these rows ``[R]``, or all where ``rows`` is ``None``."""
+        self.rows = rows
+
+    def rewind(self):
+        """Forget all columns but those of the prompts: the first ``width`` and the one after them."""
+        for columns in chain.from_iterable(self._layers.values()):
+            columns.used = self.width + 1
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        """Append ``[R, A, T, D]`` and return the selected rows of all columns; called by the model's attention."""
+        keys, values = self.layer(layer_idx)
+        return keys.append(key_states, self.rows), values.append(value_states, self.rows)
+
+
+class _Columns:
+    """One tensor ``[R, A, C, D]`` whose first ``used`` columns count."""
+
+    def __init__(self, n_rows, used):
+        self.n_rows, self.used, self.tensor = n_rows, used, None
+
+    def append(self, new, rows):
+        begin, self.used = self.used, self.used + new.shape[2]
+        tensor = self._with_room_for(new)
+        if rows is None:
+            tensor[:, :, begin : self.used] = new
+            return tensor[:, :, : self.used]
+        tensor[rows, :, begin : self.used] = new
+        return tensor[rows, :, : self.used]
+
+    def put(self, new, rows):
+        self._with_room_for(new)[rows, :, : new.shape[2]] = new
+
+    def _with_room_for(self, new):
+        if self.tensor is None:
+            _, heads, _, size = new.shape
+            self.tensor = new.new_zeros(self.n_rows, heads, self.used + SPARE, size)
+        elif self.used > self.tensor.shape[2]:
+            room = self.used - self.tensor.shape[2] + self.used // 2
+            self.tensor = pad(self.tensor, (0, 0, 0, room))
+        return self.tensor
+
+
+class PromptBody(DynamicCache):
+    """Puts the keys and values of prompts into the first columns of a :class:`TreeCache`, and stops the forward there.
+
+    Of a prompt's tokens, only the last one's state is asked for. The others are done with as soon as the last layer
+    has their keys and values: its attention and its feed-forward block, a good third of a model with two layers, need
+    not run. Give this cache to a forward over all tokens but the last, and catch :class:`Filled`.
+
+    Args:
+        cache: the :class:`TreeCache`.
+        rows: ``[R]``, the rows that the prompts belong to.
+        n_layers: layers of the model.
+    """
+
+    def __init__(self, cache, rows, n_layers):
+        super().__init__()
+        self.cache, self.rows, self.last = cache, rows, n_layers - 1
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        keys, values = self.cache.layer(layer_idx)
+        keys.put(key_states, self.rows)
+        values.put(value_states, self.rows)
+        if layer_idx == self.last:
+            raise Filled
+        return key_states, value_states
+
+
+class Filled(Exception):
+    """Raised by :class:`PromptBody` once the last layer's keys and values are stored."""

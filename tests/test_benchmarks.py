@@ -1,0 +1,82 @@
+"""The benchmarks run on tiny settings. Their times mean nothing here; their checks and counts do."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import decoding, llama, synthetic, training
+from benchmarks.common import forward_flops, layer_parameters
+from benchmarks.recommenders import build, write_movielens_25m
+from recbole_genrec.data.dataset import train_sequences
+
+SMALL = {"scratch_hidden_size": 16, "scratch_intermediate_size": 16, "scratch_vocab_size": 400}
+
+
+def run(module, folder, *arguments):
+    """Run a benchmark's ``main`` and read what it has written."""
+    output = folder / "result.json"
+    module.main(["--quick", "--output", str(output), *arguments])
+    return json.loads(output.read_text("utf-8"))
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    """Work in an empty folder, where RecBole may write."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_training_compares_equal_losses(in_folder):
+    result = run(training, in_folder, "--histories", "3")
+    assert {row["method"] for row in result["rows"]} >= {"reference", "packed, vocab", "packed, trie"}
+    for template in ("instruction", "continuation"):
+        loss = {row["method"]: row["loss"] for row in result["rows"] if row["template"] == template}
+        assert loss["packed, vocab"] == pytest.approx(loss["reference"], abs=1e-4)
+        assert loss["packed, trie"] < loss["packed, vocab"]
+    assert result["versions"]["torch"] == torch.__version__
+    assert result["hardware"]["threads"] == torch.get_num_threads()
+
+
+def test_exact_search_finds_all_and_constrained_lists_are_valid(in_folder):
+    rows = {(row["softmax"], row["method"]): row for row in run(decoding, in_folder)["rows"]}
+    assert rows["trie", "exact"]["recall"] == 1.0
+    assert rows["trie", "exact"]["valid"] == rows["vocab", "generate, constrained"]["valid"] == 1.0
+    assert rows["vocab", "generate"]["times_generate"] == 1.0
+
+
+def test_movielens_25m_becomes_a_dataset_with_unrated_movies(in_folder):
+    source = in_folder / "raw"
+    source.mkdir()
+    movies = 'movieId,title,genres\r\n1,Heat (1995),Crime\r\n7,"Sting, The (1973)",Comedy\r\n9,Alone (2020),Drama\r\n'
+    (source / "movies.csv").write_text(movies, newline="")
+    ratings = [f"{user},{movie},4.0,{time}" for user in (1, 2) for time, movie in enumerate((1, 7, 1, 7))]
+    lines = ["userId,movieId,rating,timestamp", *ratings, ""]
+    (source / "ratings.first100k.csv").write_text("\r\n".join(lines), newline="")
+    settings = write_movielens_25m(source, in_folder)
+    _, model, train, _ = build("ml-25m", topk=[1], valid_metric="Hit@1", **settings, **SMALL)
+    assert sorted(model.catalogue.texts) == ["Alone (2020)", "Heat (1995)", "Sting, The (1973)"]
+    assert np.diff(train_sequences(train.dataset)[2]).tolist() == [2, 2]
+
+
+def test_made_up_data_have_the_shape_of_movielens_25m():
+    generator = np.random.default_rng(0)
+    texts = synthetic.titles(2000, generator)
+    assert len(set(texts)) == 2000
+    items, offsets = synthetic.histories(20_000, 2000, generator)
+    lengths = np.diff(offsets)
+    assert lengths.min() >= synthetic.FEWEST
+    assert np.median(lengths) == pytest.approx(synthetic.MEDIAN, rel=0.05)
+    assert lengths.mean() == pytest.approx(synthetic.N_RATINGS / synthetic.N_USERS, rel=0.1)
+    assert 1 <= items.min() and items.max() <= 2000
+
+
+def test_flops_are_counted_as_torch_counts_them():
+    model = llama.build_model("tiny", torch.float32, "cpu", kernel="eager")  # the counter passes fused attention over
+    with FlopCounterMode(display=False) as counter:
+        model.get_base_model()(torch.zeros(2, 12, dtype=torch.long))
+    n_parameters = layer_parameters(model.get_base_model())
+    counted = forward_flops(model.config, n_parameters, 2 * 12, 2 * 12**2, 2 * 12 * llama.VOCABULARY)
+    assert counted == pytest.approx(counter.get_total_flops(), rel=1e-6)
