@@ -59,7 +59,7 @@ class Given:
     #: :class:`~recbole_genrec.arguments.IndexingArguments`.
     settings: object
     seed: int
-    #: (texts to learn from, texts) -> float array ``[len(texts), D]``, one vector a text.
+    #: the backbone's own vectors of texts: list of texts -> float array ``[len(texts), D]``; ``None``: it has none.
     embed_texts: Callable | None = None
 
     def random(self, purpose):
@@ -130,7 +130,7 @@ def draft_identifiers(scheme, items, texts, sequences=None, *, settings=None, se
         sequences: training interactions, for a scheme that wants them.
         settings: :class:`~recbole_genrec.arguments.IndexingArguments`, for a scheme that has settings.
         seed: of everything random.
-        embed_texts: see :class:`Given`, for a scheme that compares texts.
+        embed_texts: the backbone's vectors of texts, see :class:`Given`.
 
     Returns:
         A :class:`Draft` in catalogue order.
@@ -172,8 +172,10 @@ def _without_numbers(items, sequences):
 
 from recbole_genrec.indexing import (  # noqa: E402, F401  they register themselves
     collaborative,
+    hybrid,
     independent,
     random_number,
+    semantic,
     sequential,
     svd,
     title,

@@ -13,6 +13,7 @@ from recbole.utils import InputType
 from recbole_genrec.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.packing import Packer
 from recbole_genrec.data.tokens import MIDDLE, item_context, tokenize_prompt
@@ -33,6 +34,8 @@ class Catalogue:
 
     #: raw item tokens of the atomic files.
     item_tokens: list
+    #: the items' texts, ``None`` where there is none.
+    item_texts: list
     #: unique tuples of token ids.
     identifiers: list
     #: how the identifiers are made of texts and codes.
@@ -80,7 +83,7 @@ class GenerativeRecommender(SequentialRecommender):
         item_tokens, texts = self._read_items(config, dataset)
         pretrained = self.arguments["backbone"].backbone != SCRATCH
         backbone = read_backbone(self.arguments["backbone"], []) if pretrained else None
-        draft = self._draft(dataset, item_tokens, texts, config["seed"])
+        draft = self._draft(config, dataset, item_tokens, texts, backbone)
         if not pretrained:
             fixed = [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
             backbone = read_backbone(self.arguments["backbone"], [*draft.texts, *fixed])
@@ -88,7 +91,7 @@ class GenerativeRecommender(SequentialRecommender):
         new_tokens = add_tokens(backbone, [code.name for code in index.codes], config["seed"])
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         self._check_length()
-        self.catalogue = Catalogue(item_tokens, index.identifiers(dict(zip(index.codes, new_tokens))), index)
+        self.catalogue = Catalogue(item_tokens, texts, index.identifiers(dict(zip(index.codes, new_tokens))), index)
         tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
         self.trie = build_trie(self.catalogue.identifiers, tokens.end)
         self.packer = Packer(
@@ -125,8 +128,11 @@ class GenerativeRecommender(SequentialRecommender):
         texts = [item_text.texts.get(token) for token in item_tokens]
         return item_tokens, texts
 
-    def _draft(self, dataset, item_tokens, texts, seed):
-        """Have the indexing scheme write identifiers, or take those that ``item_index`` names."""
+    def _draft(self, config, dataset, item_tokens, texts, backbone):
+        """Have the indexing scheme write identifiers, or take those that ``item_index`` names.
+
+        Only a pretrained ``backbone``, not ``None``, has vectors of texts worth comparing.
+        """
         settings = self.arguments["indexing"]
         if settings.item_index:
             return read_draft(settings.item_index, item_tokens)
@@ -135,7 +141,15 @@ class GenerativeRecommender(SequentialRecommender):
             users, items, offsets = train_sequences(dataset)
             user_tokens = dataset.field2id_token[dataset.uid_field][users].tolist()
             sequences = Sequences(user_tokens, items - 1, offsets)  # item id i stands at place i - 1
-        return draft_identifiers(settings.item_indexing, item_tokens, texts, sequences, settings=settings, seed=seed)
+        return draft_identifiers(
+            settings.item_indexing,
+            item_tokens,
+            texts,
+            sequences,
+            settings=settings,
+            seed=config["seed"],
+            embed_texts=backbone and partial(embed_texts, backbone, device=config["device"]),
+        )
 
     def _encode_piece(self, backbone, text, follows):
         """Tokens of a text in an identifier; ``follows``: it continues text of the same identifier."""
