@@ -44,6 +44,7 @@ setup(
         "quantization": ["bitsandbytes>=0.43"],
         "flash": ["flash-attn>=2.6"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf"],
+        "text": ["sentence-transformers>=3"],
         "dev": ["ruff>=0.6"],
     },
     entry_points={"console_scripts": ["recbole_genrec=recbole_genrec.cli:main"]},

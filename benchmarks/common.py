@@ -135,7 +135,7 @@ def report(options, results, device="cpu", **details):
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-    console = Console(width=160)
+    console = Console(width=180)
     for result in results.values():
         console.print(result.table())
     console.print(f"Written to {options.output}.", highlight=False)

@@ -2,21 +2,21 @@
 
     python -m benchmarks.decoding [--data FOLDER] [--cache FOLDER]
 
-Methods, all on one model and the same prompts (test users, the 50 newest items of each):
+Methods, on the same weights and the same prompts (test users, the 50 newest items of each):
 
 * generate: ``generate`` of ``transformers`` as the published GenRec code calls it: one user at a time, 10 beams,
   unconstrained, up to 64 new tokens;
 * generate, constrained: ``generate`` with 20 beams and ``prefix_allowed_tokens_fn`` over the catalogue, in batches of
-  the size that is fastest for it, without a length penalty;
+  the size that is fastest for it; once with the default length penalty, which divides a score by the title's length,
+  and once without, which asks for what the other methods answer and lets ``generate`` stop earlier;
 * beam search: this package's, 20 beams;
 * exact: this package's exact top-K.
 
-``generate`` scores with the softmax over the vocabulary, so there are two models: one trained with it (``vocab``) for
-all four methods, and one with the shipped softmax over the trie for this package's two. Recall is the share of the true
-top-10, which is that of scoring every item of the catalogue with the same model and the same softmax. A list entry is
-valid if its tokens are exactly those of a title of the catalogue.
-
-``generate`` and the ``vocab`` model rank for ``--few`` users, the ``trie`` model for ``--users``.
+There are two models: one trained with the shipped softmax over the trie, one with the softmax over the vocabulary.
+This package's methods score with the softmax that the model was trained with; ``generate`` knows only the one over the
+vocabulary. Recall is the share of the true top-10, which is that of scoring every item of the catalogue with the same
+model and the softmax that the method scores with. A list entry is valid if its tokens are exactly those of a title of
+the catalogue. ``generate`` and the vocabulary's softmax rank for ``--few`` users, the trie's for ``--users``.
 
 Catalogues: ml-100k, which comes with RecBole; Amazon Toys and Games and the movies of MovieLens-25M where the folder of
 ``--data`` holds ``amazon14-toys/`` and ``ml-25m/``. Models have the shipped shape and settings and are trained for
@@ -37,12 +37,15 @@ from recbole_genrec.decoding.search import search
 from recbole_genrec.quick_start import tune_malloc
 
 K = 10
+#: catalogues and the file of ``--data`` that each needs.
+CATALOGUES = {"ml-100k": None, "amazon14-toys": "amazon14-toys.inter", "ml-25m": "movies.csv"}
 BATCH_SIZES = (1, 4, 16, 32)
 #: users in a batch of this package's methods, as shipped.
 SEARCH_BATCH = 256
 COLUMNS = {
     "catalogue": "",
     "items": ",",
+    "trained_with": "",
     "softmax": "",
     "method": "",
     "batch": "",
@@ -122,7 +125,7 @@ class Contest:
         """As the published code calls ``generate``."""
         return torch.cat([self.generate([user], num_beams=K, max_new_tokens=64) for user in range(self.few)])
 
-    def constrained(self, batch):
+    def constrained(self, batch, length_penalty=1.0):
         """``generate`` over the catalogue, batches of about equal lengths."""
         order = torch.argsort(self.length[: self.few])
         found = [
@@ -130,7 +133,7 @@ class Contest:
                 users,
                 num_beams=20,
                 max_new_tokens=max(map(len, self.item_of)),
-                length_penalty=0.0,
+                length_penalty=length_penalty,
                 prefix_allowed_tokens_fn=lambda width: partial(self._allowed, width),
             )
             for users in order.split(batch)
@@ -151,11 +154,11 @@ class Contest:
         ]
         return torch.cat([part.items for part in found]), torch.cat([part.expanded for part in found])
 
-    def truth(self, users_at_once=32):
+    def truth(self, softmax, users_at_once=8):
         """The true top-10 of the few users, by scoring every item."""
         history, length = self.history[: self.few], self.length[: self.few]
         parts = zip(history.split(users_at_once), length.split(users_at_once))
-        scores = [score_catalogue(self.model.prompt_tree(*part), self.model.engine.normalization) for part in parts]
+        scores = [score_catalogue(self.model.prompt_tree(*part), softmax) for part in parts]
         return torch.cat(scores).topk(K).indices
 
     def best_batch(self):
@@ -175,51 +178,54 @@ def compare(catalogue, contests, repetitions):
 
     Args:
         catalogue: its name.
-        contests: :class:`Contest` by normalisation, ``vocab`` and ``trie``.
+        contests: :class:`Contest` by the softmax that its model was trained with, ``vocab`` and ``trie``.
         repetitions: timings are medians of so many.
     """
-    vocab = contests["vocab"]
-    batch = vocab.best_batch()
-    runs = {
-        ("vocab", "generate"): vocab.published,
-        ("vocab", "generate, constrained"): partial(vocab.constrained, batch),
-    }
-    for name, contest in contests.items():
-        runs[name, "beam search"] = partial(contest.ours, num_beams=20)
-        runs[name, "exact"] = contest.ours
-    seconds = median_seconds(runs, repetitions)
-    truth = {name: contest.truth() for name, contest in contests.items()}
+    runs = {}
+    for trained_with, contest in contests.items():
+        batch = contest.best_batch()
+        runs[trained_with, "vocab", "generate", 1] = contest.published
+        runs[trained_with, "vocab", "generate, constrained", batch] = partial(contest.constrained, batch)
+        runs[trained_with, "vocab", "constrained, no penalty", batch] = partial(contest.constrained, batch, 0.0)
+        runs[trained_with, trained_with, "beam search", SEARCH_BATCH] = partial(contest.ours, num_beams=20)
+        runs[trained_with, trained_with, "exact", SEARCH_BATCH] = contest.ours
+    results = {}
+    kept = {key: partial(lambda key, run: results.update({key: run()}), key, run) for key, run in runs.items()}
+    seconds = median_seconds(kept, repetitions)
+    truth = {key: contests[key[0]].truth(key[1]) for key in {run[:2] for run in runs}}
 
-    rows = []
-    for (softmax, method), run in runs.items():
-        result = run()
+    rows, speeds = [], {}
+    for (trained_with, softmax, method, batch), result in results.items():
         found, expanded = result if isinstance(result, tuple) else (result, None)
+        speed = speeds[trained_with, method] = len(found) / seconds[trained_with, softmax, method, batch]
         rows.append(
             {
                 "catalogue": catalogue,
-                "items": vocab.model.trie.n_items,
+                "items": contests[trained_with].model.trie.n_items,
+                "trained_with": trained_with,
                 "softmax": softmax,
                 "method": method,
-                "batch": {"generate": 1, "generate, constrained": batch}.get(method, SEARCH_BATCH),
+                "batch": batch,
                 "users": len(found),
-                "users_per_second": len(found) / seconds[softmax, method],
+                "users_per_second": speed,
+                "times_generate": speed / speeds[trained_with, "generate"],
                 "valid": (found > 0).float().mean().item(),
-                "recall": recall(found, truth[softmax]),
+                "recall": recall(found, truth[trained_with, softmax]),
                 "expanded_nodes": None if expanded is None else expanded.float().mean().item(),
             }
         )
     for row in rows:
-        row["times_generate"] = row["users_per_second"] / rows[0]["users_per_second"]
-        row["times_constrained"] = row["users_per_second"] / rows[1]["users_per_second"]
+        row["times_constrained"] = row["users_per_second"] / speeds[row["trained_with"], "generate, constrained"]
     return rows
 
 
 def catalogues(options, folder):
     """Catalogues whose data are there: name and settings. ``folder`` takes what has to be written first."""
-    yield "ml-100k", {}
-    wanted = {} if options.quick else {"amazon14-toys": "amazon14-toys.inter", "ml-25m": "movies.csv"}
-    for name, file in wanted.items():
-        if options.data is None or not (options.data / name / file).is_file():
+    for name in options.catalogues[:1] if options.quick else options.catalogues:
+        file = CATALOGUES[name]
+        if file is None:
+            yield name, {}
+        elif options.data is None or not (options.data / name / file).is_file():
             print(f"{name}: left out, --data holds no {name}/{file}")
         elif name == "ml-25m":
             yield name, write_movielens_25m(options.data / name, folder)
@@ -244,6 +250,7 @@ def contest_of(name, normalization, options, settings):
 def main(arguments=None):
     """Run the benchmark; see the module's header."""
     options = parser("decoding", __doc__)
+    options.add_argument("--catalogues", nargs="+", choices=CATALOGUES, default=list(CATALOGUES))
     options.add_argument("--data", type=Path, help="folder with amazon14-toys/ and ml-25m/")
     options.add_argument("--cache", type=Path, help="folder that keeps the trained weights")
     options.add_argument("--checkpoint", type=Path, help="checkpoint of a GenRec trained on ml-100k with the defaults")

@@ -90,11 +90,28 @@ class IndexingArguments(Arguments):
     #: ``svd``: codes of an item, and bins of each.
     svd_dimensions: int = 3
     svd_bins: int = 128
+    #: where vectors of item texts come from: ``tfidf``, ``backbone``, or a sentence-transformers name or folder.
+    text_embedding: str = "tfidf"
+    #: ``semantic``: codes of an item, codes to choose from at each level, and shape and training of the RQ-VAE.
+    semantic_levels: int = 3
+    semantic_codes: int = 256
+    semantic_latent_size: int = 32
+    semantic_steps: int = 2000
+    semantic_learning_rate: float = 3e-3
+    #: ``hybrid``: scheme of the prefix, how many of its codes are kept, and scheme of the item's own part.
+    hybrid_prefix: str = "collaborative"
+    hybrid_levels: int = 2
+    hybrid_suffix: str = "title"
 
     def __post_init__(self):
         _whole("cluster_branches", self.cluster_branches, 2)
-        for key in ("cluster_leaf_size", "svd_dimensions", "svd_bins"):
+        for key in ("cluster_leaf_size", "svd_dimensions", "svd_bins", "semantic_levels", "semantic_codes"):
             _whole(key, getattr(self, key), 1)
+        _one_of("hybrid_prefix", self.hybrid_prefix, ("collaborative", "semantic"))
+        _one_of("hybrid_suffix", self.hybrid_suffix, ("title", "independent"))
+        for key in ("semantic_latent_size", "semantic_steps", "hybrid_levels"):
+            _whole(key, getattr(self, key), 1)
+        _at_least("semantic_learning_rate", self.semantic_learning_rate, 0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ Train and compare recommenders on one dataset and split.
   python run_recbole_genrec.py --model=GenRec --dataset=ml-100k
   python run_recbole_genrec.py --model=GenRec,SASRec,BERT4Rec --dataset=ml-100k
   python run_recbole_genrec.py --model=GenRec --dataset=my-data --config_files='a.yaml b.yaml' --epochs=10
+  python run_recbole_genrec.py index --dataset=ml-100k --item_indexing=collaborative
 
+index           give items identifiers, print a report of them, and train nothing
 --model         GenRec (default), or any of RecBole's sequential models; several with commas between them
 --dataset       a folder of atomic files below --data_path (default 'dataset/'); ml-100k comes with RecBole
 --config_files  YAML files, with spaces between them; later ones stand over earlier ones
@@ -67,13 +69,16 @@ def parse_arguments(arguments, flags=()) -> dict[str, str]:
 
 def run(arguments):
     """Run what the command line asks for; raise what is wrong with it."""
-    texts = parse_arguments(arguments)
+    indexing = arguments[:1] == ["index"]
+    texts = parse_arguments(arguments[indexing:])
     from recbole_genrec.config import parse_value
-    from recbole_genrec.quick_start import run_models
+    from recbole_genrec.quick_start import run_models, show_index
 
     settings = {key: parse_value(key, text) for key, text in texts.items()}
-    model = settings.pop("model", "GenRec")
     files = settings.pop("config_files", "").split()
+    if indexing:
+        return show_index(settings.pop("dataset", None), files, command_line=settings)
+    model = settings.pop("model", "GenRec")
     return run_models(model, settings.pop("dataset", None), files, command_line=settings)
 
 

@@ -20,7 +20,7 @@ from recbole_genrec.atomic_files import check_dataset, convert_raw_dump, downloa
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.results import hardware, print_table, versions, write_result, write_table
+from recbole_genrec.results import hardware, print_index, print_table, versions, write_result, write_table
 from recbole_genrec.utils import get_trainer, plugin_models
 
 #: data settings that may differ between the models of a run: they name columns, of which all models get the union.
@@ -84,6 +84,24 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
     write_table(first["results_dir"], results)
     print_table(results)
     return results if len(models) > 1 or not isinstance(model, (str, type)) else results[0]
+
+
+def show_index(dataset=None, config_file_list=None, config_dict=None, command_line=None):
+    """Give a dataset's items identifiers as a run of GenRec would, and print what came of it; nothing is trained.
+
+    Returns:
+        The :class:`~recbole_genrec.model.abstract_recommender.Catalogue`.
+
+    Raises:
+        GenRecError: a dataset, file, key or value is not accepted.
+    """
+    config = GenRecConfig("GenRec", dataset, config_file_list, config_dict, command_line)
+    check_dataset(config)
+    model = _build_model(config, _SplitData([config]))
+    kind = model.arguments["indexing"].item_indexing
+    decisions = np.diff(model.trie.path_offset.cpu().numpy())[1:]  # of item ids from 1 on
+    print_index(f"{kind} identifiers of {config['dataset']}, seed {config['seed']}", model.catalogue, decisions)
+    return model.catalogue
 
 
 def _model_list(model):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from recbole_genrec import __version__
 from recbole_genrec.confidence import LEVEL
+from recbole_genrec.indexing.report import examples, report
 
 LIBRARIES = ("numpy", "pandas", "torch", "transformers", "peft", "recbole")
 
@@ -130,6 +132,27 @@ def print_table(results):
         rows = [list(column) for column in zip(*rows)]
     # A pipe has no width of its own: the table keeps its natural one.
     Console(width=None if console.is_terminal else natural).print(_rich_table(title, rows))
+
+
+def print_index(title, catalogue, decisions):
+    """Print how a catalogue's items got their identifiers: figures, then a few of them.
+
+    Args:
+        title: what stands above.
+        catalogue: :class:`~recbole_genrec.model.abstract_recommender.Catalogue`.
+        decisions: tokens of each identifier at which the catalogue leaves a choice.
+    """
+    figures = Table(show_header=False)
+    for row in report(catalogue.index, decisions):
+        figures.add_row(*map(escape, row))
+    some = Table("item", "text", "identifier")
+    for row in examples(catalogue.item_tokens, catalogue.item_texts, catalogue.index):
+        some.add_row(*map(escape, row))
+    console = Console()
+    console = console if console.is_terminal else Console(width=1000)  # a pipe has no width of its own
+    console.print(escape(title))  # above the table, which may be too narrow for it
+    console.print(figures)
+    console.print(some)
 
 
 def _rich_table(title, rows):

@@ -18,7 +18,7 @@ from importlib.machinery import PathFinder
 class Without(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        blocked = name.partition(".")[0] in ("recbole", "pandas", "hypothesis")
+        blocked = name.partition(".")[0] in ("recbole", "scipy", "sklearn", "pandas", "hypothesis")
         return None if blocked else super().find_spec(name, path, target)
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without

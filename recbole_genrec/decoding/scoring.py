@@ -8,6 +8,9 @@ import torch
 from recbole_genrec.decoding.ragged import last_of, ragged_arange
 from recbole_genrec.decoding.softmax import child_log_probs, forced_log_probs, root_log_probs
 
+#: tokens of a tree that are fed at once: the cost of attention among them grows with their square.
+TREE_TOKENS = 1024
+
 
 @torch.no_grad()
 def score_catalogue(tree, normalization="trie", edges_at_once=None):
@@ -16,17 +19,21 @@ def score_catalogue(tree, normalization="trie", edges_at_once=None):
     Args:
         tree: a fresh :class:`~recbole_genrec.decoding.tree.PromptTree`.
         normalization: ``trie`` or ``vocab``.
-        edges_at_once: edges fed to all prompts in one forward; by default so many that logits over the whole
-            vocabulary take about 128 MiB for each token of an edge.
+        edges_at_once: edges fed to all prompts in one forward; by default so many that they have about
+            :data:`TREE_TOKENS` tokens, and that logits over the vocabulary take at most some hundred MiB.
 
     Returns:
         ``[B, I + 1]`` by item id; column 0 is -inf.
     """
     trie, batch = tree.trie, len(tree)
-    edges_at_once = edges_at_once or max(1, 2**25 // (batch * tree.backbone.vocab_size))
+    fed = torch.nonzero(_must_be_fed(trie, normalization))[:, 0]
+    if edges_at_once is None:
+        n_tokens = min(TREE_TOKENS, 2**26 // (batch * tree.backbone.vocab_size))
+        mean_length = (trie.edge_end - trie.edge_begin)[fed].float().mean().nan_to_num(1)
+        edges_at_once = max(1, int(n_tokens / mean_length))
     log_probs = _root(tree, normalization)
     prompt = torch.arange(batch, device=log_probs.device)
-    for edges in _subtrees(trie, torch.nonzero(_must_be_fed(trie, normalization))[:, 0], edges_at_once):
+    for edges in _subtrees(trie, fed, edges_at_once):
         for chunk in edges.split(edges_at_once):
             _follow(tree, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs, normalization)
         tree.rewind()

@@ -1,6 +1,6 @@
 """Item indexing: the schemes that give every item its identifier.
 
-A scheme is one file and one line at the foot of this one. It is a function ``scheme(given: Given) -> Draft``,
+A scheme is one file and one line of ``_MODULES``. It is a function ``scheme(given: Given) -> Draft``,
 registered under its name. It writes an identifier as pieces: texts, and codes, which are new tokens of the model. What
 happens to the pieces afterwards, tokens, uniqueness, is the same for all schemes: :mod:`recbole_genrec.indexing.index`.
 
@@ -13,12 +13,24 @@ Letters: I items, S of them seen in training, U users, N training interactions.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
 from recbole_genrec.errors import GenRecError, unknown_name
 
+#: where each scheme is; it is imported when it is asked for, since some need libraries that the engine does without.
+_MODULES = {
+    "collaborative": "collaborative",
+    "hybrid": "hybrid",
+    "independent": "independent",
+    "random": "random_number",
+    "semantic": "semantic",
+    "sequential": "sequential",
+    "svd": "svd",
+    "title": "title",
+}
 _SCHEMES = {}
 
 
@@ -59,7 +71,7 @@ class Given:
     #: :class:`~recbole_genrec.arguments.IndexingArguments`.
     settings: object
     seed: int
-    #: (texts to learn from, texts) -> float array ``[len(texts), D]``, one vector a text.
+    #: the backbone's own vectors of texts: list of texts -> float array ``[len(texts), D]``; ``None``: it has none.
     embed_texts: Callable | None = None
 
     def random(self, purpose):
@@ -105,8 +117,8 @@ def register(name, interactions=True):
 
 
 def known_indexings():
-    """Names of the registered schemes, sorted."""
-    return sorted(_SCHEMES)
+    """Names of the schemes, sorted."""
+    return sorted(_MODULES.keys() | _SCHEMES.keys())
 
 
 def needs_interactions(scheme):
@@ -115,9 +127,16 @@ def needs_interactions(scheme):
     Raises:
         GenRecError: there is no such scheme.
     """
-    if scheme not in _SCHEMES:
-        raise unknown_name("item indexing", scheme, known_indexings())
-    return _SCHEMES[scheme][1]
+    return _scheme(scheme)[1]
+
+
+def _scheme(name):
+    """The function of a scheme, and whether it wants training interactions."""
+    if name not in known_indexings():
+        raise unknown_name("item indexing", name, known_indexings())
+    if name not in _SCHEMES:
+        import_module(f"recbole_genrec.indexing.{_MODULES[name]}")
+    return _SCHEMES[name]
 
 
 def draft_identifiers(scheme, items, texts, sequences=None, *, settings=None, seed=0, embed_texts=None):
@@ -130,7 +149,7 @@ def draft_identifiers(scheme, items, texts, sequences=None, *, settings=None, se
         sequences: training interactions, for a scheme that wants them.
         settings: :class:`~recbole_genrec.arguments.IndexingArguments`, for a scheme that has settings.
         seed: of everything random.
-        embed_texts: see :class:`Given`, for a scheme that compares texts.
+        embed_texts: the backbone's vectors of texts, see :class:`Given`.
 
     Returns:
         A :class:`Draft` in catalogue order.
@@ -142,7 +161,7 @@ def draft_identifiers(scheme, items, texts, sequences=None, *, settings=None, se
         raise GenRecError(f"'item_indexing: {scheme}' needs training interactions.")
     order, n_seen, own = _without_numbers(items, sequences if needs_interactions(scheme) else None)
     given = Given([items[i] for i in order], [texts[i] for i in order], n_seen, own, settings, seed, embed_texts)
-    draft = _SCHEMES[scheme][0](given)
+    draft = _scheme(scheme)[0](given)
     pieces = [()] * len(items)
     for place, written in zip(order, draft.pieces, strict=True):
         pieces[place] = written
@@ -168,13 +187,3 @@ def _without_numbers(items, sequences):
     offsets = np.cumsum([0, *map(len, histories)])
     flat = np.concatenate(histories) if histories else np.zeros(0, np.int64)
     return order, int(seen.sum()), Sequences([sequences.users[user] for user in users], flat, offsets)
-
-
-from recbole_genrec.indexing import (  # noqa: E402, F401  they register themselves
-    collaborative,
-    independent,
-    random_number,
-    sequential,
-    svd,
-    title,
-)

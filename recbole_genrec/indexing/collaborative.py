@@ -11,10 +11,10 @@ else split into a giant cluster and crumbs; a small node is split into fewer clu
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from recbole_genrec.indexing import Code, Draft, register
+from recbole_genrec.indexing.clusters import k_means
 
 #: how far apart in a history items may stand to count as chosen together.
 WINDOW = 50
@@ -87,12 +87,10 @@ def _split(graph, node, settings, random):
     """Split the items ``node`` of the graph into at least two clusters, a list of arrays."""
     # uneven clusters: twice as many as would do if all were full keep the tree from growing deep
     n_clusters = min(settings.cluster_branches, -(-2 * len(node) // settings.cluster_leaf_size), len(node))
-    seed = int(random.integers(2**31))
-    vectors = _embed(graph[node][:, node], n_clusters, np.random.default_rng(seed))
-    n_distinct = len(np.unique(vectors.round(9), axis=0))
+    vectors = _embed(graph[node][:, node], n_clusters, random)
     label = np.zeros(len(node), np.int64)
-    if n_distinct > 1:
-        label = KMeans(min(n_clusters, n_distinct), n_init=4, random_state=seed).fit(vectors).labels_
+    if vectors.shape[1]:
+        label, _ = k_means(vectors, n_clusters, random, n_init=4)
     clusters = [node[label == number] for number in np.unique(label)]
     if len(clusters) > 1:
         return clusters

@@ -13,6 +13,7 @@ from recbole.utils import InputType
 from recbole_genrec.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.data.packing import Packer
@@ -34,6 +35,8 @@ class Catalogue:
 
     #: raw item tokens of the atomic files.
     item_tokens: list
+    #: the items' texts, ``None`` where there is none.
+    item_texts: list
     #: unique tuples of token ids.
     identifiers: list
     #: how the identifiers are made of texts and codes.
@@ -53,7 +56,6 @@ class GenerativeRecommender(SequentialRecommender):
     Attributes:
         arguments: the typed settings by name: ``prompt``, ``indexing``, ``backbone``, ``engine``.
         template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
-        item_texts: text of each item in RecBole's order, ``None`` where it has none.
         backbone: :class:`~recbole_genrec.backbone.backbone.Backbone`.
         catalogue: :class:`Catalogue`.
         trie: all identifiers, on the model's device.
@@ -80,17 +82,16 @@ class GenerativeRecommender(SequentialRecommender):
             raise GenRecError(f"'num_beams' ({self.engine.num_beams}) must be at least max(topk), which is {self.k}.")
         fixed_texts = self._load_prompts()
         item_tokens, texts = self._read_items(config, dataset)
-        self.item_texts = texts
         pretrained = self.arguments["backbone"].backbone != SCRATCH
         backbone = self._read_backbone([]) if pretrained else None
-        draft = self._draft(dataset, item_tokens, texts, config["seed"])
+        draft = self._draft(config, dataset, item_tokens, texts, backbone)
         if not pretrained:
             backbone = self._read_backbone([*draft.texts, *fixed_texts])
         index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
         new_tokens = add_tokens(backbone, [code.name for code in index.codes], config["seed"])
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         self._check_length()
-        self.catalogue = Catalogue(item_tokens, index.identifiers(dict(zip(index.codes, new_tokens))), index)
+        self.catalogue = Catalogue(item_tokens, texts, index.identifiers(dict(zip(index.codes, new_tokens))), index)
         self._lay_out()
         self.item_embedding = None
         if self.engine.item_embedding == "separator":
@@ -147,8 +148,11 @@ class GenerativeRecommender(SequentialRecommender):
         texts = [item_text.texts.get(token) for token in item_tokens]
         return item_tokens, texts
 
-    def _draft(self, dataset, item_tokens, texts, seed):
-        """Have the indexing scheme write identifiers, or take those that ``item_index`` names."""
+    def _draft(self, config, dataset, item_tokens, texts, backbone):
+        """Have the indexing scheme write identifiers, or take those that ``item_index`` names.
+
+        Only a pretrained ``backbone``, not ``None``, has vectors of texts worth comparing.
+        """
         settings = self.arguments["indexing"]
         if settings.item_index:
             return read_draft(settings.item_index, item_tokens)
@@ -157,7 +161,15 @@ class GenerativeRecommender(SequentialRecommender):
             users, items, offsets = train_sequences(dataset)
             user_tokens = dataset.field2id_token[dataset.uid_field][users].tolist()
             sequences = Sequences(user_tokens, items - 1, offsets)  # item id i stands at place i - 1
-        return draft_identifiers(settings.item_indexing, item_tokens, texts, sequences, settings=settings, seed=seed)
+        return draft_identifiers(
+            settings.item_indexing,
+            item_tokens,
+            texts,
+            sequences,
+            settings=settings,
+            seed=config["seed"],
+            embed_texts=backbone and partial(embed_texts, backbone, device=config["device"]),
+        )
 
     def _encode_piece(self, backbone, text, follows):
         """Tokens of a text in an identifier; ``follows``: it continues text of the same identifier."""

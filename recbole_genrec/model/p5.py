@@ -110,7 +110,7 @@ class P5(GenerativeRecommender):
             self.tasks,
             self.backbone,
             self.trie,
-            ["", *(text or "" for text in self.item_texts)],
+            ["", *(text or "" for text in self.catalogue.item_texts)],
             self.engine.normalization,
             self.arguments["prompt"].max_prompt_tokens,
             self.settings.max_target_tokens,

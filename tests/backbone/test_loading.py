@@ -22,6 +22,7 @@ from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone import loading
 from recbole_genrec.backbone.loading import adapt, adapter_names, load_backbone, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.errors import GenRecError
 
 SHAPE = {
@@ -330,3 +331,14 @@ def test_an_output_head_with_a_bias_is_refused(tmp_path):
     backbone, ids = with_new_tokens(str(tmp_path), lora=False)
     text = torch.tensor([ids])
     assert torch.isfinite(backbone.logits(backbone(backbone.embed(text)))).all()
+
+
+def test_vectors_of_texts_are_means_of_hidden_states(tmp_path):
+    backbone = read_backbone(BackboneArguments(backbone=save_model(tmp_path)), [])
+    texts = ["Heat", "", "The Thing", "Heat", "x" * 500]
+    vectors = embed_texts(backbone, texts, "cpu", batch_size=2)
+    for text, vector in zip(texts, vectors):
+        ids = torch.tensor([backbone.encode(text)[:128]], dtype=torch.long)  # as many as the model has positions
+        with torch.no_grad():
+            expected = backbone.eval()(backbone.embed(ids))[0].mean(0) if text else torch.zeros(16)
+        torch.testing.assert_close(torch.from_numpy(vector), expected, rtol=1e-4, atol=1e-5)

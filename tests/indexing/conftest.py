@@ -50,7 +50,8 @@ def index():
 
     def build(scheme, items, sequences=None, texts=None, encode=by_character, seed=1, embed_texts=None, **settings):
         texts = [f"Item {item[1:]}" for item in items] if texts is None else texts
-        arguments = IndexingArguments(item_indexing=scheme, **settings)
+        quick = {"semantic_codes": 16, "semantic_latent_size": 8, "semantic_steps": 20}
+        arguments = IndexingArguments(item_indexing=scheme, **quick | settings)
         options = {"settings": arguments, "seed": seed, "embed_texts": embed_texts}
         return build_index(draft_identifiers(scheme, items, texts, sequences, **options), items, encode)
 

@@ -74,7 +74,7 @@ def test_the_published_numbering_tells_the_test_item(world):
 
 @pytest.mark.parametrize("scheme", known_indexings())
 def test_a_model_gives_the_same_identifiers(world, write_dataset, tmp_path, scheme):
-    """The same through RecBole's files, numbers and splits, up to the token ids."""
+    """The same through RecBole's files, numbers and splits."""
     train, held_out = world
 
     def identifiers(name, held_out, split):
@@ -86,6 +86,7 @@ def test_a_model_gives_the_same_identifiers(world, write_dataset, tmp_path, sche
         items = [(item, f"Item {item[1:]}") for item in sorted({row[1] for row in rows})]
         data_path = write_dataset(tmp_path, rows, items, name=name)
         settings = {"data_path": data_path, "item_indexing": scheme, "eval_args": {"split": split}, "topk": [5]}
+        settings |= {"semantic_codes": 16, "semantic_steps": 20}
         config = GenRecConfig("GenRec", name, config_dict=settings)
         model = GenRec(config, create_dataset(config).build()[0])
         catalogue = model.catalogue

@@ -15,7 +15,7 @@ every_scheme = pytest.mark.parametrize("scheme", known_indexings())
 
 @every_scheme
 def test_an_epoch_a_list_and_a_checkpoint(checkerboard, monkeypatch, scheme):
-    settings = checkerboard | {"item_indexing": scheme, "epochs": 1}
+    settings = checkerboard | {"item_indexing": scheme, "epochs": 1, "semantic_steps": 20}
     result = run_recbole_genrec("GenRec", "tiny", config_dict=settings)
     assert result["generation"]["valid_share"] == 1
     assert result["generation"]["lists"] == 48
@@ -43,7 +43,8 @@ def test_the_checkerboard_is_learned_without_titles(checkerboard, settings):
 
 @every_scheme
 def test_the_probabilities_of_all_items_sum_to_one(checkerboard, scheme):
-    config = GenRecConfig("GenRec", "tiny", config_dict=checkerboard | {"item_indexing": scheme, "decoding": "full"})
+    settings = checkerboard | {"item_indexing": scheme, "decoding": "full", "semantic_steps": 20}
+    config = GenRecConfig("GenRec", "tiny", config_dict=settings)
     train = create_dataset(config).build()[0]
     model = GenRec(config, train).eval()
     scores = model.full_sort_predict(train[torch.arange(8)])
@@ -55,7 +56,7 @@ def test_identifiers_of_another_run(checkerboard):
     first = run_recbole_genrec("GenRec", "tiny", config_dict=settings | {"item_indexing": "random"})
     settings |= {"seed": 7, "item_index": first["checkpoint"]}
     second = run_recbole_genrec("GenRec", "tiny", config_dict=settings)
-    items = [f"{title}" for title in ("Heat", "Big", "Up")]
+    items = ["Heat", "Big", "Up"]
     assert read_draft(first["checkpoint"], items).pieces == read_draft(second["checkpoint"], items).pieces
     with pytest.raises(GenRecError, match="'item_index': cannot read"):
         run_recbole_genrec("GenRec", "tiny", config_dict=settings | {"item_index": "nowhere"})
