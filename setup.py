@@ -40,7 +40,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6", "sacrebleu>=2.3", "rouge-score>=0.1.2"],
-        "text": ["sacrebleu>=2.3", "rouge-score>=0.1.2"],
+        "p5": ["sacrebleu>=2.3", "rouge-score>=0.1.2"],
         "quantization": ["bitsandbytes>=0.43"],
         "flash": ["flash-attn>=2.6"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf"],

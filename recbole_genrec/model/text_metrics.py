@@ -14,7 +14,7 @@ def text_metrics(generated, references):
         By name, the metric; empty, with a log line, where ``sacrebleu`` and ``rouge-score`` are not installed.
     """
     if find_spec("sacrebleu") is None or find_spec("rouge_score") is None:
-        getLogger().info("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'recbole_genrec[text]'.")
+        getLogger().info("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'recbole_genrec[p5]'.")
         return {}
     import sacrebleu
     from rouge_score.rouge_scorer import RougeScorer
