@@ -76,18 +76,22 @@ def trained(dataset, steps, cache=None, **settings):
 def write_movielens_25m(source, target):
     """Write the raw ``movies.csv`` and ``ratings.first100k.csv`` of a folder as a RecBole dataset ``ml-25m``.
 
+    Double quotes in titles become single ones: RecBole's reader of item files takes them for quoting.
+
     Returns:
         Settings with which the whole catalogue is read: every movie, rated or not.
     """
     folder = target / "ml-25m"
     folder.mkdir(parents=True, exist_ok=True)
     with open(source / "movies.csv", encoding="utf-8", newline="") as movies:
-        items = [f"{movie}\t{title}\n" for movie, title, _ in islice(csv.reader(movies), 1, None)]
+        titles = {movie: title.replace('"', "'") for movie, title, _ in islice(csv.reader(movies), 1, None)}
     with open(source / "ratings.first100k.csv", encoding="utf-8", newline="") as ratings:
-        rows = [f"{user}\t{movie}\t{time}\n" for user, movie, _, time in islice(csv.reader(ratings), 1, None)]
-    header = "item_id:token\tmovie_title:token_seq\n"
-    (folder / "ml-25m.item").write_text(header + "".join(items), "utf-8")
-    header = "user_id:token\titem_id:token\ttimestamp:float\n"
-    (folder / "ml-25m.inter").write_text(header + "".join(rows), "utf-8")
+        rows = [f"{user}\t{movie}\t{time}" for user, movie, _, time in islice(csv.reader(ratings), 1, None)]
+    items = [f"{movie}\t{title}" for movie, title in titles.items()]
+    for suffix, lines in (
+        ("item", ["item_id:token\tmovie_title:token_seq", *items]),
+        ("inter", ["user_id:token\titem_id:token\ttimestamp:float", *rows]),
+    ):
+        (folder / f"ml-25m.{suffix}").write_text("\n".join([*lines, ""]), "utf-8")
     columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]}
     return {"data_path": str(target), "item_text": "{movie_title}", "load_col": columns}
