@@ -260,17 +260,16 @@ def test_a_plugin_model_beside_a_stock_one(settings, plugged):
     assert results[1]["generation"] == {}
 
 
-def test_a_packing_plugin_model_trains_on_packed_batches(settings, plugged, monkeypatch):
-    loader = pytest.importorskip("recbole_genrec.data.loader")
-    asked = []
+def test_a_model_may_have_a_training_loader_of_its_own(settings, plugged, monkeypatch):
+    made = []
 
-    def packed_train_loader(config, dataset, model):
-        asked.append(type(model))
+    def training_loader(model, config, dataset):
+        made.append(dataset)
         return quick_start.get_dataloader(config, "train")(config, dataset, None, shuffle=True)
 
-    monkeypatch.setattr(loader, "packed_train_loader", packed_train_loader)
-    run_recbole_genrec("Plugged", "tiny", config_dict={**settings, **plugged, "packing": True})
-    assert asked == [Plugged]
+    monkeypatch.setattr(Plugged, "training_loader", training_loader, raising=False)
+    result = run_recbole_genrec("Plugged", "tiny", config_dict={**settings, **plugged})
+    assert len(made) == 1 and result["epochs"] == 2
 
 
 def test_a_class_of_ones_own(settings, plugged):
