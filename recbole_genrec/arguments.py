@@ -274,14 +274,17 @@ class TrainerArguments(Arguments):
             raise GenRecError(f"'adam_betas' must be two numbers, not {self.adam_betas!r}.")
 
 
+#: every group of settings, in the order of the README.
+ARGUMENT_GROUPS = (
+    PromptArguments,
+    IndexingArguments,
+    BackboneArguments,
+    EngineArguments,
+    P5Arguments,
+    TrainerArguments,
+)
+
+
 def plugin_keys():
     """All configuration keys that the plugin adds to RecBole's."""
-    groups = (
-        PromptArguments,
-        IndexingArguments,
-        BackboneArguments,
-        EngineArguments,
-        P5Arguments,
-        TrainerArguments,
-    )
-    return frozenset(key for group in groups for key in group.keys())
+    return frozenset(key for group in ARGUMENT_GROUPS for key in group.keys())

@@ -21,29 +21,13 @@ from recbole.utils import (
     training_arguments,
 )
 
-from recbole_genrec.arguments import (
-    BackboneArguments,
-    EngineArguments,
-    IndexingArguments,
-    P5Arguments,
-    PromptArguments,
-    TrainerArguments,
-    plugin_keys,
-)
+from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptArguments, plugin_keys
 from recbole_genrec.compat import add_shipped_defaults, read_shipped
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
-ARGUMENT_GROUPS = (
-    PromptArguments,
-    IndexingArguments,
-    BackboneArguments,
-    EngineArguments,
-    P5Arguments,
-    TrainerArguments,
-)
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
 OTHER_KEYS = frozenset(
     ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users")

@@ -13,6 +13,7 @@ import torch
 
 from recbole_genrec.data.interaction_text import first_sentence, interaction_columns
 from recbole_genrec.data.packing import ragged
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.prompt.item_text import clean_text
 from recbole_genrec.prompt.tasks import REQUIRED, TARGETS
 
@@ -110,7 +111,7 @@ class TaskWriter:
         trie: the catalogue, on the CPU.
         item_texts: by item id, ``""`` for padding.
         normalization: ``trie`` (labels are edges) or ``vocab`` (labels are tokens).
-        max_prompt_tokens: longest prompt; a history loses its oldest items, other prompts their end.
+        max_prompt_tokens: longest prompt; a history loses its oldest items, a review its end.
         max_target_tokens: longest text that is generated, its end token included.
     """
 
@@ -119,7 +120,7 @@ class TaskWriter:
         self.max_prompt_tokens, self.max_target_tokens = max_prompt_tokens, max_target_tokens
         tokens, offset = trie.token.numpy(), trie.token_offset.numpy()
         # Every identifier ends with the end token in the trie; in a prompt it does not.
-        self.identifier = [tokens[begin : end - 1] for begin, end in zip(offset[:-1], offset[1:])]
+        self.identifier = [tokens[begin : max(end - 1, 0)] for begin, end in zip(offset[:-1], offset[1:])]
         self.target_token, self.target_offset = tokens, offset
         if normalization == "trie":
             self.label, self.label_offset = trie.path_edge.numpy(), trie.path_offset.numpy()
@@ -147,11 +148,13 @@ class TaskWriter:
 
     def _write(self, example):
         """Tokens of a prompt and the whole word that each belongs to."""
-        parts, lists = [], []
+        parts, histories = [], []
         for piece in self.prompts.families[example.family][example.prompt]:
-            if piece.field in ("history", "candidates"):
-                lists.append(len(parts))
-                parts.append(self._list(example.history if piece.field == "history" else example.candidates))
+            if piece.field == "history":
+                histories.append(len(parts))
+                parts.append(self._list(example.history))
+            elif piece.field == "candidates":
+                parts.append(self._list(example.candidates))
             elif piece.field == "item":
                 parts.append([self.identifier[example.item]])
             elif piece.field == "user":
@@ -160,15 +163,33 @@ class TaskWriter:
                 parts.append(self._words(self.encode(piece.text or f" {self._field_text(example, piece.field)}")))
         room = self.max_prompt_tokens - 1  # for the end token
         spare = room - sum(len(word) for part in parts for word in part)
-        for place in lists:  # the oldest items go first; candidates fit or the setting is refused
-            while spare < 0 and len(parts[place]) > 1:
-                dropped = parts[place][:2]
+        for place in histories:
+            while spare < 0 and len(parts[place]) > 1:  # an item and the separator after it
+                spare += sum(map(len, parts[place][:2]))
                 parts[place] = parts[place][2:]
-                spare += sum(map(len, dropped))
         words = [word for part in parts for word in part]
         tokens = np.concatenate(words)[:room]
         numbers = np.repeat(np.arange(1, len(words) + 1), list(map(len, words)))[:room]
         return np.append(tokens, self.backbone.eos_id), np.append(numbers, numbers[-1] + 1)
+
+    def check_candidates(self, count):
+        """Refuse more candidates than fit into a prompt, whichever they are: one that is cut off could be the target.
+
+        Raises:
+            GenRecError: they do not fit; the message says how many do.
+        """
+        longest = max(map(len, self.identifier)) + len(self.encode(BETWEEN_ITEMS))
+        for prompts in self.prompts.families.values():
+            for prompt in prompts:
+                if not any(piece.field == "candidates" for piece in prompt):
+                    continue
+                fixed = sum(len(self.encode(piece.text or " user 1000000")) for piece in prompt)
+                fitting = (self.max_prompt_tokens - 1 - fixed) // longest
+                if count > fitting:
+                    raise GenRecError(
+                        f"'n_candidates' ({count}) do not fit into 'max_prompt_tokens' ({self.max_prompt_tokens}): "
+                        f"with identifiers of up to {longest - 1} tokens, {max(fitting, 0)} do."
+                    )
 
     def _field_text(self, example, field):
         return self.item_texts[example.item] if field == "item_text" else example.texts[field]

@@ -115,6 +115,8 @@ class P5(GenerativeRecommender):
             self.arguments["prompt"].max_prompt_tokens,
             self.settings.max_target_tokens,
         )
+        if any(self.tasks.has(f, n, "candidates") for f in self.shares for n in range(len(self.tasks.families[f]))):
+            self.writer.check_candidates(self.settings.n_candidates)
 
     def training_loader(self, config, train_dataset):
         return TaskLoader(

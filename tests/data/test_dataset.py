@@ -221,20 +221,18 @@ def rich_config(tmp_path, write_dataset, **settings):
 
 
 SPLITS = [
-    {"LS": "valid_and_test"},
-    {"LS": "valid_only"},
-    {"LS": "test_only"},
-    {"RS": [0.8, 0.1, 0.1]},
-    {"RS": [3, 1]},
-    {"TS": [0.8, 0.1, 0.1]},
+    ({"LS": "valid_and_test"}, "user"),
+    ({"LS": "valid_only"}, "user"),
+    ({"LS": "test_only"}, "user"),
+    ({"RS": [0.8, 0.1, 0.1]}, "user"),
+    ({"RS": [0.8, 0.1, 0.1]}, None),
+    ({"RS": [3, 1]}, "user"),
+    ({"TS": [0.8, 0.1, 0.1]}, "user"),
 ]
 
 
-@pytest.mark.parametrize("split", SPLITS, ids=str)
-@pytest.mark.parametrize("group_by", ["user", None])
+@pytest.mark.parametrize(("split", "group_by"), SPLITS, ids=str)
 def test_every_part_of_a_split_equals_recboles(tmp_path, write_dataset, split, group_by):
-    if group_by is None and "RS" not in split:
-        pytest.skip("RecBole groups by user here")
     config = rich_config(tmp_path, write_dataset, split=split, group_by=group_by)
     ours, theirs = GenRecDataset(config).build(), ExactWithRecBolesLoop(config).build()
     assert len(ours) == len(theirs)

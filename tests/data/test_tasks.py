@@ -10,6 +10,7 @@ from recbole_genrec.backbone.scratch import train_tokenizer
 from recbole_genrec.data.histories import Histories, LazyInteraction
 from recbole_genrec.data.tasks import Example, TaskData, TaskLoader, TaskWriter
 from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.prompt.tasks import load_tasks
 
 TITLES = ["Heat", "Fargo and friends", "The Birds", "The Big Heat", "Brazil"]
@@ -86,6 +87,26 @@ def test_a_long_history_loses_its_oldest_items_whole():
     short = writer(longest=int(full) - 1).write_prompts([example("sequential", 0, history=[1, 3, 4, 5])])
     text = text_of(short.input_ids[0])
     assert "item 10" not in text and "item 12, item 13, item 14." in text and text.endswith("next?</s>")
+
+
+def test_candidates_that_might_not_fit_are_refused():
+    writer(longest=512).check_candidates(20)
+    with pytest.raises(GenRecError, match=r"'n_candidates' \(20\) do not fit .* 'max_prompt_tokens' \(64\).* do\."):
+        writer(longest=64).check_candidates(20)
+    fits = max(count for count in range(20) if fitting(writer(longest=64), count))
+    prompts = writer(longest=64).write_prompts(
+        [example("direct", number, candidates=[5] * fits) for number in (2, 3, 4)]
+    )
+    for row in prompts.input_ids:
+        assert text_of(row).count("item 14") == fits
+
+
+def fitting(one, count):
+    try:
+        one.check_candidates(count)
+    except GenRecError:
+        return False
+    return True
 
 
 def test_a_long_review_loses_its_end():
