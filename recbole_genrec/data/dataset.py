@@ -17,7 +17,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_genrec.data.histories import Histories, LazyInteraction
+from recbole_genrec.data.histories import Histories, LazyInteraction, with_history
 from recbole_genrec.errors import GenRecError
 
 
@@ -69,7 +69,7 @@ class ExactOrder:
         place = None
         if isinstance(self, SequentialDataset) and self.benchmark_filename_list is None:
             by_user = np.argsort(self.inter_feat[self.uid_field].to_numpy(), kind="stable")
-            place = by_user[_targets(self.inter_feat[self.uid_field].to_numpy()[by_user])]
+            place = by_user[with_history(self.inter_feat[self.uid_field].to_numpy()[by_user])]
         super()._change_feat_format()
         self._place = place
 
@@ -182,7 +182,7 @@ class LazyWindows:
             {field: getattr(self, f"{field}_list_field") for field in columns if field != self.uid_field},
             self.item_list_length_field,
         )
-        self.inter_feat = LazyInteraction(histories, histories.targets())
+        self.inter_feat = LazyInteraction(histories, with_history(histories.users))
 
     def __getitem__(self, index, join=True):
         rows = self.inter_feat[index]
@@ -221,11 +221,6 @@ def _deal(groups, counts):
     members = np.concatenate(groups)
     part = np.repeat(np.tile(np.arange(counts.shape[1]), len(groups)), counts.ravel())
     return [members[part == number] for number in range(counts.shape[1])]
-
-
-def _targets(users):
-    """Rows that have an earlier row of the same user, where ``users`` [N] is grouped by user."""
-    return np.flatnonzero(users[1:] == users[:-1]) + 1
 
 
 def exact_dataset_class(base=SequentialDataset):

@@ -14,6 +14,11 @@ import torch
 from recbole.data.interaction import Interaction
 
 
+def with_history(users):
+    """Rows that have an earlier row of the same user, where ``users [N]`` are grouped by user ``[R]``."""
+    return np.flatnonzero(users[1:] == users[:-1]) + 1
+
+
 class Histories:
     """All interactions, user by user and each user's in order of time.
 
@@ -33,10 +38,6 @@ class Histories:
         self.users = users
         self._begin = np.zeros(users.max(initial=0) + 1, np.int64)  # of each user's interactions, by user id
         self._begin[users[begins]] = begins
-
-    def targets(self):
-        """Places of all interactions but each user's first: those that have a history ``[R]``."""
-        return np.flatnonzero(self.users[1:] == self.users[:-1]) + 1
 
     def begin(self, users):
         """Place of the first interaction of each of ``users``."""
