@@ -9,6 +9,7 @@ SMALL = {
     "embedding_dropout": 0.0,
     "hidden_dropout": 0.0,
     "max_prompt_tokens": 96,
+    "n_candidates": 8,
     "train_batch_tokens": 1024,
     "topk": [1, 5],
     "metrics": ["Hit", "NDCG"],
