@@ -73,7 +73,7 @@ def build_scratch_seq2seq(arguments, corpus):
 
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`; the layers are those of the encoder, and as
-            many of the decoder.
+            many of the decoder. ``embedding_dropout`` is T5's own rate, which holds for its embeddings and layers.
         corpus: list of texts.
 
     Returns:
@@ -93,5 +93,6 @@ def build_scratch_seq2seq(arguments, corpus):
         decoder_start_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=arguments.attn_implementation,
     )
     return Seq2SeqBackbone(T5ForConditionalGeneration(config), tokenizer, hidden_dropout=arguments.hidden_dropout)

@@ -261,8 +261,11 @@ class P5(GenerativeRecommender):
         """
         self.eval()
         found, usual = {}, self.ranking
+        sampled = config["eval_args"]["mode"]["test"] != "full"
         for family in self.shares:
             for kind, prompt in self._tested_prompts(family).items():
+                if sampled and self.tasks.has(family, prompt, "candidates"):
+                    continue  # its own candidates are not RecBole's sampled ones
                 if family in ITEM_FAMILIES:
                     self.ranking = (family, prompt)
                     result = dict(evaluate_ranking())

@@ -145,6 +145,13 @@ def test_whole_words_change_the_prompt(settings):
     assert not torch.allclose(model.encode_prompts(prompts)[0], with_words)
 
 
+def test_sampled_evaluation_leaves_out_prompts_with_candidates_of_their_own(settings):
+    mode = {"eval_args": {"mode": "uni3"}, "tasks": {"sequential": 1, "direct": 1}, "epochs": 1}
+    tasks = run_recbole_genrec("P5", "tiny", config_dict=settings | mode)["tasks"]
+    assert tasks["sequential"].keys() == {"seen", "unseen"}
+    assert tasks["direct"].keys() == {"seen"}
+
+
 def test_candidates_alone_have_scores(settings):
     config, data, model = built(settings)
     model.eval()
