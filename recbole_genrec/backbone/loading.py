@@ -57,7 +57,12 @@ def read_seq2seq(arguments, corpus):
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
+
+    Raises:
+        GenRecError: see :func:`read_backbone`; also for FlexAttention, whose blocks are those of packed prompts.
     """
+    if arguments.attn_implementation == "flex_attention":
+        raise GenRecError("'attn_implementation: flex_attention' is for packed training. Use 'sdpa' or 'eager'.")
     if arguments.backbone == SCRATCH:
         return build_scratch_seq2seq(arguments, corpus)
     model, tokenizer = _load(arguments, AutoModelForSeq2SeqLM)

@@ -111,6 +111,7 @@ def test_families_without_columns_are_off_with_a_log_line(tmp_path, write_datase
         ({"tasks": "all"}, "'tasks' must give families their shares"),
         ({"task_prompts": "p6"}, "'p6'"),
         ({"n_candidates": 1}, "'n_candidates'"),
+        ({"attn_implementation": "flex_attention"}, "is for packed training"),
         ({"lazy_windows": False}, "lazy_windows"),
     ],
 )
