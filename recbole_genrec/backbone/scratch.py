@@ -73,7 +73,8 @@ def build_scratch_seq2seq(arguments, corpus):
 
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`; the layers are those of the encoder, and as
-            many of the decoder. ``embedding_dropout`` is T5's own rate, which holds for its embeddings and layers.
+            many of the decoder. T5's own dropout, which is also on the weights of attention and takes as long as its
+            matrix products on a CPU, is off.
         corpus: list of texts.
 
     Returns:
@@ -87,7 +88,7 @@ def build_scratch_seq2seq(arguments, corpus):
         d_ff=arguments.scratch_intermediate_size,
         num_layers=arguments.scratch_layers,
         num_heads=arguments.scratch_heads,
-        dropout_rate=arguments.embedding_dropout,
+        dropout_rate=0.0,
         feed_forward_proj="gated-gelu",
         tie_word_embeddings=True,
         decoder_start_token_id=tokenizer.pad_token_id,
@@ -95,4 +96,5 @@ def build_scratch_seq2seq(arguments, corpus):
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation=arguments.attn_implementation,
     )
-    return Seq2SeqBackbone(T5ForConditionalGeneration(config), tokenizer, hidden_dropout=arguments.hidden_dropout)
+    model = T5ForConditionalGeneration(config)
+    return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
