@@ -99,8 +99,7 @@ def show_index(dataset=None, config_file_list=None, config_dict=None, command_li
     check_dataset(config)
     model = _build_model(config, _SplitData([config]))
     kind = model.arguments["indexing"].item_indexing
-    decisions = np.diff(model.trie.path_offset.cpu().numpy())[1:]  # of item ids from 1 on
-    print_index(f"{kind} identifiers of {config['dataset']}, seed {config['seed']}", model.catalogue, decisions)
+    print_index(f"{kind} identifiers of {config['dataset']}, seed {config['seed']}", model.catalogue, model.decisions())
     return model.catalogue
 
 
@@ -247,7 +246,8 @@ def _run_model(config, data, saved):
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
     test_seconds = perf_counter() - test_started
     intervals = bootstrap_intervals(rows.values, _row_users(test_data), config["seed"])
-    generation = model.generation_statistics() if config["model"] in plugin_models() else {}
+    own = config["model"] in plugin_models()
+    generation, identifiers = (model.generation_statistics(), model.identifier_statistics()) if own else ({}, {})
     tasks = {}
     if hasattr(model, "evaluate_tasks"):
         tasks = model.evaluate_tasks(
@@ -276,6 +276,7 @@ def _run_model(config, data, saved):
         "users_per_second": evaluated / (clock.validation + test_seconds),
         "parameters": _count_parameters(model),
         "generation": generation,
+        "identifiers": identifiers,
         "tasks": tasks,
         "checkpoint": str(trainer.saved_model_file) if saved else None,
         "config": dict(config.final_config_dict),

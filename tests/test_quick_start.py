@@ -225,6 +225,9 @@ class Plugged(SASRec):
     def generation_statistics(self):
         return dict(self.statistics)
 
+    def identifier_statistics(self):
+        return {"scheme": "plugged"}
+
     def full_sort_predict(self, interaction):
         self.statistics["lists"] += len(interaction)
         return super().full_sort_predict(interaction)

@@ -10,7 +10,7 @@ else split into a giant cluster and crumbs; a small node is split into fewer clu
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from threadpoolctl import threadpool_limits
 
 from recbole_genrec.indexing import Code, Draft, register
@@ -22,6 +22,8 @@ WINDOW = 50
 MOST_PAIRS = 100_000_000
 #: a node of at most so many items is split by dense linear algebra.
 DENSE = 300
+#: restarts of the search for eigenvectors of larger ones; what has been found by then is used.
+MOST_RESTARTS = 300
 
 
 @register("collaborative")
@@ -100,17 +102,21 @@ def _split(graph, node, settings, random):
 
 def _embed(graph, dimensions, random):
     """Spectral embedding: the leading eigenvectors of the normalised graph, a row of length 1 for each item."""
-    degree = graph.sum(1)
-    scale = 1 / np.sqrt(degree + max(degree.mean(), 1e-9))
-    count = len(scale)
+    degree, count = graph.sum(1), graph.shape[0]
+    if not degree.any():
+        return np.zeros((count, 0))
+    scale = 1 / np.sqrt(degree + degree.mean())
     normalised = diags_array(scale) @ graph @ diags_array(scale)
     if count <= max(DENSE, 2 * dimensions):
         values, vectors = np.linalg.eigh(normalised.toarray())
     else:
         start = random.uniform(0.5, 1.5, count)
-        # far more exact than k-means needs
-        values, vectors = eigsh(normalised, dimensions, which="LA", v0=start, tol=1e-4, maxiter=100 * count)
-    vectors = vectors[:, -dimensions:][:, values[-dimensions:] > 1e-6]  # without edges there is nothing to go by
+        try:
+            # far more exact than k-means needs
+            values, vectors = eigsh(normalised, dimensions, which="LA", v0=start, tol=1e-4, maxiter=MOST_RESTARTS)
+        except ArpackNoConvergence as error:  # many clusters that are equally separate
+            values, vectors = error.eigenvalues, error.eigenvectors
+    vectors = vectors[:, -dimensions:][:, values[-dimensions:] > 1e-6]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length > 1e-9, length, 1)
 

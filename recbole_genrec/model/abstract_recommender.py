@@ -267,6 +267,25 @@ class GenerativeRecommender(SequentialRecommender):
         scores = torch.full((len(tree), self.n_items), -torch.inf, device=found.scores.device)
         return scores.scatter_(1, found.items, found.scores)
 
+    def identifier_statistics(self):
+        """What the indexing made of the catalogue: items, new tokens, and means of an item: its tokens, and those at
+        which the catalogue leaves a choice."""
+        index = self.catalogue.index
+        return {
+            "scheme": self.arguments["indexing"].item_indexing,
+            "items": len(index.symbols),
+            "tokens": sum(map(len, index.symbols)) / len(index.symbols),
+            "decisions": float(self.decisions().mean()),
+            "new_tokens": len(index.codes),
+            "collisions": index.collisions,
+        }
+
+    def decisions(self):
+        """Tokens of each item's identifier at which the catalogue leaves a choice ``[n_items - 1]``."""
+        # The root has an edge even where all identifiers begin alike: that one is no choice.
+        forced = self.n_items > 2 and len(self.trie.root_token) == 1
+        return self.trie.path_offset.diff()[1:].cpu().numpy() - int(forced)
+
     def _count(self, items, found=None):
         """Add a batch of lists ``[B, K]`` to the statistics; a valid list holds K distinct items of the catalogue."""
         ordered = items.sort(1).values
