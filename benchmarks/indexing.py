@@ -1,18 +1,20 @@
 """How an item is named: GenRec and P5 with every indexing scheme, on the same split and the same budget of training.
 
-A run that has its result file below ``--results`` is not made again, so that the comparison can be stopped and goes on
-where it was; the table has all runs that are there.
+Each run adds a line to ``--runs``. A run that has its line there, with the same budget, is not made again, so that the
+comparison can be stopped and goes on where it was, elsewhere too; the table has all runs that are there.
 
     python -m benchmarks.indexing --datasets ml-100k amazon14-toys --seeds 2020 2021 2022 --data FOLDER
 """
 
 import json
 import statistics
+from itertools import product
 from pathlib import Path
 
 from benchmarks.common import Results, parser, report
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.indexing import known_indexings
+from recbole_genrec.results import write_text
 
 METRICS = ("hit@10", "ndcg@10")
 
@@ -25,53 +27,61 @@ BUDGETS = {
 }
 
 
-def result_file(options, model, dataset, scheme, seed):
-    """Where a run leaves its result."""
-    return options.results / scheme / f"{model}-{dataset}-{seed}.json"
+def read_runs(file):
+    """Rows of runs that were made, by what identifies them."""
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    return {_identity(**row): row for row in rows}
 
 
-def run(options, model, dataset, scheme, seed):
-    """Train and test a model with a scheme."""
-    settings = BUDGETS.get((model, dataset), {}) | {
-        "item_indexing": scheme,
-        "seed": seed,
-        "results_dir": str(options.results / scheme),
-        "show_progress": False,
-    }
+def _identity(dataset, model, scheme, seed, budget, **results):
+    return dataset, model, scheme, seed, json.dumps(budget, sort_keys=True)
+
+
+def run(options, dataset, model, scheme, seed, budget):
+    """Train and test a model with a scheme; returns the row."""
+    settings = budget | {"item_indexing": scheme, "seed": seed, "show_progress": False}
+    settings["results_dir"] = str(options.output.parent / "indexing" / scheme)
     if options.data:
         settings["data_path"] = str(options.data)
-    if options.quick:
-        settings |= {"epochs": 1}
-    run_recbole_genrec(model, dataset, config_dict=settings, saved=False)
+    result = run_recbole_genrec(model, dataset, config_dict=settings, saved=False)
+    asked = {"dataset": dataset, "model": model, "scheme": scheme, "seed": seed, "budget": budget}
+    return asked | outcome(result)
 
 
-def summary(options):
-    """A row for each model, dataset and scheme: means over the seeds that have a result."""
-    rows = []
-    for dataset in options.datasets:
-        for model in options.models:
-            for scheme in options.schemes:
-                files = [result_file(options, model, dataset, scheme, seed) for seed in options.seeds]
-                found = [json.loads(file.read_text("utf-8")) for file in files if file.is_file()]
-                if found:
-                    rows.append({"dataset": dataset, "model": model, "scheme": scheme, **_means(found)})
-    return rows
+def outcome(result):
+    """What is kept of a run's result."""
+    figures = {name: result["identifiers"][name] for name in ("tokens", "decisions", "new_tokens", "collisions")}
+    figures |= {name: result["test_result"][name] for name in METRICS}
+    figures |= {f"valid {name}": result["best_valid_result"][name] for name in METRICS}
+    return figures | {
+        "valid_share": result["generation"]["valid_share"],
+        "epochs": result["epochs"],
+        "train_s": round(result["seconds"]["train"], 1),
+        "users_s": round(result["users_per_second"], 1),
+        "parameters": result["parameters"]["total"],
+        "versions": result["versions"],
+        "hardware": result["hardware"],
+    }
 
 
-def _means(found):
-    row = {"seeds": len(found)}
-    for name in ("tokens", "decisions", "new_tokens"):
-        row[name] = statistics.mean(result["identifiers"][name] for result in found)
-    for metric in METRICS:
-        scores = [result["test_result"][metric] for result in found]
-        row[metric] = statistics.mean(scores)
-        row[f"{metric} sd"] = statistics.stdev(scores) if len(scores) > 1 else None
-    row["valid"] = statistics.mean(result["generation"]["valid_share"] for result in found)
-    row["train_s"] = statistics.mean(result["seconds"]["train"] for result in found)
-    row["users_s"] = statistics.mean(result["users_per_second"] for result in found)
-    row["epochs"] = statistics.mean(result["epochs"] for result in found)
-    row["parameters"] = statistics.mean(result["parameters"]["total"] for result in found)
-    return row
+def summary(runs):
+    """A row for each dataset, model and scheme: means over the seeds."""
+    groups = {}
+    for row in runs:
+        groups.setdefault((row["dataset"], row["model"], row["scheme"]), []).append(row)
+    return [
+        {"dataset": dataset, "model": model, "scheme": scheme, "seeds": len(rows), **_means(rows)}
+        for (dataset, model, scheme), rows in groups.items()
+    ]
+
+
+def _means(rows):
+    names = ("tokens", "decisions", "new_tokens", "parameters", "valid_share", "epochs", "train_s", "users_s", *METRICS)
+    means = {name: statistics.mean(row[name] for row in rows) for name in names}
+    if len(rows) > 1:
+        means |= {f"{metric} sd": statistics.stdev(row[metric] for row in rows) for metric in METRICS}
+    return means
 
 
 def main(arguments=None):
@@ -80,21 +90,24 @@ def main(arguments=None):
     options.add_argument("--models", nargs="+", default=["GenRec", "P5"])
     options.add_argument("--schemes", nargs="+", default=known_indexings(), choices=known_indexings())
     options.add_argument("--seeds", nargs="+", type=int, default=[2020])
-    options.add_argument("--results", type=Path, default=Path("results/indexing"), help="one folder a scheme")
+    options.add_argument("--runs", type=Path, default=Path("benchmarks/results/indexing.jsonl"), help="a line a run")
     options.add_argument("--data", type=Path, help="RecBole's 'data_path'")
     options = options.parse_args(arguments)
-    for seed in options.seeds:
-        for dataset in options.datasets:
-            for model in options.models:
-                for scheme in options.schemes:
-                    if not result_file(options, model, dataset, scheme, seed).is_file():
-                        run(options, model, dataset, scheme, seed)
+    runs = read_runs(options.runs)
+    wanted = list(product(options.seeds, options.datasets, options.models, options.schemes))
+    asked = []
+    for seed, dataset, model, scheme in wanted:
+        budget = BUDGETS.get((model, dataset), {}) | ({"epochs": 1} if options.quick else {})
+        asked.append(_identity(dataset, model, scheme, seed, budget))
+        if asked[-1] not in runs:
+            runs[asked[-1]] = run(options, dataset, model, scheme, seed, budget)
+            write_text(options.runs, "".join(json.dumps(row) + "\n" for row in runs.values()))
     columns = {"dataset": "", "model": "", "scheme": "", "seeds": "", "tokens": ".2f", "decisions": ".2f"}
     columns |= {"new_tokens": ",.0f", "parameters": ",.0f"}
     for metric in METRICS:
         columns |= {metric: ".4f", f"{metric} sd": ".4f"}
-    columns |= {"valid": ".0%", "epochs": ".1f", "train_s": ".0f", "users_s": ".0f"}
-    report(options, {"rows": Results("Indexing schemes: test", columns, summary(options))})
+    columns |= {"valid_share": ".0%", "epochs": ".1f", "train_s": ".0f", "users_s": ".0f"}
+    report(options, {"rows": Results("Indexing schemes: test", columns, summary([runs[key] for key in asked]))})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import decoding, llama, synthetic, training
+from benchmarks import decoding, indexing, llama, synthetic, training
 from benchmarks.common import forward_flops, layer_parameters
 from benchmarks.recommenders import build, write_movielens_25m
 from recbole_genrec.data.dataset import train_sequences
@@ -80,3 +80,23 @@ def test_flops_are_counted_as_torch_counts_them():
     n_parameters = layer_parameters(model.get_base_model())
     counted = forward_flops(model.config, n_parameters, 2 * 12, 2 * 12**2, 2 * 12 * llama.VOCABULARY)
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-6)
+
+
+def test_indexing_goes_on_where_it_was(in_folder, write_dataset, monkeypatch):
+    rows = [(f"u{user}", f"i{(user + time) % 9}", time) for user in range(12) for time in range(5)]
+    data = write_dataset(in_folder / "data", rows, [(f"i{item}", f"Item {item}") for item in range(9)])
+    budget = SMALL | {"topk": [5], "valid_metric": "NDCG@5"}
+    monkeypatch.setattr(indexing, "BUDGETS", {("GenRec", "tiny"): budget})
+    monkeypatch.setattr(indexing, "METRICS", ("hit@5", "ndcg@5"))
+    made, real = [], indexing.run
+    monkeypatch.setattr(indexing, "run", lambda *asked: made.append(asked[3]) or real(*asked))
+    arguments = ["--datasets", "tiny", "--models", "GenRec", "--data", str(data), "--runs", "runs.jsonl"]
+    run(indexing, in_folder, *arguments, "--schemes", "title")
+    result = run(indexing, in_folder, *arguments, "--schemes", "title", "independent")
+    assert made == ["title", "independent"]
+    assert [row["scheme"] for row in result["rows"]] == made
+    assert [row["tokens"] for row in result["rows"]][1] == 1
+    assert [row["valid_share"] for row in result["rows"]] == [1, 1]
+    budget["min_history"] = 1
+    run(indexing, in_folder, *arguments, "--schemes", "title")
+    assert made == ["title", "independent", "title"]  # another budget is another run
