@@ -246,8 +246,9 @@ def _run_model(config, data, saved):
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
     test_seconds = perf_counter() - test_started
     intervals = bootstrap_intervals(rows.values, _row_users(test_data), config["seed"])
-    own = config["model"] in plugin_models()
-    generation, identifiers = (model.generation_statistics(), model.identifier_statistics()) if own else ({}, {})
+    generation, identifiers = {}, {}
+    if hasattr(model, "generation_statistics"):
+        generation, identifiers = model.generation_statistics(), model.identifier_statistics()
     tasks = {}
     if hasattr(model, "evaluate_tasks"):
         tasks = model.evaluate_tasks(

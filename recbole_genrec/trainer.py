@@ -248,6 +248,15 @@ class GenRecTrainer(Trainer):
         self.logger.info(f"Checkpoint {folder} loaded. Resume training from epoch {self.start_epoch}")
 
 
+class SASRecAllTrainer(Trainer):
+    """RecBole's trainer; the windows of an epoch follow from its number."""
+
+    def _train_epoch(self, train_data, epoch_idx, *args, **kwargs):
+        if hasattr(train_data, "set_epoch"):  # RecBole's own loader has none
+            train_data.set_epoch(epoch_idx)
+        return super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
+
+
 class WeightAverage:
     """Exponential moving average of weights, in the model's place while it is evaluated and kept.
 

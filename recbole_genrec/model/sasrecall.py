@@ -1,0 +1,51 @@
+"""SASRec trained at all places of a history at once: the baseline at its full strength, and at a fraction of its cost.
+
+Reference: Wang-Cheng Kang and Julian McAuley. "Self-Attentive Sequential Recommendation", ICDM 2018, section 3.5, whose
+network learns the next item at every place of the input; with cross-entropy over the whole catalogue, as Aleksandr
+Petrov and Craig Macdonald ("gSASRec", RecSys 2023) and Anton Klenitskiy and Alexey Vasilev ("Turning Dross Into Gold
+Loss", RecSys 2023) found to be strongest.
+
+The network is RecBole's SASRec to the letter: the two exchange weights. RecBole trains it with one row for each target,
+which costs a forward of the whole history for each; here a history costs one forward for all its targets.
+"""
+
+import torch
+from recbole.model.sequential_recommender.sasrec import SASRec
+from torch.nn.functional import cross_entropy
+
+from recbole_genrec.data.windows import WindowLoader
+
+
+class SASRecAll(SASRec):
+    """RecBole's SASRec with a loss over all places; see the module's header."""
+
+    def training_loader(self, config, train_dataset):
+        """:class:`~recbole_genrec.data.windows.WindowLoader` over the training part of the split."""
+        return WindowLoader(train_dataset, self.max_seq_length, config["train_batch_size"], config["seed"])
+
+    def states(self, item_seq):
+        """Hidden state at every place ``[B, L, H]`` of histories ``[B, L]``, right-padded with 0."""
+        place = torch.arange(item_seq.shape[1], device=item_seq.device)
+        embedded = self.item_embedding(item_seq) + self.position_embedding(place)
+        mask = self.get_attention_mask(item_seq)
+        return self.trm_encoder(self.dropout(self.LayerNorm(embedded)), mask, output_all_encoded_layers=False)[-1]
+
+    def calculate_loss(self, interaction):
+        """Mean cross-entropy of the next item over the places whose target is new.
+
+        Args:
+            interaction: batch of :class:`~recbole_genrec.data.windows.WindowLoader`, or RecBole's, where every row's
+                last target alone is new.
+
+        Returns:
+            A scalar.
+        """
+        item_seq, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        row = torch.arange(len(item_seq), device=item_seq.device)
+        target = torch.cat([item_seq[:, 1:], item_seq.new_zeros(len(item_seq), 1)], 1)
+        target[row, length - 1] = interaction[self.POS_ITEM_ID]
+        new = interaction["new_targets"] if "new_targets" in interaction else torch.ones_like(length)
+        place = torch.arange(item_seq.shape[1], device=item_seq.device)
+        counted = (place >= (length - new)[:, None]) & (place < length[:, None])
+        logits = self.states(item_seq)[counted] @ self.item_embedding.weight.T
+        return cross_entropy(logits, target[counted])
