@@ -106,5 +106,4 @@ def test_it_learns_and_stands_in_the_table(tmp_path, checkerboard, monkeypatch):
     settings = {key: value for key, value in checkerboard.items() if not key.startswith(("scratch", "packing"))}
     result, other = run_recbole_genrec("SASRecAll,GenRec", "tiny", config_dict=settings | own)
     assert result["generation"] == {} and other["generation"]
-    assert result["parameters"] != other["parameters"]
-    assert result["epochs"] > 1
+    assert result["test_result"]["hit@1"] > 0.9  # a circle: the last two items say which is next
