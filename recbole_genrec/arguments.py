@@ -263,8 +263,8 @@ class PromptLLMArguments(Arguments):
     api_key_env: str = "OPENAI_API_KEY"
     #: items to choose from in the question, retrieved from training interactions; 0: open recommendation.
     chat_candidates: int = 0
-    #: further parameters of a request; an empty one is not sent.
-    chat_options: dict = field(default_factory=lambda: {"temperature": 0, "max_tokens": 1024})
+    #: parameters of a request, over ``{temperature: 0, max_tokens: 1024}``; an empty one is not sent.
+    chat_options: dict = field(default_factory=dict)
     #: ask for ``response_format: json_object``; where a server refuses it, go on without.
     json_mode: bool = False
     #: least similarity, 0 to 100, of a title to an item that is taken for the same.
@@ -301,6 +301,7 @@ class PromptLLMArguments(Arguments):
             raise GenRecError(
                 f"'chat_options' must be a mapping, such as {{temperature: 0}}, not {self.chat_options!r}."
             )
+        object.__setattr__(self, "chat_options", {"temperature": 0, "max_tokens": 1024, **self.chat_options})
         for key in ("model", "messages", "response_format", "stream", "n"):
             if key in self.chat_options:
                 raise GenRecError(f"'chat_options' cannot hold {key!r}, which PromptLLM sets itself.")

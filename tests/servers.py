@@ -99,3 +99,48 @@ def completion(text, body, finish_reason="stop", usage=True):
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
         **({"usage": counts} if usage else {}),
     }
+
+
+#: shows the model the end of the last message alone, so that a tiny one can have learnt what to answer.
+CHAT_TEMPLATE = "{{ messages[-1]['content'][-24:] }}{% if add_generation_prompt %}{{ '\nassistant: ' }}{% endif %}"
+
+
+def save_chat_model(folder, answer):
+    """Save a tiny LLaMA over bytes, with a chat template, that has learnt one answer to ``titles``, as a checkpoint."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    pieces = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(pieces)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special, chat_template=CHAT_TEMPLATE)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    if answer:
+        prompt = tokenizer('{"titles": ["...", "..."]}'[-24:] + "\nassistant: ").input_ids
+        ids = torch.tensor([prompt + tokenizer(answer).input_ids + [1]])
+        labels = ids.clone()
+        labels[:, : len(prompt)] = -100
+        optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+        for _ in range(300):
+            loss = model(input_ids=ids, labels=labels).loss
+            if loss < 0.005:
+                break
+            optimizer.zero_grad(), loss.backward(), optimizer.step()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
