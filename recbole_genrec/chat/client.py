@@ -47,9 +47,6 @@ class Usage:
     output_tokens: int = 0
     #: answers whose tokens the server did not count.
     without_usage: int = 0
-    #: price of all requests, and of those that were not in the cache; ``None`` where no prices are known.
-    cost: float | None = None
-    spent: float | None = None
 
 
 class _Abandoned(Exception):
@@ -84,10 +81,7 @@ class ChatClient:
         self.base_url = settings.base_url or "https://api.openai.com/v1"
         self.cache = AnswerCache(settings.chat_cache)
         self.usage = Usage()
-        self._prices = (settings.input_price, settings.output_price)
-        if any(self._prices):
-            self.usage.cost = self.usage.spent = 0.0
-        self._counted = set()
+        self._counted, self._sent_tokens = set(), (0, 0)
         self._json_mode = settings.json_mode
         # RecBole's seeds are for what is measured: a wait must not draw from the same numbers.
         self._random = random.Random()
@@ -239,19 +233,24 @@ class ChatClient:
         self._counted.add(key)
         usage, tokens = self.usage, (answer.input_tokens or 0, answer.output_tokens or 0)
         usage.requests += 1
-        usage.from_cache += from_cache
         usage.without_usage += answer.input_tokens is None or answer.output_tokens is None
         usage.input_tokens += tokens[0]
         usage.output_tokens += tokens[1]
-        if usage.cost is not None:
-            price = sum(count * price for count, price in zip(tokens, self._prices)) / 1e6
-            usage.cost += price
-            usage.spent += 0 if from_cache else price
+        if from_cache:
+            usage.from_cache += 1
+        else:
+            self._sent_tokens = tuple(map(sum, zip(self._sent_tokens, tokens)))
         return answer
 
     def report(self):
-        """The usage, ready for JSON."""
-        return asdict(self.usage)
+        """The usage, ready for JSON, with its ``cost``, and with what of it was ``spent``: not from the cache; both are
+        ``None`` where no prices are known."""
+        used = (self.usage.input_tokens, self.usage.output_tokens)
+        return {**asdict(self.usage), "cost": self._price(used), "spent": self._price(self._sent_tokens)}
+
+    def _price(self, tokens):
+        prices = (self.settings.input_price, self.settings.output_price)
+        return sum(count * price for count, price in zip(tokens, prices)) / 1e6 if any(prices) else None
 
 
 def _entry(completion):

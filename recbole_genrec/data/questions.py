@@ -74,23 +74,21 @@ class TrainingCounts:
         self._pair, self._pair_count = np.unique(pairs[follows], return_counts=True)
 
     def candidates(self, history, count):
-        """Items that most often came right after the history's last one, then the most popular; none of the history.
+        """Items that most often came right after the history's last one, then the most popular.
 
         Args:
             history: item ids ``[L]``.
             count: how many.
 
         Returns:
-            ``[count]`` or fewer item ids, the likeliest first; ties go to the lower id.
+            ``[count]`` item ids, or all there are, the likeliest first; ties go to the lower id.
         """
         last = int(history[-1])
         begin, end = np.searchsorted(self._pair, [last * self._n_items, (last + 1) * self._n_items])
-        next_items = self._pair[begin:end] % self._n_items
-        next_items = next_items[np.argsort(-self._pair_count[begin:end], kind="stable")]
-        popular = self._most_seen[: count + len(history) + len(next_items)]
-        chosen = dict.fromkeys([*next_items.tolist(), *popular.tolist()])
-        known = set(np.asarray(history).tolist())
-        return np.array([item for item in chosen if item not in known][:count], np.int64)
+        following = self._pair[begin:end] % self._n_items
+        following = following[np.argsort(-self._pair_count[begin:end], kind="stable")]
+        chosen = dict.fromkeys([*following[:count].tolist(), *self._most_seen[: 2 * count].tolist()])
+        return np.array(list(chosen)[:count], np.int64)
 
 
 class QuestionWriter:
