@@ -56,6 +56,7 @@ class PromptLLM(GenRec):
     """
 
     def __init__(self, config, dataset):
+        self.check_settings(config)
         self.settings, self.seed = PromptLLMArguments.from_config(config), config["seed"]
         self.examples = draw_examples(dataset, self.settings.few_shot, self.seed)
         self.chat, self.task = None, "sequential"

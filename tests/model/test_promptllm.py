@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -489,15 +490,15 @@ def test_a_killed_run_repeats_no_finished_request(chat):
 @pytest.fixture(scope="module")
 def real_server(tmp_path_factory):
     """``transformers serve`` with a tiny LLaMA that has learnt one answer."""
-    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
+    transformers = shutil.which("transformers", path=str(Path(sys.executable).parent))
+    if transformers is None or find_spec("fastapi") is None or find_spec("uvicorn") is None:
         pytest.skip("needs transformers[serving]")
     titles = ["Toy Story", "heat", "The Sting", "Nowhere", "Heat", "Up"]
     folder = save_chat_model(tmp_path_factory.mktemp("served"), json.dumps({"titles": titles}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "import sys; from transformers.cli.transformers import main; sys.exit(main())"]
-    command += ["serve", folder, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    command = [transformers, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     log = open(tmp_path_factory.mktemp("log") / "serve.log", "w+b")
     run = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=log, stderr=log)
     try:
