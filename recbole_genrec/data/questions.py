@@ -138,7 +138,8 @@ class QuestionWriter:
             candidates: item ids ``[C]``.
             dropped: items at the beginning of the history that it goes without.
         """
-        return {"history": self._lines(history[dropped:]), "candidates": self._lines(candidates), "k": self.k}
+        k = min(self.k, len(candidates)) if len(candidates) else self.k
+        return {"history": self._lines(history[dropped:]), "candidates": self._lines(candidates), "k": k}
 
     def about_interaction(self, task, place, dropped=0):
         """Fields of a question about one interaction.

@@ -117,7 +117,7 @@ class PromptLLM(GenRec):
             longest = config["MAX_ITEM_LIST_LENGTH"]
             self.data = TaskData(dataset, columns, longest, settings.n_candidates, self.seed)
         self.tasks = [task for task in asked if task in self.data.families]
-        for task in set(asked) - set(self.tasks):
+        for task in (task for task in asked if task not in self.tasks):
             getLogger().info(f"PromptLLM: no {task}: the interactions have no text for it.")
         prompts, texts = load_questions(self.settings.chat_prompts), ["", *self.catalogue.texts]
         self.writer = QuestionWriter(prompts, texts, self.k, self.examples, self.data, self.tasks, self.seed)
@@ -201,12 +201,10 @@ class PromptLLM(GenRec):
         ]
         items = torch.from_numpy(np.concatenate(candidates)).to(self.compute_device)
         row = np.repeat(np.arange(len(candidates)), list(map(len, candidates)))
-        tree = self._tree(prompts, self.trie)
-        found = (
-            score_pairs(tree, torch.from_numpy(row).to(items.device), items, self.engine.normalization).cpu().numpy()
-        )
+        rows = torch.from_numpy(row).to(items.device)
+        found = score_pairs(self._tree(prompts, self.trie), rows, items, self.engine.normalization).cpu().numpy()
         order = [own[np.argsort(-found[row == place], kind="stable")] for place, own in enumerate(candidates)]
-        return self._scores([items.tolist() for items in order])
+        return self._scores([own.tolist() for own in order])
 
     def _histories(self, interaction):
         items, lengths = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].tolist()
