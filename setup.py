@@ -39,7 +39,16 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6", "sacrebleu>=2.3", "rouge-score>=0.1.2"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "sacrebleu>=2.3",
+            "rouge-score>=0.1.2",
+            "openai>=1.98",
+            "rapidfuzz>=3",
+            "transformers[serving]",  # a real server to chat with: FastAPI and uvicorn, no more
+        ],
+        "chat": ["openai>=1.98", "rapidfuzz>=3"],
         "p5": ["sacrebleu>=2.3", "rouge-score>=0.1.2"],
         "quantization": ["bitsandbytes>=0.43"],
         "flash": ["flash-attn>=2.6"],

@@ -4,7 +4,9 @@ Every key of ``properties/model/GenRec.yaml`` that RecBole itself does not know 
 dataclasses. A model builds them once from RecBole's ``Config``; nothing behind the constructors reads a key again.
 """
 
+import re
 from dataclasses import dataclass, field, fields
+from urllib.parse import urlsplit
 
 from recbole_genrec.errors import GenRecError, unknown_name
 
@@ -211,7 +213,7 @@ class EngineArguments(Arguments):
 
 @dataclass(frozen=True)
 class P5Arguments(Arguments):
-    """What P5 (Geng et al. 2022) asks and is asked."""
+    """What P5 (Geng et al. 2022) asks and is asked; ``tasks`` and what follows on prompts, PromptLLM too."""
 
     #: name of task prompts in ``properties/task`` or the path of a YAML file.
     task_prompts: str = "p5"
@@ -241,6 +243,70 @@ class P5Arguments(Arguments):
             _at_least(key, getattr(self, key), 1)
         _at_least("n_candidates", self.n_candidates, 2)
         _flag("whole_word_embedding", self.whole_word_embedding)
+
+
+@dataclass(frozen=True)
+class PromptLLMArguments(Arguments):
+    """How PromptLLM asks, and whom."""
+
+    #: ``scoring``: a local model, the exact top-K of the catalogue; ``chat``: an OpenAI-compatible server.
+    ranking: str = "scoring"
+    #: examples of training users before the question, the same for everybody.
+    few_shot: int = 0
+    #: name of question prompts in ``properties/chat`` or the path of a YAML file.
+    chat_prompts: str = "promptllm"
+    #: ``chat``: name of the model at the server.
+    chat_model: str = ""
+    #: address of the server, such as ``http://localhost:8000/v1``; empty: OpenAI's own.
+    base_url: str = ""
+    #: the environment variable that holds the API key; the key itself is no setting and is never written.
+    api_key_env: str = "OPENAI_API_KEY"
+    #: items to choose from in the question, retrieved from training interactions; 0: open recommendation.
+    chat_candidates: int = 0
+    #: parameters of a request, over ``{temperature: 0, max_tokens: 1024}``; an empty one is not sent.
+    chat_options: dict = field(default_factory=dict)
+    #: ask for ``response_format: json_object``; where a server refuses it, go on without.
+    json_mode: bool = False
+    #: least similarity, 0 to 100, of a title to an item that is taken for the same.
+    fuzzy_threshold: float = 90
+    #: requests under way at a time, attempts of one, seconds until one is given up and before the first repetition.
+    concurrency: int = 8
+    request_attempts: int = 6
+    request_timeout: float = 120.0
+    retry_wait: float = 1.0
+    #: folder of answers: a request that has one there is not sent.
+    chat_cache: str = "chat_cache"
+    #: prices of a million tokens, in any currency; both 0: cost is not reported.
+    input_price: float = 0.0
+    output_price: float = 0.0
+
+    def __post_init__(self):
+        _one_of("ranking", self.ranking, ("scoring", "chat"))
+        for key in ("few_shot", "chat_candidates"):
+            _whole(key, getattr(self, key), 0)
+        for key in ("concurrency", "request_attempts"):
+            _whole(key, getattr(self, key), 1)
+        for key in ("request_timeout", "retry_wait", "input_price", "output_price", "fuzzy_threshold"):
+            _at_least(key, getattr(self, key), 0)
+        _flag("json_mode", self.json_mode)
+        if not re.fullmatch(r"[A-Za-z_]\w{0,62}", self.api_key_env):
+            # the value may be a key: it must not come into a log
+            raise GenRecError("'api_key_env' must be the name of an environment variable, not the key itself.")
+        address = urlsplit(self.base_url)
+        if address.username or address.password or address.query:
+            raise GenRecError("'base_url' must hold no user, password or query: the key comes from 'api_key_env'.")
+        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
+            raise GenRecError(f"'base_url' must begin with http:// or https://, not {self.base_url!r}.")
+        if not isinstance(self.chat_options, dict):
+            raise GenRecError(
+                f"'chat_options' must be a mapping, such as {{temperature: 0}}, not {self.chat_options!r}."
+            )
+        object.__setattr__(self, "chat_options", {"temperature": 0, "max_tokens": 1024, **self.chat_options})
+        for key in ("model", "messages", "response_format", "stream", "n"):
+            if key in self.chat_options:
+                raise GenRecError(f"'chat_options' cannot hold {key!r}, which PromptLLM sets itself.")
+        if self.ranking == "chat" and not self.chat_model:
+            raise GenRecError("'ranking: chat' needs 'chat_model', the name of a model at the server.")
 
 
 @dataclass(frozen=True)
@@ -281,6 +347,7 @@ ARGUMENT_GROUPS = (
     BackboneArguments,
     EngineArguments,
     P5Arguments,
+    PromptLLMArguments,
     TrainerArguments,
 )
 

@@ -249,6 +249,8 @@ class GenRecConfig(Config):
                 group.from_config(self)
             load_template(PromptArguments.from_config(self).prompt)
             needs_interactions(IndexingArguments.from_config(self).item_indexing)  # refuses an unknown scheme
+            if hasattr(self.model_class, "check_settings"):
+                self.model_class.check_settings(self)
 
 
 def known_keys(models, dataset) -> frozenset[str]:

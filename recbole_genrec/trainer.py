@@ -257,6 +257,44 @@ class SASRecAllTrainer(Trainer):
         return super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
 
 
+class PromptLLMTrainer(GenRecTrainer):
+    """Validates a model that is not trained, once, whatever ``epochs`` says; there are no checkpoints."""
+
+    def __init__(self, config, model):
+        super().__init__(config, model)
+        self.saved_model_file = None
+
+    def _build_optimizer(self, **kwargs):
+        return None
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Validate, unless ``eval_step`` is 0: there is nothing to select, and a server may want money.
+
+        Returns:
+            The validation score and result, both ``None`` where there is no validation.
+        """
+        if not valid_data or self.config["eval_step"] <= 0:
+            return None, None
+        return self._valid_epoch(valid_data, show_progress)
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """RecBole's ``evaluate`` of the model as it is."""
+        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        if self.model.chat is not None:
+            grounding, usage = self.model.generation_statistics()["grounding"], self.model.usage()
+            self.logger.info(f"Grounding: {_listed(grounding)}. Usage: {_listed(usage)}.")
+        return result
+
+    def _spilt_predict(self, interaction, batch_size):
+        if self.model.chat is None:
+            return super()._spilt_predict(interaction, batch_size)
+        return self.model.predict(interaction.to(self.device))  # a user's candidates stay together
+
+
+def _listed(counts):
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
 class WeightAverage:
     """Exponential moving average of weights, in the model's place while it is evaluated and kept.
 

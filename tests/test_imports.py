@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import recbole_genrec
 
 PACKAGE = Path(recbole_genrec.__file__).parent
@@ -12,7 +14,7 @@ FLOORS = [
     {"errors", "properties_path"},
     {"utils"},
     {"compat", "arguments"},
-    {"indexing", "prompt", "decoding", "backbone", "converter"},
+    {"indexing", "prompt", "decoding", "backbone", "chat", "converter"},
     {"config"},
     {"data"},
     {"model"},
@@ -23,7 +25,7 @@ FLOORS = [
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-SIBLINGS = {"indexing", "prompt", "decoding", "backbone", "converter"}
+SIBLINGS = {"indexing", "prompt", "decoding", "backbone", "chat", "converter"}
 
 
 def modules():
@@ -77,9 +79,10 @@ def test_siblings_import_neither_each_other_nor_recbole():
     assert not wrong
 
 
-def test_the_converter_needs_no_torch():
-    roots = {name.split(".")[0] for room, path in modules() if room == "converter" for name in imported(path)}
-    assert "torch" not in roots
+@pytest.mark.parametrize("room", ["converter", "chat"])
+def test_rooms_that_need_no_torch(room):
+    roots = {name.split(".")[0] for other, path in modules() if other == room for name in imported(path)}
+    assert roots and "torch" not in roots
 
 
 def test_only_compat_replaces_names_in_recbole():

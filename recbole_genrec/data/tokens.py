@@ -1,6 +1,6 @@
 """One token table: every history, label and trie is made of the same identifiers in the same template."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,3 +83,26 @@ def tokenize_prompt(template, backbone, identifiers):
         end=end[0],
         continues=len(between) == 0 and len(response) == 0 and suffix.tolist() == end,
     )
+
+
+def prepend_examples(tokens, template, backbone, identifiers, examples):
+    """Put whole prompts with their targets, few-shot examples, before every prompt; an empty line ends each.
+
+    Args:
+        tokens: :class:`PromptTokens`.
+        template, backbone, identifiers: those that it was made of.
+        examples: pairs of a history ``[L]`` and a target, item ids.
+
+    Returns:
+        :class:`PromptTokens` with one prefix, that of the first instruction.
+    """
+    start = [] if backbone.bos_id is None else [backbone.bos_id]
+    prefix, line_end = backbone.encode(template.prefix_text()), backbone.encode("\n", context=MIDDLE)
+    written = list(start)
+    for history, target in examples:
+        written += prefix
+        for place, item in enumerate(history):
+            begin, end = tokens.item_offset[item], tokens.item_offset[item + 1]
+            written += tokens.item_token[begin + (0 if place else tokens.between) : end].tolist()
+        written += [*tokens.response.tolist(), *identifiers[target - 1], tokens.end, *line_end]
+    return replace(tokens, prefixes=(np.array(written + prefix, np.int64),))

@@ -19,7 +19,6 @@ from logging import getLogger
 
 import numpy as np
 import torch
-from recbole.evaluator.register import metrics_dict
 from torch.nn.functional import cross_entropy
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -33,7 +32,7 @@ from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.model.text_metrics import text_metrics
+from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.tasks import TARGETS, load_tasks
 
 
@@ -292,12 +291,9 @@ class P5(GenerativeRecommender):
             return {"examples": 0}
         if family == "rating":
             predicted = np.concatenate([self._rate(batch) for batch in batches])
-            true = np.array(truth, float)
-            errors = {name: metrics_dict[name](config).metric_info(predicted, true) for name in ("rmse", "mae")}
-            return {"examples": len(examples), **{name: float(value) for name, value in errors.items()}}
-        written = [text for batch in batches for text in self.write_texts(batch)]
-        shown = [{"generated": mine, "true": true} for mine, true in zip(written[:3], truth[:3])]
-        return {"examples": len(examples), **text_metrics(written, truth), "shown": shown}
+        else:
+            predicted = [text for batch in batches for text in self.write_texts(batch)]
+        return text_task_metrics(family, predicted, truth, config)
 
     def _rate(self, examples):
         """Mean rating under the probabilities of the ratings that training has ``[B]``."""

@@ -1,7 +1,30 @@
-"""BLEU and ROUGE of generated texts."""
+"""Errors of predicted ratings, BLEU and ROUGE of generated texts."""
 
 from importlib.util import find_spec
 from logging import getLogger
+
+import numpy as np
+from recbole.evaluator.register import metrics_dict
+
+
+def text_task_metrics(family, predicted, truth, config):
+    """Metrics of a task family whose target is a rating or a text.
+
+    Args:
+        family: ``rating``, ``explanation`` or ``review``.
+        predicted: a number ``[N]``, or else a list of texts.
+        truth: the true ones, as texts.
+        config: RecBole's configuration.
+
+    Returns:
+        By name, the metric, and how many ``examples`` there were; with texts, three of them are ``shown``.
+    """
+    if family == "rating":
+        predicted, true = np.asarray(predicted, float), np.array(truth, float)
+        errors = {name: metrics_dict[name](config).metric_info(predicted, true) for name in ("rmse", "mae")}
+        return {"examples": len(truth), **{name: float(value) for name, value in errors.items()}}
+    shown = [{"generated": mine, "true": true} for mine, true in zip(predicted[:3], truth[:3])]
+    return {"examples": len(truth), **text_metrics(predicted, truth), "shown": shown}
 
 
 def text_metrics(generated, references):

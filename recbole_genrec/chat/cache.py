@@ -1,0 +1,63 @@
+"""Answers of a server on disk: one small JSON file a request, under the hash of the request's content."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from recbole_genrec.errors import GenRecError
+
+
+class AnswerCache:
+    """Keeps what a server has answered, so that no request is paid for twice.
+
+    A file gets its name when it is whole, and is on the disk by then: a run may be killed at any moment and keeps every
+    answer that it has received. Several runs may share a folder.
+
+    Args:
+        folder: where the files are.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def prepare(self):
+        """Make the folder.
+
+        Raises:
+            GenRecError: no file can be written there.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GenRecError(f"'chat_cache': cannot make the folder {str(self.folder)!r}: {error.strerror}.") from None
+        if not os.access(self.folder, os.W_OK):
+            raise GenRecError(f"'chat_cache': cannot write to the folder {str(self.folder)!r}.")
+
+    @staticmethod
+    def key(base_url, body):
+        """SHA-256 of a request: the server's address and all that is sent to it, the API key not being part of it."""
+        content = json.dumps([str(base_url), body], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def path(self, key):
+        return self.folder / key[:2] / f"{key}.json"
+
+    def get(self, key):
+        """The entry of a key, or ``None``: there is none, or it cannot be read and has to be asked for again."""
+        try:
+            entry = json.loads(self.path(key).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return entry if isinstance(entry, dict) and isinstance(entry.get("text"), str) else None
+
+    def put(self, key, entry):
+        """Keep an entry, a dictionary that JSON can hold."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{key}.{os.getpid()}.tmp")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(entry, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)

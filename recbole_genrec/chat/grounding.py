@@ -1,0 +1,258 @@
+"""From what a chat model writes to items of the catalogue: read the answer, repair it, match its titles, count.
+
+The steps are those of the studies of ChatGPT as a recommender (Liu et al. 2023, "Is ChatGPT a Good Recommender? A
+Preliminary Study", arXiv 2304.10149, output refinement): what is not in the form that was asked for is repaired, and
+what the catalogue does not have is no recommendation.
+"""
+
+import html
+import json
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import islice
+
+from recbole_genrec.errors import GenRecError
+
+#: catalogue titles that are looked at for one that the catalogue does not have; brackets at which JSON may begin.
+LOOKED_AT = 8
+
+_FENCE = re.compile(r"```[\w-]*")
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_BULLET = re.compile(r"^\s*(?:\d+\s*[.):]|[-*\u2022])\s+(.+?)\s*$", re.MULTILINE)
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
+_BRACKETS = re.compile(r"[(\[][^()\[\]]*[)\]]")
+_WORD = re.compile(r"\w+")
+_ARTICLES = frozenset(("the", "a", "an"))
+_ROMAN = re.compile(r"[ivx]+")
+
+
+@dataclass
+class GroundingReport:
+    """Counts. Every title is one of ``exact``, ``fuzzy``, ``repeated``, ``out_of_candidates`` and ``invented``."""
+
+    answers: int = 0
+    #: answers without any title: the model declined, was cut off by a filter, or wrote about something else.
+    refused: int = 0
+    #: answers with titles that were not the JSON that was asked for.
+    repaired: int = 0
+    titles: int = 0
+    exact: int = 0
+    fuzzy: int = 0
+    #: a title for an item that the list has already.
+    repeated: int = 0
+    #: in the catalogue, but not among the candidates.
+    out_of_candidates: int = 0
+    #: in no way in the catalogue.
+    invented: int = 0
+
+    def report(self):
+        """The counts, ready for JSON."""
+        return asdict(self)
+
+
+def read_json(text):
+    """The JSON in an answer, and whether the answer was nothing else; ``(None, False)`` where there is none."""
+    stripped = _FENCE.sub("", text).strip()
+    try:
+        return json.loads(stripped), True
+    except (ValueError, RecursionError):
+        pass
+    decoder = json.JSONDecoder()
+    starts = (place for place, character in enumerate(stripped) if character in "{[")
+    for start in islice(starts, LOOKED_AT):
+        try:
+            return decoder.raw_decode(stripped, start)[0], False
+        except (ValueError, RecursionError):
+            continue
+    return None, False
+
+
+def read_titles(text):
+    """Titles in an answer, in order.
+
+    Args:
+        text: an answer that should be JSON with one list of titles.
+
+    Returns:
+        Titles, and how they were found: ``json``; ``repaired``, in something that was not quite JSON or in a list with
+        bullets or numbers; or ``lines``, where every line may or may not be one.
+    """
+    value, clean = read_json(text)
+    titles = _titles_of(value)
+    if titles is not None:
+        return titles, "json" if clean else "repaired"
+    begin = text.find("[")
+    titles = [_unescape(string) for string in _STRING.findall(text[begin:])] if begin >= 0 else []
+    if not titles:
+        titles = [title.strip("*_\"' ") for title in _BULLET.findall(text)]
+    if titles:
+        return [title for title in titles if title], "repaired"
+    return [line.strip() for line in text.splitlines() if line.strip()], "lines"
+
+
+def _titles_of(value):
+    """The list of titles in a JSON value, or ``None``."""
+    if isinstance(value, dict):
+        lists = [item for item in value.values() if isinstance(item, (list, dict))]
+        return next((titles for titles in map(_titles_of, lists) if titles is not None), [] if lists else None)
+    if not isinstance(value, list):
+        return None
+    texts = [_text_of(item) for item in value]
+    return [text.strip() for text in texts if text and text.strip()]
+
+
+def _text_of(item):
+    if isinstance(item, dict):
+        named = [item[name] for name in ("title", "name", "item") if isinstance(item.get(name), str)]
+        return next(iter(named or [value for value in item.values() if isinstance(value, str)]), None)
+    return item if isinstance(item, str) else None
+
+
+def _unescape(string):
+    try:
+        return json.loads(f'"{string}"')
+    except ValueError:
+        return string
+
+
+def read_number(text, key, lowest, highest):
+    """A number in an answer, moved into its bounds, or ``None`` where there is none.
+
+    Args:
+        text: an answer that should be JSON, ``{key: number}``; else the first number in it counts.
+        key: its name.
+        lowest, highest: bounds.
+    """
+    value, _ = read_json(text)
+    value = value.get(key) if isinstance(value, dict) else value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        found = _NUMBER.search(value if isinstance(value, str) else text)
+        value = float(found[0].replace(",", ".")) if found else None
+    if value is None or value != value:
+        return None
+    return min(max(float(value), lowest), highest)
+
+
+def read_text(text, key):
+    """A text in an answer that should be JSON, ``{key: text}``; else the answer itself."""
+    value, _ = read_json(text)
+    value = value.get(key) if isinstance(value, dict) else None
+    return " ".join((value if isinstance(value, str) else _FENCE.sub("", text)).split())
+
+
+class Grounder:
+    """Finds the items that titles stand for.
+
+    A title is exact if it equals an item's but for case, punctuation and spaces. It is fuzzy if, without bracketed
+    parts, articles and the order of words, ``rapidfuzz`` finds it close enough; but a number is never another number:
+    "Heat 2" is not "Heat", nor "Rocky II" "Rocky III".
+
+    Args:
+        texts: unique texts of the items 1 to I.
+        threshold: similarity from 0 to 100 that a fuzzy match needs at least.
+
+    Raises:
+        GenRecError: ``rapidfuzz`` is not installed.
+    """
+
+    def __init__(self, texts, threshold):
+        if find_spec("rapidfuzz") is None:
+            raise GenRecError("'ranking: chat' needs openai and rapidfuzz: pip install 'recbole_genrec[chat]'.")
+        self.threshold = threshold
+        self._literal = {text: item for item, text in reversed(list(enumerate(texts, 1)))}
+        self._folded = {_folded(text): item for item, text in reversed(list(enumerate(texts, 1)))}
+        self._bare = [_bare(text) for text in texts]
+        self._marks = [_marks(text) for text in texts]
+        self.report = GroundingReport()
+        self._similar = lru_cache(maxsize=65536)(self._find_similar)
+
+    def find(self, title, candidates=None):
+        """The item of a title and how it was found, ``exact`` or ``fuzzy``; ``(None, "invented")``.
+
+        Args:
+            title: a text.
+            candidates: a set of item ids, preferred among equally fuzzy matches; ``None``: the whole catalogue.
+        """
+        item = self._literal.get(title) or self._folded.get(_folded(title))
+        if item:
+            return item, "exact"
+        similar = self._similar(title)
+        if not similar:
+            return None, "invented"
+        preferred = [item for item in similar if candidates is not None and item in candidates]
+        return (preferred or similar)[0], "fuzzy"
+
+    def _find_similar(self, title):
+        """Items that a title may stand for, the likeliest first."""
+        from rapidfuzz import fuzz, process
+
+        bare, marks = _bare(title), _marks(title)
+        if not bare:
+            return ()
+        found = process.extract(bare, self._bare, scorer=fuzz.ratio, score_cutoff=self.threshold, limit=LOOKED_AT)
+        return tuple(place + 1 for _, _, place in found if _agree(marks, self._marks[place]))
+
+    def ground(self, text, limit, candidates=None):
+        """The items of an answer, without repetition, at most ``limit``; all of it is counted.
+
+        Args:
+            text: the answer.
+            limit: items asked for; titles beyond it are not looked at.
+            candidates: item ids to choose from; ``None``: the whole catalogue.
+
+        Returns:
+            A list of item ids, the best first.
+        """
+        report = self.report
+        report.answers += 1
+        titles, form = read_titles(text)
+        if form == "lines":  # prose is no title: only what the catalogue has counts
+            titles = [title for title in titles if self.find(title)[1] == "exact"]
+        if not titles:
+            report.refused += 1
+            return []
+        report.repaired += form != "json"
+        allowed, items = None if candidates is None else set(candidates), []
+        for title in titles:
+            if len(items) == limit:
+                break
+            item, kind = self.find(title, allowed)
+            if item in items:
+                kind = "repeated"
+            elif item and allowed is not None and item not in allowed:
+                kind = "out_of_candidates"
+            elif item:
+                items.append(item)
+            report.titles += 1
+            setattr(report, kind, getattr(report, kind) + 1)
+        return items
+
+
+def _folded(text):
+    text = unicodedata.normalize("NFKC", html.unescape(text)).casefold().replace("&", " and ")
+    return " ".join(_WORD.findall(text)) or text.strip()
+
+
+def _bare(text):
+    """Words without bracketed parts, sorted, so that "Sting, The" is "The Sting", and without articles."""
+    words = _folded(_BRACKETS.sub(" ", text)).split()
+    return " ".join(sorted(word for word in words if word not in _ARTICLES) or words)
+
+
+def _marks(text):
+    """Numbers outside of brackets, Roman ones too, and those inside."""
+    outside = _folded(_BRACKETS.sub(" ", text)).split()
+    inside = [word for part in _BRACKETS.findall(text) for word in _folded(part).split()]
+    return (
+        Counter(word for word in outside if any(map(str.isdigit, word)) or _ROMAN.fullmatch(word)),
+        {word for word in inside if any(map(str.isdigit, word))},
+    )
+
+
+def _agree(marks, others):
+    """Whether two titles have the same numbers, as far as both have some in brackets."""
+    return marks[0] == others[0] and (not marks[1] or not others[1] or bool(marks[1] & others[1]))

@@ -1,0 +1,386 @@
+"""PromptLLM: a language model recommends as it is, zero-shot or after a few examples; nothing is trained.
+
+References: Junling Liu et al. "Is ChatGPT a Good Recommender? A Preliminary Study", 2023, arXiv 2304.10149; Yupeng Hou
+et al. "Large Language Models are Zero-Shot Rankers for Recommender Systems", ECIR 2024, arXiv 2305.08845.
+
+Deviations from the papers:
+
+* ``ranking: scoring`` has a local model score titles instead of writing lists: the exact top-K of the whole catalogue.
+* ``ranking: chat`` ranks the whole catalogue, too: open recommendation, or candidates that are retrieved from training
+  interactions. The target is put among sampled candidates only where RecBole samples them for every model.
+* Prompts are in words of our own.
+"""
+
+from dataclasses import replace
+from functools import partial
+from logging import getLogger
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+
+from recbole_genrec.arguments import IndexingArguments, P5Arguments, PromptArguments, PromptLLMArguments
+from recbole_genrec.backbone.loading import SCRATCH, read_backbone
+from recbole_genrec.chat.client import ChatClient
+from recbole_genrec.chat.grounding import Grounder, GroundingReport, read_number, read_text
+from recbole_genrec.data.packing import Packer
+from recbole_genrec.data.questions import QuestionWriter, TrainingCounts, draw_examples
+from recbole_genrec.data.tasks import TaskData
+from recbole_genrec.data.tokens import MIDDLE, prepend_examples
+from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
+from recbole_genrec.decoding.tree import prompt_tree
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.indexing import draft_identifiers
+from recbole_genrec.indexing.index import build_index
+from recbole_genrec.model.abstract_recommender import Catalogue
+from recbole_genrec.model.genrec import GenRec
+from recbole_genrec.model.text_metrics import text_task_metrics
+from recbole_genrec.prompt.questions import load_questions
+from recbole_genrec.prompt.tasks import TARGETS
+
+#: what a chat model calls its answer in each task.
+ANSWER_KEYS = {"rating": "rating", "explanation": "explanation", "review": "summary"}
+
+
+class PromptLLM(GenRec):
+    """PromptLLM; see the module's header and :class:`GenerativeRecommender`.
+
+    Attributes:
+        settings: :class:`~recbole_genrec.arguments.PromptLLMArguments`.
+        writer: :class:`~recbole_genrec.data.questions.QuestionWriter`.
+        tasks: what :meth:`evaluate_tasks` tests.
+        chat: :class:`~recbole_genrec.chat.client.ChatClient`; ``None`` with ``ranking: scoring``.
+        grounder: :class:`~recbole_genrec.chat.grounding.Grounder`, likewise.
+        task: ``sequential`` or ``direct``: what :meth:`full_sort_predict` ranks for.
+    """
+
+    def __init__(self, config, dataset):
+        self.check_settings(config)
+        self.settings, self.seed = PromptLLMArguments.from_config(config), config["seed"]
+        self.examples = draw_examples(dataset, self.settings.few_shot, self.seed)
+        self.chat, self.task = None, "sequential"
+        if self.settings.ranking == "chat":
+            self._connect(config, dataset)
+        else:
+            super().__init__(config, dataset)
+            self.requires_grad_(False)
+            if self.arguments["backbone"].backbone == SCRATCH:
+                getLogger().warning(
+                    "PromptLLM: 'backbone: scratch' knows nothing, and nothing is trained. Name another."
+                )
+        self._prepare_tasks(config, dataset)
+        if self.chat is not None or "direct" in self.tasks:
+            self.counts = TrainingCounts(dataset)
+
+    @classmethod
+    def check_settings(cls, config):
+        """Refuse, before anything is built or trained, what cannot run.
+
+        Raises:
+            GenRecError: a setting, a library, a key or a file is missing.
+        """
+        settings = PromptLLMArguments.from_config(config)
+        load_questions(settings.chat_prompts)
+        if IndexingArguments.from_config(config).item_indexing != "title":
+            raise GenRecError(
+                "'item_indexing' must be 'title': PromptLLM is not trained, and knows no other identifiers."
+            )
+        if settings.ranking == "chat":
+            ChatClient(settings)
+            Grounder([], settings.fuzzy_threshold)
+
+    def _connect(self, config, dataset):
+        """Take the place of the base class's constructor: the server has the language model."""
+        SequentialRecommender.__init__(self, config, dataset)
+        self.arguments = {"prompt": PromptArguments.from_config(config)}
+        self.k = max(config["topk"])
+        if self.k >= self.n_items:
+            raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
+        item_tokens, texts = self._read_items(config, dataset)
+        settings = IndexingArguments.from_config(config)
+        draft = draft_identifiers("title", item_tokens, texts, None, settings=settings, seed=self.seed)
+        index = build_index(draft, item_tokens, lambda text, follows: list(text.encode()))
+        self.catalogue = Catalogue(item_tokens, texts, index.symbols, index)
+        self.chat = ChatClient(self.settings)
+        self.grounder = Grounder(self.catalogue.texts, self.settings.fuzzy_threshold)
+        self._device = config["device"]
+        self.reset_statistics()
+
+    def _prepare_tasks(self, config, dataset):
+        settings = P5Arguments.from_config(config)
+        asked = [task for task, share in settings.tasks.items() if share and task != "sequential"]
+        self.max_target_tokens, self.data = settings.max_target_tokens, None
+        if asked:
+            columns = {"rating": config["RATING_FIELD"] or "rating"}
+            columns |= {"review": settings.review_field, "summary": settings.summary_field}
+            longest = config["MAX_ITEM_LIST_LENGTH"]
+            self.data = TaskData(dataset, columns, longest, settings.n_candidates, self.seed)
+        self.tasks = [task for task in asked if task in self.data.families]
+        for task in (task for task in asked if task not in self.tasks):
+            getLogger().info(f"PromptLLM: no {task}: the interactions have no text for it.")
+        prompts, texts = load_questions(self.settings.chat_prompts), ["", *self.catalogue.texts]
+        self.writer = QuestionWriter(prompts, texts, self.k, self.examples, self.data, self.tasks, self.seed)
+
+    # ---- what the base class asks for ----
+
+    def _read_backbone(self, corpus):
+        # as beside an adapter: weights that are not trained may stay in half precision, or be quantised
+        return read_backbone(replace(self.arguments["backbone"], lora=True), corpus)
+
+    def _lay_out(self):
+        super()._lay_out()
+        if self.examples:
+            tokens = prepend_examples(
+                self.packer.tokens, self.template, self.backbone, self.catalogue.identifiers, self.examples
+            )
+            longest, pad_id = self.arguments["prompt"].max_prompt_tokens, self.backbone.pad_id
+            self.packer = Packer(tokens, self.trie, self.engine.normalization, longest, pad_id)
+
+    def training_loader(self, config, train_dataset):
+        return ()
+
+    def calculate_loss(self, batch):
+        if self.chat is not None:
+            raise GenRecError("PromptLLM with 'ranking: chat' has no loss: the language model is the server's.")
+        return super().calculate_loss(batch)
+
+    def _apply(self, fn, recurse=True):
+        if self.chat is not None:
+            return SequentialRecommender._apply(self, fn, recurse)
+        return super()._apply(fn, recurse)
+
+    @property
+    def compute_device(self):
+        return self._device if self.chat is not None else super().compute_device
+
+    def reset_statistics(self):
+        super().reset_statistics()
+        if self.chat is not None:
+            self.statistics = {"lists": 0, "valid_lists": 0, "filled_lists": 0}
+            self.grounder.report = GroundingReport()
+
+    def generation_statistics(self):
+        if self.chat is None:
+            return super().generation_statistics()
+        share = self.statistics["valid_lists"] / max(self.statistics["lists"], 1)
+        return {**self.statistics, "valid_share": share, "grounding": self.grounder.report.report()}
+
+    def usage(self):
+        """Requests, tokens and cost of the run so far; empty with ``ranking: scoring``."""
+        return {} if self.chat is None else self.chat.report()
+
+    # ---- ranking ----
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction):
+        """Scores of the catalogue ``[B, n_items]``: of K items each, -inf elsewhere; see :meth:`_scores` for a chat."""
+        if self.task == "sequential" and self.chat is None:
+            return super().full_sort_predict(interaction)
+        histories = self._histories(interaction)
+        if self.task == "direct":
+            return self._rank_candidates(interaction, histories)
+        if not self.settings.chat_candidates:
+            return self._scores(self._chat_lists("sequential", histories))
+        candidates = [self.counts.candidates(history, self.settings.chat_candidates) for history in histories]
+        return self._scores(self._chat_lists("choice", histories, candidates))
+
+    def _rank_candidates(self, interaction, histories):
+        """Scores for direct recommendation: the target among items that the user has not had, as in P5."""
+        rows, candidates = zip(interaction[self.USER_ID].tolist(), interaction[self.ITEM_ID].tolist()), []
+        for place, (user, item) in enumerate(rows):
+            generator = np.random.default_rng([self.seed, user])
+            candidates.append(self.data.candidates(item, histories[place], generator))
+            histories[place] = generator.permutation(histories[place])
+        if self.chat is not None:
+            return self._scores(self._chat_lists("direct", histories, candidates), candidates)
+        ending = "" if self.template.lead else "\n"  # identifiers begin as the template has them
+        prompts = [
+            self._tokens("direct", partial(self.writer.about_items, *row), len(row[0]), ending)
+            for row in zip(histories, candidates)
+        ]
+        items = torch.from_numpy(np.concatenate(candidates)).to(self.compute_device)
+        row = np.repeat(np.arange(len(candidates)), list(map(len, candidates)))
+        rows = torch.from_numpy(row).to(items.device)
+        found = score_pairs(self._tree(prompts, self.trie), rows, items, self.engine.normalization).cpu().numpy()
+        order = [own[np.argsort(-found[row == place], kind="stable")] for place, own in enumerate(candidates)]
+        return self._scores([own.tolist() for own in order])
+
+    def _histories(self, interaction):
+        items, lengths = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].tolist()
+        return [row[:length] for row, length in zip(items, lengths)]
+
+    def _chat_lists(self, task, histories, candidates=None):
+        """Items that the server names for each history, the best first; K at most, maybe none."""
+        given = candidates if candidates is not None else [()] * len(histories)
+        asked = [self.writer.about_items(*row) for row in zip(histories, given)]
+        answers = self.chat.ask([self.writer.messages(task, fields) for fields in asked])
+        limits = candidates if candidates is not None else [None] * len(histories)
+        return [
+            self.grounder.ground(answer.text, self.k, None if limit is None else limit.tolist())
+            for answer, limit in zip(answers, limits)
+        ]
+
+    def _scores(self, lists, rest=None):
+        """Scores ``[B, n_items]`` by rank. A list shorter than K is filled up, else RecBole would rank items with -inf.
+
+        Args:
+            lists: item ids of each row, the best first.
+            rest: item ids ``[C]`` of each row that come next, in random order: candidates that were not named. After
+                them come the items with the fewest training interactions, the least likely hits.
+        """
+        scores = torch.full((len(lists), self.n_items), -torch.inf)
+        filled = []
+        for row, items in enumerate(lists):
+            following = [] if rest is None else rest[row].tolist()
+            ranked = list(dict.fromkeys([*items, *following]))
+            if len(ranked) < self.k:
+                least_seen = self.counts.least_seen[: self.k + len(ranked)].tolist()
+                ranked = list(dict.fromkeys([*ranked, *least_seen]))[: self.k]
+            scores[row, torch.tensor(ranked)] = torch.arange(len(ranked), 0, -1, dtype=scores.dtype)
+            filled.append(ranked[: self.k])
+        self._count(torch.tensor(filled))
+        if self.chat is not None:
+            self.statistics["filled_lists"] += sum(len(items) < self.k for items in lists)
+        return scores.to(self.compute_device)
+
+    @torch.no_grad()
+    def predict(self, interaction):
+        """Score of each row's item after its history ``[B]``; for a chat, the rows of a user are its candidates."""
+        if self.chat is None:
+            return super().predict(interaction)
+        items = interaction[self.ITEM_ID].cpu().numpy()
+        keys = torch.cat(
+            [interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN][:, None], interaction[self.USER_ID][:, None]], 1
+        )
+        prompts, row = torch.unique(keys.cpu(), dim=0, return_inverse=True)
+        row, histories, candidates = row.numpy(), [], []
+        for number, prompt in enumerate(prompts.numpy()):
+            histories.append(prompt[: prompt[-2]])
+            generator = np.random.default_rng([self.seed, int(prompt[-1])])
+            # RecBole puts the target first: an order of our own gives nothing away
+            candidates.append(generator.permutation(np.unique(items[row == number])))
+        scores = self._scores(self._chat_lists("choice", histories, candidates), candidates)
+        return scores[row, items]
+
+    # ---- the other tasks ----
+
+    @torch.no_grad()
+    def evaluate_tasks(self, dataset, config, evaluate_ranking):
+        """Test the tasks that ``tasks`` asks for beside the ranking.
+
+        Args:
+            dataset: the part of the split to test on.
+            config: RecBole's configuration.
+            evaluate_ranking: gives RecBole's ranking metrics for the current :attr:`task`.
+
+        Returns:
+            By task and ``zero-shot`` or ``<k>-shot``, its metrics.
+        """
+        self.eval()
+        found = {}
+        for task in self.tasks:
+            if task != "direct":
+                result = self._evaluate_texts(task, dataset.inter_feat.place, config)
+            elif config["eval_args"]["mode"]["test"] != "full":
+                continue  # its own candidates are not RecBole's sampled ones
+            else:
+                self.task = "direct"
+                result = dict(evaluate_ranking())
+                self.task = "sequential"
+                if self.chat is not None:
+                    result["grounding"] = self.grounder.report.report()
+            found[task] = {f"{len(self.examples)}-shot" if self.examples else "zero-shot": result}
+        return found
+
+    def _evaluate_texts(self, task, places, config):
+        target = self.data.texts[TARGETS[task]]
+        complete = self.data.texts["review"] if task == "review" else target
+        places = [place for place in places.tolist() if target[place] and complete[place]]
+        if not places:
+            return {"examples": 0}
+        size, answers, unread = config["eval_batch_size"], [], 0
+        for start in range(0, len(places), size):
+            answers += self._answer(task, places[start : start + size])
+        if task == "rating":
+            rated = self.data.texts["rating"][self.data.seen]
+            mean = float(np.mean([float(text) for text in rated if text]))
+            unread = sum(answer is None for answer in answers)
+            answers = [mean if answer is None else answer for answer in answers]
+        result = text_task_metrics(task, answers, [target[place] for place in places], config)
+        return {**result, "unread": unread} if task == "rating" and self.chat is not None else result
+
+    def _answer(self, task, places):
+        """Answers to questions about interactions: ratings, ``None`` for one that cannot be read, or texts."""
+        if self.chat is None:
+            prompts = [
+                self._tokens(task, partial(self.writer.about_interaction, task, place), self.data.longest)
+                for place in places
+            ]
+            return self._rate(prompts) if task == "rating" else self._write(prompts)
+        asked = [self.writer.messages(task, self.writer.about_interaction(task, place)) for place in places]
+        texts = [answer.text for answer in self.chat.ask(asked)]
+        if task == "rating":
+            lowest, highest = float(self.writer.ratings[0]), float(self.writer.ratings[-1])
+            return [read_number(text, ANSWER_KEYS[task], lowest, highest) for text in texts]
+        return [read_text(text, ANSWER_KEYS[task]) for text in texts]
+
+    def _tokens(self, task, fields, n_history, ending=""):
+        """Tokens of a question; the oldest items go until it fits.
+
+        Args:
+            task: the task.
+            fields: number of items to drop -> fields.
+            n_history: items that can be dropped.
+            ending: what stands after the cue.
+
+        Raises:
+            GenRecError: it does not fit without any history.
+        """
+        longest, dropped = self.arguments["prompt"].max_prompt_tokens - self.max_target_tokens, 0
+        start = [] if self.backbone.bos_id is None else [self.backbone.bos_id]
+        while True:
+            tokens = start + self.backbone.encode(self.writer.prompt(task, fields(dropped)) + ending)
+            if len(tokens) <= longest:
+                return tokens
+            if dropped >= n_history:
+                raise GenRecError(
+                    f"'max_prompt_tokens' ({longest + self.max_target_tokens}) is too short for {task!r}: a question "
+                    f"without history takes {len(tokens)} tokens, and an answer {self.max_target_tokens} "
+                    "('max_target_tokens')."
+                )
+            dropped += 1 + (n_history - dropped) // 8
+
+    def _tree(self, prompts, trie):
+        lengths = torch.tensor(list(map(len, prompts)))
+        table = torch.full((len(prompts), int(lengths.max())), self.backbone.pad_id)
+        for row, tokens in enumerate(prompts):
+            table[row, : len(tokens)] = torch.tensor(tokens)
+        embeds = self.backbone.embed(table.to(self.compute_device))
+        return prompt_tree(self.backbone, trie, embeds, lengths.to(self.compute_device))
+
+    def _rate(self, prompts):
+        """Mean rating under the probabilities of the ratings that training has ``[B]``."""
+        ratings = self.writer.ratings
+        trie = build_trie([tuple(self.backbone.encode(f" {text}", MIDDLE)) for text in ratings], self.packer.tokens.end)
+        tree = self._tree(prompts, trie.to(self.compute_device))
+        share = score_catalogue(tree, self.engine.normalization)[:, 1:].softmax(-1)
+        return (share @ torch.tensor([float(text) for text in ratings], device=share.device)).tolist()
+
+    def _write(self, prompts):
+        """The first line that the model writes after each prompt, greedily."""
+        width = max(map(len, prompts))
+        ids = torch.full((len(prompts), width), self.backbone.pad_id)
+        mask = torch.zeros_like(ids)
+        for row, tokens in enumerate(prompts):
+            ids[row, width - len(tokens) :], mask[row, width - len(tokens) :] = torch.tensor(tokens), 1
+        written = self.backbone.causal_model.generate(
+            input_ids=ids.to(self.compute_device),
+            attention_mask=mask.to(self.compute_device),
+            max_new_tokens=self.max_target_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=self.backbone.pad_id,
+        )
+        texts = self.backbone.tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
+        return [(text.strip().splitlines() or [""])[0] for text in texts]

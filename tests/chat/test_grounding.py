@@ -1,0 +1,129 @@
+"""Answers as chat models write them, and the items that they stand for."""
+
+import json
+
+import pytest
+
+pytest.importorskip("rapidfuzz", reason="needs the extra 'chat'")
+
+from recbole_genrec.chat.grounding import Grounder, read_number, read_text, read_titles
+
+TITLES = [
+    "Toy Story (1995)",
+    "Sting, The (1973)",
+    "Heat (1995)",
+    "Heat 2",
+    "Rocky II (1979)",
+    "Rocky III (1982)",
+    "Sabrina (1995)",
+    "Sabrina (1954)",
+    'The "Burbs" & {braces}',
+    "\u0410\u043d\u0434\u0440\u0435\u0439 \u0420\u0443\u0431\u043b\u0451\u0432",
+]
+TOY, STING, HEAT, HEAT2, ROCKY2, ROCKY3, SABRINA95, SABRINA54, BURBS, RUBLEV = range(1, 11)
+
+
+@pytest.mark.parametrize(
+    ("text", "titles", "form"),
+    [
+        ('{"titles": ["Heat", "Up"]}', ["Heat", "Up"], "json"),
+        ('["Heat", "Up"]', ["Heat", "Up"], "json"),
+        ('```json\n{"titles": ["Heat", "Up"]}\n```', ["Heat", "Up"], "json"),
+        ('{"titles": [{"title": "Heat", "year": 1995}, {"name": "Up"}]}', ["Heat", "Up"], "json"),
+        ('{"user": "u1", "result": {"titles": ["Heat"]}}', ["Heat"], "json"),
+        ('{"titles": []}', [], "json"),
+        ('Sure! {"titles": ["Heat", "Up"]} Enjoy.', ["Heat", "Up"], "repaired"),
+        ('{"titles": ["Heat", "Up", "Toy St', ["Heat", "Up"], "repaired"),
+        ('{"titles": ["Heat", "Say \\"Up\\"",]}', ["Heat", 'Say "Up"'], "repaired"),
+        ('{\'titles\': ["Heat", "Up"]', ["Heat", "Up"], "repaired"),
+        ('Here you are:\n1. Heat\n2) **Up**\n- "Brazil"', ["Heat", "Up", "Brazil"], "repaired"),
+        ("Heat\nUp", ["Heat", "Up"], "lines"),
+        ("", [], "lines"),
+        ("[" * 100_000, ["[" * 100_000], "lines"),
+    ],
+)
+def test_titles_are_read_from_json_and_from_less(text, titles, form):
+    assert read_titles(text) == (titles, form)
+
+
+@pytest.mark.parametrize(
+    ("title", "item", "kind"),
+    [
+        ("Toy Story (1995)", TOY, "exact"),
+        ("toy story 1995", TOY, "exact"),
+        ("Toy Story", TOY, "fuzzy"),
+        ("The Sting (1973)", STING, "fuzzy"),
+        ("the sting", STING, "fuzzy"),
+        ("Heat", HEAT, "fuzzy"),
+        ("Heat 2", HEAT2, "exact"),
+        ("Heat 3", None, "invented"),
+        ("Rocky III", ROCKY3, "fuzzy"),
+        ("Rocky IV", None, "invented"),
+        ("Sabrina (1954)", SABRINA54, "exact"),
+        ("Sabrina [1954]", SABRINA54, "exact"),
+        ("Sabrina (1988)", None, "invented"),
+        ("The &quot;Burbs&quot; and {braces}", BURBS, "exact"),
+        ("The 'burb' and braces", BURBS, "fuzzy"),
+        ("\u0430\u043d\u0434\u0440\u0435\u0439 \u0440\u0443\u0431\u043b\u0451\u0432", RUBLEV, "exact"),
+        ("Alien", None, "invented"),
+        ("???", None, "invented"),
+    ],
+)
+def test_titles_are_matched_and_numbers_are_kept_apart(title, item, kind):
+    assert Grounder(TITLES, 90).find(title) == (item, kind)
+
+
+def test_of_equally_fuzzy_matches_a_candidate_is_preferred():
+    grounder = Grounder(TITLES, 90)
+    assert grounder.find("Sabrina")[0] == SABRINA95
+    assert grounder.find("Sabrina", {SABRINA54})[0] == SABRINA54
+
+
+def test_every_title_is_counted_once():
+    grounder = Grounder(TITLES, 90)
+    answer = json.dumps(["Heat (1995)", "Heat", "Toy Story", "Alien", "Heat 2", "The Sting"])
+    assert grounder.ground(answer, 5, candidates=[HEAT, TOY, ROCKY2, STING]) == [HEAT, TOY, STING]
+    report = grounder.report
+    assert (report.answers, report.titles, report.refused, report.repaired) == (1, 6, 0, 0)
+    assert (report.exact, report.fuzzy, report.repeated, report.out_of_candidates, report.invented) == (1, 2, 1, 1, 1)
+
+
+def test_a_list_ends_with_the_titles_that_were_asked_for():
+    grounder = Grounder(TITLES, 90)
+    assert grounder.ground(json.dumps(TITLES), 3) == [TOY, STING, HEAT]
+    assert grounder.report.titles == 3
+
+
+@pytest.mark.parametrize("answer", ["", "I cannot recommend items.", '{"titles": []}', '{"error": "no"}', "null", "7"])
+def test_an_answer_without_titles_is_a_refusal(answer):
+    grounder = Grounder(TITLES, 90)
+    assert grounder.ground(answer, 5) == []
+    assert (grounder.report.refused, grounder.report.titles, grounder.report.repaired) == (1, 0, 0)
+
+
+def test_of_plain_lines_only_those_in_the_catalogue_are_titles():
+    grounder = Grounder(TITLES, 90)
+    assert grounder.ground("Good choices are\nHeat (1995)\nHeat 2\nHave fun!", 5) == [HEAT, HEAT2]
+    assert (grounder.report.exact, grounder.report.titles, grounder.report.repaired) == (2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "number"),
+    [
+        ('{"rating": 4}', 4),
+        ('{"rating": "3.5 stars"}', 3.5),
+        ("I would say 4,5.", 4.5),
+        ("9", 5),
+        ('{"rating": -3}', 1),
+        ('{"rating": NaN}', None),
+        ("good", None),
+        ('{"rating": null}', None),
+    ],
+)
+def test_ratings_are_read_and_stay_in_their_bounds(answer, number):
+    assert read_number(answer, "rating", 1, 5) == number
+
+
+def test_texts_are_read():
+    assert read_text('{"explanation": "It is\\nfun."}', "explanation") == "It is fun."
+    assert read_text("It is  fun.", "explanation") == "It is fun."
