@@ -111,7 +111,7 @@ def build_scratch_t5(arguments, corpus):
 
 
 def build_scratch_bart(arguments, corpus):
-    """Build a small BART (Lewis et al. 2020) with random weights and a tokenizer trained on ``corpus``, which has a mask.
+    """Build a small BART (Lewis et al. 2020) with random weights and a tokenizer with a mask, trained on ``corpus``.
 
     Weights and embeddings are drawn with a standard deviation of ``0.5 / sqrt(hidden size)``: BART's own 0.02 suits a
     width of 768 and more, a narrow model learns slowly from it.

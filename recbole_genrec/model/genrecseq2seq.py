@@ -10,10 +10,10 @@ validation, and test is read once.
 
 Deviations from the paper and its code:
 
-* Pretraining masks ``mask_ratio`` of a sequence's items and predicts them all from one reading of the encoder, each in a
-  branch of the decoder that sees no other; the code masks one. For the decoder to know which mask it answers, its start
-  token carries the encoder's state of the mask (``mask_pointer``). ``mask_ratio: 0`` with ``mask_pointer: false`` is the
-  paper's.
+* Pretraining masks ``mask_ratio`` of a sequence's items and predicts them all from one reading of the encoder, each in
+  a branch of the decoder that sees no other; the code masks one. For the decoder to know which mask it answers, its
+  start token carries the encoder's state of the mask (``mask_pointer``). ``mask_ratio: 0`` with ``mask_pointer: false``
+  is the paper's.
 * Items are masked, never the user.
 * Items are numbered in digits from training interactions only (``item_indexing``); the code numbers all interactions.
 * Vectors of users, items and attributes start at zero: what training never sees stays without effect.
@@ -169,7 +169,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
         """Mean negative log-likelihood of the masked items' decisions (tokens, with ``normalization: vocab``).
 
         Args:
-            batch: :class:`~recbole_genrec.data.sequences.SequenceBatch`, or RecBole's interaction with one target a row.
+            batch: :class:`~recbole_genrec.data.sequences.SequenceBatch`, or RecBole's interaction, a target a row.
 
         Returns:
             A scalar.
