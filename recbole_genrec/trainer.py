@@ -292,7 +292,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
         self.epochs = self._ends[stage]
         self.model.stage = stage
         if hasattr(train_data, "set_stage"):
-            train_data.set_stage(stage)
+            train_data.set_stage(stage, first_epoch=0 if stage == "pretrain" else self._ends["pretrain"])
 
     def _renew(self):
         """Start a stage: what the optimizer, the schedule and the average have seen belongs to the one before."""

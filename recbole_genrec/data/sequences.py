@@ -250,9 +250,9 @@ class Masking(NamedTuple):
 class SequenceLoader:
     """Batches of an epoch of either stage, the same ones for the same seed and epoch.
 
-    ``pretrain``: every user's training sequence is cut at random places into pieces of at most ``longest`` items, and
-    masked anew. ``finetune``: ``targets_per_user`` of each user's items are drawn, each one masked at the end of the
-    items before it.
+    ``pretrain``: every user's training sequence is cut at random places into pieces of at most ``longest`` + 1 items,
+    as many as a history and its next item have, and masked anew. ``finetune``: ``targets_per_user`` of each user's
+    items are drawn, each one masked at the end of the items before it.
 
     Args:
         writer: :class:`SequenceWriter`.
@@ -261,7 +261,7 @@ class SequenceLoader:
         dataset: the training dataset, for RecBole's collectors.
         masking: :class:`Masking`.
         targets_per_user: next items of a user in an epoch; 0: all.
-        longest: items before a next item, and items of a piece, at most.
+        longest: items before a next item at most.
         history_dropout: share of the interactions that each epoch leaves out.
         batch_tokens: padded tokens in a batch, at least one sequence; 0: count sequences instead.
         batch_size: sequences in a batch, where ``batch_tokens`` is 0.
@@ -287,13 +287,16 @@ class SequenceLoader:
         self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
         self.set_stage("finetune")
 
-    def set_stage(self, stage):
-        """Choose whether batches are for ``pretrain`` or ``finetune``."""
-        self._stage = stage
-        self.set_epoch(0)
+    def set_stage(self, stage, first_epoch=0):
+        """Choose whether batches are for ``pretrain`` or ``finetune``.
+
+        ``first_epoch`` is the number of the stage's first epoch: its batches are the same whatever comes before it.
+        """
+        self._stage, self._first_epoch = stage, first_epoch
+        self.set_epoch(first_epoch)
 
     def set_epoch(self, epoch):
-        """Choose whose batches the next pass gives; without a call, passes count up from 0."""
+        """Choose whose batches the next pass gives; without a call, passes count up."""
         self._epoch, self._planned = epoch, None
 
     def __len__(self):
@@ -314,7 +317,7 @@ class SequenceLoader:
     def _plan(self):
         """The epoch's sequences (user, begin, stop, and the flat items), its batches, and its generator."""
         if self._planned is None:
-            generator = np.random.default_rng([self.seed, self._epoch])
+            generator = np.random.default_rng([self.seed, *self._stage.encode(), self._epoch - self._first_epoch])
             items, offsets = self.items, self.offsets
             if self.history_dropout:
                 kept = generator.random(len(items)) >= self.history_dropout
@@ -330,12 +333,12 @@ class SequenceLoader:
         return self._planned
 
     def _pieces(self, offsets, generator):
-        """Owner, begin and stop of pieces of at most ``longest`` items, the first of each user of random length."""
-        count = np.diff(offsets)
-        shift = np.where(count > self.longest, generator.integers(self.longest, size=len(count)), 0)
-        owner, order = ragged(-(-(count + shift) // self.longest))
-        begin = offsets[owner] + np.maximum(order * self.longest - shift[owner], 0)
-        stop = np.minimum(offsets[owner] + (order + 1) * self.longest - shift[owner], offsets[owner + 1])
+        """Owner, begin and stop of the pieces, the first of each long sequence of random length."""
+        count, size = np.diff(offsets), self.longest + 1
+        shift = np.where(count > size, generator.integers(size, size=len(count)), 0)
+        owner, order = ragged(-(-(count + shift) // size))
+        begin = offsets[owner] + np.maximum(order * size - shift[owner], 0)
+        stop = np.minimum(offsets[owner] + (order + 1) * size - shift[owner], offsets[owner + 1])
         kept = stop - begin > 1  # an item alone says nothing of others
         return owner[kept], begin[kept], stop[kept]
 
