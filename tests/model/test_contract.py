@@ -10,7 +10,7 @@ from recbole.utils import init_seed
 from recbole_genrec.utils import plugin_model, plugin_models
 
 #: settings that give a model parameters which it does not have by default.
-MORE_PARAMETERS = {"GenRec": {"item_embedding": "separator"}}
+MORE_PARAMETERS = {"GenRec": {"item_embedding": "separator"}, "GenRecSeq2Seq": {"attribute_fields": ["title"]}}
 
 
 @pytest.fixture(params=sorted(plugin_models()))
