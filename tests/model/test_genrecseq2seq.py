@@ -10,6 +10,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import load_data_and_model, run_recbole
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
+from transformers import T5Config, T5ForConditionalGeneration
 
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.checkpoint import load_checkpoint_into
@@ -347,9 +348,55 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(settings, monkeypatch, stopped
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_table_of_models_and_ablations(settings):
-    results = run_recbole_genrec([NAME, "GenRec"], "tiny", config_dict=settings | {NAME: {"epochs": 1}})
-    assert [result["model"] for result in results] == [NAME, "GenRec"]
+def test_five_models_end_in_one_table(settings, capsys):
+    models = [NAME, "GenRec", "P5", "SASRec", "BERT4Rec"]
+    results = run_recbole_genrec(models, "tiny", config_dict=settings | {"epochs": 1})
+    assert [result["model"] for result in results] == models
+    table = capsys.readouterr().out
+    assert all(name in table for name in models)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16"},
+        {"gradient_checkpointing": True},
+        {"train_batch_tokens": 0, "train_batch_size": 8, "gradient_accumulation_steps": 2},
+        {"item_indexing": "title", "max_prompt_tokens": 24},
+        {"item_indexing": "collaborative", "cluster_leaf_size": 3, "cluster_branches": 2},
+        {"history_dropout": 0.3, "item_embedding_dropout": 0.3, "mask_span": 2.0},
+        {"eval_args": {"mode": "uni5"}, "normalization": "vocab"},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_settings_train_and_rank(settings, changes):
+    result = run_recbole_genrec(NAME, "tiny", config_dict=settings | changes | {"epochs": 1, "pretrain_epochs": 1})
+    assert 0 <= result["test_result"]["hit@5"] <= 1
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_folder_is_a_backbone(settings, tmp_path, lora):
+    _, _, model = built(settings)
+    folder = str(tmp_path / "bart")
+    model.backbone.model.save_pretrained(folder)
+    model.backbone.tokenizer.save_pretrained(folder)
+    one = {"epochs": 1, "pretrain_epochs": 1, "backbone": folder, "lora": lora}
+    result = run_recbole_genrec(NAME, "tiny", config_dict=settings | one)
+    assert (result["parameters"]["trainable"] < result["parameters"]["total"]) == lora
+    _, again, _, _, _, test = load_data_and_model(result["checkpoint"])
+    assert torch.isfinite(again.eval().predict(next(iter(test))[0])).all()
+
+
+def test_a_backbone_without_places_or_mask_is_refused(settings, tmp_path):
+    _, _, model = built(settings)
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "vocab_size": 400}
+    T5ForConditionalGeneration(T5Config(**shape, decoder_start_token_id=0)).save_pretrained(tmp_path / "t5")
+    model.backbone.tokenizer.save_pretrained(tmp_path / "t5")
+    with pytest.raises(GenRecError, match="BART's family"):
+        built(settings, backbone=str(tmp_path / "t5"))
+
+
+def test_every_ablation_runs(settings):
     for path in sorted((properties_folder() / "ablation").glob("*.yaml")):
         result = run_recbole_genrec(NAME, "tiny", [str(path)], settings | {"epochs": 1, "pretrain_epochs": 1})
         assert 0 <= result["test_result"]["hit@5"] <= 1, path
