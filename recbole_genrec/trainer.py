@@ -288,6 +288,11 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
         self._enter("finetune", train_data)
         return super().fit(train_data, valid_data, *rest)
 
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        if 0 <= epoch < self._ends["pretrain"] - 1:
+            return  # without validation RecBole writes ``best`` after every epoch: of pretraining, the last one is it
+        super()._save_checkpoint(epoch, verbose, **kwargs)
+
     def _enter(self, stage, train_data):
         self.epochs = self._ends[stage]
         self.model.stage = stage

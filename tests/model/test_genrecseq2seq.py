@@ -245,7 +245,7 @@ def test_a_world_with_a_known_answer_is_learned(checkerboard):
 
 def test_pretraining_alone_fills_gaps(settings):
     """Between two neighbours of the circle only one item fits; knowing the colour alone leaves log(6)."""
-    longer = {"pretrain_epochs": 60, "train_batch_tokens": 128, "mask_last": 0.0}
+    longer = {"pretrain_epochs": 40, "train_batch_tokens": 128, "mask_last": 0.0}
     trainer, model, _, _ = trained(settings | SHORT | longer, train_stage="pretrain")
     loader = model.eval().training_loader(trainer.config, trainer.train_dataset)
     loader.set_stage("pretrain")
@@ -256,7 +256,7 @@ def test_pretraining_alone_fills_gaps(settings):
 
 
 def test_recboles_own_objects_are_enough(settings):
-    config = Config(model=plugin_model(NAME), dataset="tiny", config_dict=settings | SHORT | {"epochs": 25})
+    config = Config(model=plugin_model(NAME), dataset="tiny", config_dict=settings | SHORT | {"epochs": 15})
     init_seed(config["seed"], config["reproducibility"])
     train, valid, test = data_preparation(config, create_dataset(config))
     trainer = Trainer(config, plugin_model(NAME)(config, train.dataset))
