@@ -250,11 +250,11 @@ class Seq2SeqArguments(Arguments):
     #: ``pretrain`` on masked items, ``finetune`` on next items, or ``both``, one after the other.
     train_stage: str = "both"
     #: epochs of pretraining; ``epochs`` are those of fine-tuning.
-    pretrain_epochs: int = 10
+    pretrain_epochs: int = 15
     #: ``finetune``: the checkpoint folder of a pretraining to start from; empty: none.
     pretrained_checkpoint: str = ""
     #: share of a sequence's items that pretraining masks; at least one is.
-    mask_ratio: float = 0.3
+    mask_ratio: float = 0.5
     #: mean length of a run of neighbouring items that are masked together.
     mask_span: float = 1.0
     #: chance that the last item is among the masked ones.

@@ -93,7 +93,7 @@ class GenRecTrainer(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``, resumed where ``resume`` asks for it, with ``last`` written after every epoch."""
         self._saves, self._validates = saved, bool(valid_data) and self.eval_step > 0
-        self._resume()
+        self._go_on()
 
         def end_of_epoch(epoch, valid_score):  # early stopping has counted the epoch, ``best`` is written by now
             self.average.swap_out()
@@ -210,11 +210,13 @@ class GenRecTrainer(Trainer):
         }
         save_checkpoint(folder, self.model, self.config, state, self.optimizer, average)
 
-    def _resume(self):
-        """Go on from where ``resume`` says, once."""
+    def _go_on(self):
+        """Resume where the setting asks for it, once."""
         resume, self._resume_from = self._resume_from, ""
-        if not resume:
-            return
+        if resume:
+            self._resume(resume)
+
+    def _resume(self, resume):
         if resume != "auto":
             folder = Path(resume)
             settle(folder / "last")
@@ -270,7 +272,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``, stage after stage; see :meth:`GenRecTrainer.fit`."""
         self._saves = saved
-        self._resume()
+        self._go_on()
         if self.start_epoch == 0 and self.stages.pretrained_checkpoint:
             load_checkpoint_into(self.model, self.stages.pretrained_checkpoint)
             self.logger.info(f"Pretrained weights of {self.stages.pretrained_checkpoint}")
