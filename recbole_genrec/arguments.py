@@ -310,6 +310,53 @@ class PromptLLMArguments(Arguments):
 
 
 @dataclass(frozen=True)
+class Seq2SeqArguments(Arguments):
+    """How GenRecSeq2Seq (Cao & Lio 2024) masks, what it adds to its tokens, and in which stages it trains."""
+
+    #: ``pretrain`` on masked items, ``finetune`` on next items, or ``both``, one after the other.
+    train_stage: str = "both"
+    #: epochs of pretraining; ``epochs`` are those of fine-tuning.
+    pretrain_epochs: int = 15
+    #: ``finetune``: the checkpoint folder of a pretraining to start from; empty: none.
+    pretrained_checkpoint: str = ""
+    #: share of a sequence's items that pretraining masks; at least one is.
+    mask_ratio: float = 0.5
+    #: mean length of a run of neighbouring items that are masked together.
+    mask_span: float = 1.0
+    #: chance that the last item is among the masked ones.
+    mask_last: float = 0.3
+    #: add the encoder's state of the mask that is asked for to the decoder's start token.
+    mask_pointer: bool = True
+    #: next items that a user gives to an epoch of fine-tuning; 0: all.
+    targets_per_user: int = 20
+    #: a vector for the user on the tokens that name it, for the item on its, and for the place of every token.
+    user_embedding: bool = True
+    item_id_embedding: bool = True
+    position_embedding: bool = True
+    #: ``.item`` columns of categories; an item's tokens get a vector for each value.
+    attribute_fields: tuple = ()
+
+    def __post_init__(self):
+        _one_of("train_stage", self.train_stage, ("pretrain", "finetune", "both"))
+        if self.pretrained_checkpoint and self.train_stage != "finetune":
+            raise GenRecError(
+                f"'pretrained_checkpoint' is where 'train_stage: finetune' starts, not {self.train_stage!r}."
+            )
+        _whole("pretrain_epochs", self.pretrain_epochs, 1)
+        _whole("targets_per_user", self.targets_per_user, 0)
+        for key in ("mask_ratio", "mask_last"):
+            _share(key, getattr(self, key))
+        _at_least("mask_span", self.mask_span, 1)
+        for key in ("mask_pointer", "user_embedding", "item_id_embedding", "position_embedding"):
+            _flag(key, getattr(self, key))
+        if self.mask_ratio and not self.mask_pointer:
+            raise GenRecError("'mask_pointer: false' cannot tell masks apart: it takes 'mask_ratio: 0', one mask.")
+        if not isinstance(self.attribute_fields, (list, tuple)):
+            raise GenRecError(f"'attribute_fields' must be a list of columns, not {self.attribute_fields!r}.")
+        object.__setattr__(self, "attribute_fields", tuple(self.attribute_fields))
+
+
+@dataclass(frozen=True)
 class TrainerArguments(Arguments):
     """How the trainer steps. RecBole's own keys (``epochs``, ``learning_rate``, ...) keep their meaning."""
 
@@ -348,6 +395,7 @@ ARGUMENT_GROUPS = (
     EngineArguments,
     P5Arguments,
     PromptLLMArguments,
+    Seq2SeqArguments,
     TrainerArguments,
 )
 

@@ -14,7 +14,7 @@ from recbole.utils import set_color
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_genrec.arguments import TrainerArguments
+from recbole_genrec.arguments import Seq2SeqArguments, TrainerArguments
 from recbole_genrec.checkpoint import (
     is_checkpoint,
     load_checkpoint_into,
@@ -61,6 +61,7 @@ class GenRecTrainer(Trainer):
         self.average = WeightAverage(self._trainable(), self.arguments.ema_decay)
         self.step = 0
         self.valid_result = None
+        self._resume_from = self.arguments.resume
         self._saves = self._validates = False
 
     def _build_optimizer(self, **kwargs):
@@ -92,8 +93,7 @@ class GenRecTrainer(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``, resumed where ``resume`` asks for it, with ``last`` written after every epoch."""
         self._saves, self._validates = saved, bool(valid_data) and self.eval_step > 0
-        if self.arguments.resume:
-            self._resume(self.arguments.resume)
+        self._go_on()
 
         def end_of_epoch(epoch, valid_score):  # early stopping has counted the epoch, ``best`` is written by now
             self.average.swap_out()
@@ -210,6 +210,12 @@ class GenRecTrainer(Trainer):
         }
         save_checkpoint(folder, self.model, self.config, state, self.optimizer, average)
 
+    def _go_on(self):
+        """Resume where the setting asks for it, once."""
+        resume, self._resume_from = self._resume_from, ""
+        if resume:
+            self._resume(resume)
+
     def _resume(self, resume):
         if resume != "auto":
             folder = Path(resume)
@@ -293,6 +299,68 @@ class PromptLLMTrainer(GenRecTrainer):
 
 def _listed(counts):
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+class GenRecSeq2SeqTrainer(GenRecTrainer):
+    """Trains GenRecSeq2Seq on masked items, on next items, or on one after the other.
+
+    Epochs count through: those of pretraining first. Each stage has an optimizer and a schedule of its own. Validation
+    selects among the epochs of fine-tuning; a run that only pretrains keeps the last epoch, which it validates.
+    """
+
+    def __init__(self, config, model):
+        super().__init__(config, model)
+        self.stages = Seq2SeqArguments.from_config(config)
+        n_pretrain = 0 if self.stages.train_stage == "finetune" else self.stages.pretrain_epochs
+        self._ends = {"pretrain": n_pretrain, "finetune": n_pretrain + self.epochs}
+        if self.stages.train_stage == "pretrain":
+            self._ends["finetune"] = n_pretrain
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """RecBole's ``fit``, stage after stage; see :meth:`GenRecTrainer.fit`."""
+        self._saves = saved
+        self._go_on()
+        if self.start_epoch == 0 and self.stages.pretrained_checkpoint:
+            load_checkpoint_into(self.model, self.stages.pretrained_checkpoint)
+            self.logger.info(f"Pretrained weights of {self.stages.pretrained_checkpoint}")
+            self._renew()
+        rest = (verbose, saved, show_progress, callback_fn)
+        if self.start_epoch < self._ends["pretrain"]:
+            self._enter("pretrain", train_data)
+            super().fit(train_data, None, *rest)
+            self.start_epoch = self._ends["pretrain"]
+        if self.stages.train_stage == "pretrain":
+            return self._validate_last(valid_data, saved, show_progress)
+        if self.start_epoch == self._ends["pretrain"]:
+            self.average.swap_in()
+            self._renew()
+        self._enter("finetune", train_data)
+        return super().fit(train_data, valid_data, *rest)
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        if 0 <= epoch < self._ends["pretrain"] - 1:
+            return  # without validation RecBole writes ``best`` after every epoch: of pretraining, the last one is it
+        super()._save_checkpoint(epoch, verbose, **kwargs)
+
+    def _enter(self, stage, train_data):
+        self.epochs = self._ends[stage]
+        self.model.stage = stage
+        if hasattr(train_data, "set_stage"):
+            train_data.set_stage(stage, first_epoch=0 if stage == "pretrain" else self._ends["pretrain"])
+
+    def _renew(self):
+        """Start a stage: what the optimizer, the schedule and the average have seen belongs to the one before."""
+        self.step = 0
+        self.optimizer = self._build_optimizer()
+        self.average = WeightAverage(self._trainable(), self.arguments.ema_decay)
+
+    def _validate_last(self, valid_data, saved, show_progress):
+        self.average.swap_in()
+        if valid_data and self.eval_step > 0:
+            self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
+            if saved:
+                self._save_checkpoint(self._ends["pretrain"] - 1, verbose=False)
+        return self.best_valid_score, self.best_valid_result
 
 
 class WeightAverage:

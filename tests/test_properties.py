@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 import recbole
 
-from recbole_genrec.arguments import BackboneArguments, EngineArguments, PromptArguments, TrainerArguments, plugin_keys
+from recbole_genrec.arguments import (
+    BackboneArguments,
+    EngineArguments,
+    PromptArguments,
+    Seq2SeqArguments,
+    TrainerArguments,
+    plugin_keys,
+)
 from recbole_genrec.config import ARGUMENT_GROUPS, GenRecConfig, YamlLoader, known_keys, read_yaml
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.properties_path import properties_folder
@@ -19,13 +26,15 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 FOLDER = properties_folder()
 SETTINGS = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat"))
+#: models by the first word of a paper's or an ablation's file.
+MODEL_OF = {name.lower(): name for name in plugin_models()}
 
 
 def model_of(path):
-    """The model that a file of settings is for: a paper's file begins with its name."""
+    """The model that a file of settings is for."""
     if path.parent.name == "model":
         return path.stem
-    return "P5" if path.stem.startswith("p5") else "GenRec"
+    return MODEL_OF.get(path.stem.split("-")[0], "GenRec")
 
 
 def config_of(path):
@@ -43,7 +52,7 @@ def named(paths):
 
 def test_the_folders_are_those_that_this_file_knows():
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
-    assert folders == {".", "dataset", "model", "paper", "prompt", "task", "chat"}
+    assert folders == {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "task"}
     assert {path.stem for path in FOLDER.glob("model/*.yaml")} == plugin_models().keys()
 
 
@@ -87,6 +96,22 @@ def test_the_papers_own_setting():
     assert max(config["topk"]) <= engine.num_beams
     assert config["train_batch_size"] * trainer.gradient_accumulation_steps == 128
     assert (trainer.learning_rate, trainer.warmup_steps, config["epochs"]) == (3e-4, 100, 3)
+
+
+def test_genrecseq2seqs_own_setting():
+    config = config_of(FOLDER / "paper/genrecseq2seq-bart-base.yaml")
+    stages, engine = Seq2SeqArguments.from_config(config), EngineArguments.from_config(config)
+    trainer = TrainerArguments.from_config(config)
+    assert (stages.mask_ratio, stages.mask_pointer, stages.mask_last) == (0, False, 0.3)
+    assert (engine.normalization, engine.decoding, engine.num_beams) == ("vocab", "beam", 21)
+    assert (stages.pretrain_epochs, config["epochs"], trainer.learning_rate) == (10, 25, 1e-5)
+    assert config["clip_grad_norm"] == {"max_norm": 5.0}
+
+
+@named(sorted(FOLDER.glob("ablation/*.yaml")))
+def test_an_ablation_changes_something_and_knows_its_model(path):
+    changed, config = read_yaml(path), GenRecConfig(model_of(path), "ml-100k")
+    assert changed and all(config[key] != value for key, value in changed.items())
 
 
 @named(sorted(FOLDER.glob("paper/p5-*.yaml")))

@@ -15,11 +15,13 @@ from transformers.pytorch_utils import Conv1D
 
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.new_tokens import token_rows
-from recbole_genrec.backbone.scratch import build_scratch, build_scratch_seq2seq
+from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 from recbole_genrec.errors import GenRecError
 
 SCRATCH = "scratch"
+#: what ``scratch`` builds for an encoder-decoder, by family.
+SCRATCH_SEQ2SEQ = {"t5": build_scratch_t5, "bart": build_scratch_bart}
 #: peft's own word for every linear layer but the head.
 ALL_LINEAR = "all-linear"
 
@@ -52,8 +54,13 @@ def read_backbone(arguments, corpus):
     return Backbone(*_load(arguments, AutoModelForCausalLM), arguments.embedding_dropout, arguments.hidden_dropout)
 
 
-def read_seq2seq(arguments, corpus):
+def read_seq2seq(arguments, corpus, family="t5"):
     """As :func:`read_backbone`, for an encoder-decoder.
+
+    Args:
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        corpus: list of texts, for the tokenizer of a scratch model.
+        family: of a scratch model, a key of :data:`SCRATCH_SEQ2SEQ`.
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
@@ -64,7 +71,7 @@ def read_seq2seq(arguments, corpus):
     if arguments.attn_implementation == "flex_attention":
         raise GenRecError("'attn_implementation: flex_attention' is for packed training. Use 'sdpa' or 'eager'.")
     if arguments.backbone == SCRATCH:
-        return build_scratch_seq2seq(arguments, corpus)
+        return SCRATCH_SEQ2SEQ[family](arguments, corpus)
     model, tokenizer = _load(arguments, AutoModelForSeq2SeqLM)
     return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 

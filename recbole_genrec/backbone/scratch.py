@@ -2,15 +2,24 @@
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+MASK_TOKEN = {"mask_token": "<mask>"}
 
 
-def train_tokenizer(corpus, vocab_size):
+def train_tokenizer(corpus, vocab_size, special_tokens=SPECIAL_TOKENS):
     """Train a byte-level BPE tokenizer (Sennrich et al. 2016) whose merges may cross spaces.
 
     Titles repeat whole phrases ("The Return of the "), so merging across words shortens them further than the
@@ -19,6 +28,7 @@ def train_tokenizer(corpus, vocab_size):
     Args:
         corpus: item texts and the prompt's fixed texts.
         vocab_size: tokens, special ones and the 256 bytes included.
+        special_tokens: by their names in ``transformers``.
 
     Returns:
         A ``transformers`` tokenizer; the same corpus gives the same tokenizer.
@@ -28,12 +38,12 @@ def train_tokenizer(corpus, vocab_size):
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=list(SPECIAL_TOKENS.values()),
+        special_tokens=list(special_tokens.values()),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special_tokens)
 
 
 def build_scratch(arguments, corpus):
@@ -68,7 +78,7 @@ def build_scratch(arguments, corpus):
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
-def build_scratch_seq2seq(arguments, corpus):
+def build_scratch_t5(arguments, corpus):
     """Build a small T5 with random weights and a tokenizer trained on ``corpus``; see :func:`build_scratch`.
 
     Args:
@@ -97,4 +107,46 @@ def build_scratch_seq2seq(arguments, corpus):
         attn_implementation=arguments.attn_implementation,
     )
     model = T5ForConditionalGeneration(config)
+    return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def build_scratch_bart(arguments, corpus):
+    """Build a small BART (Lewis et al. 2020) with random weights and a tokenizer with a mask, trained on ``corpus``.
+
+    Weights and embeddings are drawn with a standard deviation of ``0.5 / sqrt(hidden size)``: BART's own 0.02 suits a
+    width of 768 and more, a narrow model learns slowly from it.
+
+    Args:
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`, read as by :func:`build_scratch_t5`; BART's own
+            dropout is off for the same reason.
+        corpus: list of texts.
+
+    Returns:
+        A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
+    """
+    tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size, SPECIAL_TOKENS | MASK_TOKEN)
+    sides = {
+        f"{side}_{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (
+            ("layers", arguments.scratch_layers),
+            ("attention_heads", arguments.scratch_heads),
+            ("ffn_dim", arguments.scratch_intermediate_size),
+        )
+    }
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=arguments.scratch_hidden_size,
+        **sides,
+        max_position_embeddings=1024,
+        dropout=0.0,
+        init_std=0.5 / arguments.scratch_hidden_size**0.5,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=tokenizer.eos_token_id,
+        forced_eos_token_id=None,
+        attn_implementation=arguments.attn_implementation,
+    )
+    model = BartForConditionalGeneration(config)
     return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)

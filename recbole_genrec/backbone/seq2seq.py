@@ -63,6 +63,16 @@ class Seq2SeqBackbone(Backbone):
         # relative positions have no bound
         return None if self._is_relative else self.config.max_position_embeddings
 
+    @property
+    def mask_id(self):
+        """Token that stands for what is masked, or ``None`` where the tokenizer has none."""
+        return self.tokenizer.mask_token_id
+
+    @property
+    def start_id(self):
+        """The decoder's start token."""
+        return self.config.decoder_start_token_id
+
     def read(self, input_embeds, lengths):
         """Let the encoder read prompts.
 
@@ -81,7 +91,7 @@ class Seq2SeqBackbone(Backbone):
     def start(self, batch):
         """Embedded start token of the decoder ``[B, 1, H]``."""
         weight = self.causal_model.get_input_embeddings().weight
-        token = torch.full((batch, 1), self.config.decoder_start_token_id, device=weight.device)
+        token = torch.full((batch, 1), self.start_id, device=weight.device)
         return self.embed(token)
 
     def forward(self, input_embeds, position_ids=None, mask=None, cache=None, prompts=None):
@@ -89,16 +99,20 @@ class Seq2SeqBackbone(Backbone):
 
         Args:
             input_embeds: ``[B, T, H]``, the answer so far; the first token of all is the start token.
-            position_ids: ``[B, T]``, with a cache only; else they count from 0.
-            mask: boolean ``[B, T, C]``, with a cache only; else attention is plainly causal.
+            position_ids: ``[B, T]``; needed with a cache or a mask, else they count from 0.
+            mask: boolean ``[B, T, C]``, true where a token may be seen: several answers to one prompt stand in a row.
+                Needed with a cache, else attention is plainly causal by default. Every token must see one.
             cache: :class:`Seq2SeqCache`, extended in place; its selected rows are the B rows.
             prompts: :class:`EncodedPrompts`, where there is no cache.
 
         Returns:
             ``[B, T, H]`` after dropout.
         """
-        if cache is None:
+        if cache is None and mask is None:
             output = self._decode(input_embeds, prompts)
+        elif cache is None:
+            with self._placed(position_ids, position_ids):
+                output = self._decode(input_embeds, prompts, self._mask_of_all_heads(mask, input_embeds.dtype))
         else:
             with self._placed(position_ids, cache.place(position_ids)):
                 output = self._decode(

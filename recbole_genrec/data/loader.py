@@ -72,7 +72,10 @@ class PackedLoader:
             generator = np.random.default_rng([self.seed, self._epoch if self.shuffle else 0])
             items, offsets = self._drop(generator) if self.history_dropout else (self.items, self.offsets)
             windows = self.packer.plan(items, offsets, self.min_history, generator)
-            batches = self._batch(self.packer.sequence_lengths(items, windows), generator)
+            lengths = self.packer.sequence_lengths(items, windows)
+            batches = batches_of_like_length(
+                lengths, self.batch_tokens, self.batch_size, generator if self.shuffle else None
+            )
             self._planned = items, windows, batches, generator
         return self._planned
 
@@ -81,23 +84,34 @@ class PackedLoader:
         kept = generator.random(len(self.items)) >= self.history_dropout
         return self.items[kept], np.concatenate([[0], kept.cumsum()])[self.offsets]
 
-    def _batch(self, lengths, generator):
-        """Split windows into batches by the token budget or by number; see the class."""
-        noise = generator.random(len(lengths)) * 0.1 if self.shuffle else 0
-        order = np.argsort(lengths * (1 + noise), kind="stable")[::-1]  # longest first: the first one sets the width
-        batches, start, widest = [], 0, 0
-        for place, length in enumerate(lengths[order]):
-            size = place - start
-            tokens = max(widest, length) * (size + 1)
-            full = tokens > self.batch_tokens if self.batch_tokens else size == self.batch_size
-            if full and size:
-                batches.append(order[start:place])
-                start, widest = place, 0
-            widest = max(widest, length)
-        batches.append(order[start:])
-        if self.shuffle:
-            batches = [batches[i] for i in generator.permutation(len(batches))]
-        return [batch for batch in batches if len(batch)]
+
+def batches_of_like_length(lengths, batch_tokens, batch_size, generator=None):
+    """Split sequences into batches, those of about the same length together.
+
+    Args:
+        lengths: of the sequences, in tokens ``[W]``.
+        batch_tokens: padded tokens in a batch, at least one sequence; 0: ``batch_size`` sequences.
+        batch_size: sequences in a batch, where ``batch_tokens`` is 0.
+        generator: of the order of the batches, and of a little noise in that of the lengths; ``None``: longest first.
+
+    Returns:
+        A list of arrays of indices.
+    """
+    noise = generator.random(len(lengths)) * 0.1 if generator else 0
+    order = np.argsort(lengths * (1 + noise), kind="stable")[::-1]  # longest first: the first one sets the width
+    batches, start, widest = [], 0, 0
+    for place, length in enumerate(lengths[order]):
+        size = place - start
+        tokens = max(widest, length) * (size + 1)
+        full = tokens > batch_tokens if batch_tokens else size == batch_size
+        if full and size:
+            batches.append(order[start:place])
+            start, widest = place, 0
+        widest = max(widest, length)
+    batches.append(order[start:])
+    if generator:
+        batches = [batches[i] for i in generator.permutation(len(batches))]
+    return [batch for batch in batches if len(batch)]
 
 
 def packed_train_loader(config, train_dataset, model):

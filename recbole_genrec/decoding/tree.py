@@ -15,10 +15,10 @@ from recbole_genrec.decoding.ragged import ragged_arange
 FILL_TOKENS = 8192
 
 
-def prompt_tree(backbone, trie, input_embeds, lengths):
+def prompt_tree(backbone, trie, input_embeds, lengths, **more):
     """The :class:`PromptTree` for a backbone's kind, with the same arguments."""
     kind = EncodedPromptTree if backbone.is_encoder_decoder else PromptTree
-    return kind(backbone, trie, input_embeds, lengths)
+    return kind(backbone, trie, input_embeds, lengths, **more)
 
 
 class PromptTree:
@@ -127,16 +127,20 @@ class EncodedPromptTree(PromptTree):
     """The tree of an encoder-decoder: the encoder reads the prompts, the trie hangs off the decoder's start token.
 
     The arguments are those of :class:`PromptTree`; ``lengths`` become those of the decoder's own prompts, 1.
+    ``pointer [B]``, where given, says of which prompt token the start token carries the encoder's state.
     """
 
-    def __init__(self, backbone, trie, input_embeds, lengths):
+    def __init__(self, backbone, trie, input_embeds, lengths, pointer=None):
         self.backbone, self.trie = backbone, trie
         batch, device = len(lengths), lengths.device
-        self.cache = backbone.new_cache(backbone.read(input_embeds, lengths))
+        encoded = backbone.read(input_embeds, lengths)
+        self.cache = backbone.new_cache(encoded)
         self.lengths = torch.ones_like(lengths)
         self.prompt_mask = torch.ones(batch, 1, dtype=torch.bool, device=device)
         zero = torch.zeros_like(lengths)[:, None]
         start = backbone.start(batch)
+        if pointer is not None:
+            start = start + encoded.states[torch.arange(batch, device=device), pointer][:, None]
         self.root_hidden = backbone(start, zero, self.prompt_mask[:, None], self.cache)[:, 0]
         self._plant(batch, device)
 

@@ -6,12 +6,13 @@ so the file is read here once more, with nothing interpreted but the separator a
 
 import html
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
 
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, unknown_name
 
 #: columns that hold a title in the common ``.item`` files, the likeliest first.
 TITLE_COLUMNS = ("title", "movie_title", "name", "item_name", "item_title", "product_title", "product_name")
@@ -64,19 +65,63 @@ def read_item_text(path, item_field, template="", *, field_separator="\t", encod
         GenRecError: no such file, a malformed header, row or template, an unknown column, no title column.
     """
     path = Path(path)
+    with _opened(path, "No item text", encoding) as lines:
+        columns = _column_names(_split(next(lines, ""), field_separator), path, item_field)
+        template = template or "{" + _title_column(columns, path) + "}"
+        parsed = _parse_template(template, columns, path)
+        texts = _read_rows(lines, columns, columns.index(item_field), parsed, field_separator, path)
+    return ItemText(texts, template, columns)
+
+
+def read_item_values(path, item_field, columns, *, field_separator="\t", encoding="utf-8"):
+    """Read categories of every item, such as its genres, from an atomic ``.item`` file.
+
+    A ``token`` column holds one value, a ``token_seq`` column several, with " | " between them if any of its cells has
+    that, else with white space.
+
+    Args:
+        path, item_field, field_separator, encoding: those of :func:`read_item_text`.
+        columns: names of the columns.
+
+    Returns:
+        By column, the values of each item that has any: raw item token -> list of texts.
+
+    Raises:
+        GenRecError: see :func:`read_item_text`; also for a column that is no ``token`` or ``token_seq``.
+    """
+    path = Path(path)
+    with _opened(path, "No item attributes", encoding) as lines:
+        header = _split(next(lines, ""), field_separator)
+        known = _column_names(header, path, item_field)
+        kinds = dict(zip(known, (cell.partition(":")[2] for cell in header)))
+        categorical = [name for name, kind in kinds.items() if kind in ("token", "token_seq") and name != item_field]
+        for column in columns:
+            if column not in categorical:
+                raise unknown_name(f"column of categories of {path}:", column, categorical)
+        rows = dict(_rows(lines, known, known.index(item_field), field_separator, path))
+    values = {}
+    for column in columns:
+        place = known.index(column)
+        cells = {item: clean_text(row[place]) for item, row in rows.items()}
+        between = " | " if any(" | " in cell for cell in cells.values()) else None
+        if kinds[column] == "token":
+            values[column] = {item: [cell] for item, cell in cells.items() if cell}
+        else:
+            values[column] = {item: cell.split(between) for item, cell in cells.items() if cell}
+    return values
+
+
+@contextmanager
+def _opened(path, what, encoding):
+    """The lines of a file; only a line feed ends one: a lone carriage return or a Unicode line separator belongs to its
+    cell."""
     if not path.is_file():
-        raise GenRecError(f"No item text: the file {path} does not exist.")
+        raise GenRecError(f"{what}: the file {path} does not exist.")
     try:
-        # only "\n" ends a line: a lone carriage return or a Unicode line separator belongs to its cell
         with open(path, encoding=encoding, newline="\n") as lines:
-            header = _split(next(lines, ""), field_separator)
-            columns = _column_names(header, path, item_field)
-            template = template or "{" + _title_column(columns, path) + "}"
-            parsed = _parse_template(template, columns, path)
-            texts = _read_rows(lines, columns, columns.index(item_field), parsed, field_separator, path)
+            yield lines
     except UnicodeDecodeError as error:
         raise GenRecError(f"{path} is not {encoding} text ({error}); set 'encoding' to the file's own.") from error
-    return ItemText(texts, template, columns)
 
 
 def _split(line, field_separator):
@@ -110,7 +155,17 @@ def _title_column(columns, path):
 
 
 def _read_rows(lines, columns, item_index, parsed, field_separator, path):
-    texts, seen = {}, set()
+    texts = {}
+    for item, cells in _rows(lines, columns, item_index, field_separator, path):
+        text = _one_line(_fill(parsed, dict(zip(columns, map(clean_text, cells)))))
+        if text:
+            texts[item] = text
+    return texts
+
+
+def _rows(lines, columns, item_index, field_separator, path):
+    """Token and cells of every item, of its first row."""
+    seen = set()
     for number, line in enumerate(lines, start=2):
         if not line.strip("\r\n"):
             continue
@@ -124,10 +179,7 @@ def _read_rows(lines, columns, item_index, parsed, field_separator, path):
         if item in seen:
             continue
         seen.add(item)
-        text = _one_line(_fill(parsed, dict(zip(columns, map(clean_text, cells)))))
-        if text:
-            texts[item] = text
-    return texts
+        yield item, cells
 
 
 class _Piece(NamedTuple):

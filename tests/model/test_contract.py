@@ -11,7 +11,7 @@ from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.utils import plugin_model, plugin_models
 
 #: settings that give a model parameters which it does not have by default.
-MORE_PARAMETERS = {"GenRec": {"item_embedding": "separator"}}
+MORE_PARAMETERS = {"GenRec": {"item_embedding": "separator"}, "GenRecSeq2Seq": {"attribute_fields": ["title"]}}
 
 
 GENERATIVE = [name for name in sorted(plugin_models()) if issubclass(plugin_model(name), GenerativeRecommender)]

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.prompt.item_text import clean_text, read_item_text
+from recbole_genrec.prompt.item_text import clean_text, read_item_text, read_item_values
 
 in_one_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -174,3 +174,24 @@ def test_a_missing_file_and_a_wrong_encoding_are_errors(tmp_path):
 def test_another_separator(tmp_path):
     path = write(tmp_path, "item_id:token|title:token\n1|a\tb\n")
     assert read_item_text(path, "item_id", field_separator="|").texts == {"1": "a b"}
+
+
+def test_values_of_categories(tmp_path):
+    path = write(
+        tmp_path,
+        "item_id:token\tgenre:token_seq\tclass:token_seq\tbrand:token\tprice:float\n"
+        "1\tAction Comedy\tToys &amp; Games | Puzzles\tAcme & Co\t3\n"
+        "2\t\tToys & Games\t\t4\n"
+        "1\tDrama\tBooks\tOther\t5\n",
+    )
+    values = read_item_values(path, "item_id", ["genre", "class", "brand"])
+    assert values == {
+        "genre": {"1": ["Action", "Comedy"]},
+        "class": {"1": ["Toys & Games", "Puzzles"], "2": ["Toys & Games"]},
+        "brand": {"1": ["Acme & Co"]},
+    }
+    for column in ("price", "genres", "item_id"):
+        with pytest.raises(GenRecError, match=f"{column!r}.*brand, class, genre"):
+            read_item_values(path, "item_id", [column])
+    with pytest.raises(GenRecError, match="No item attributes"):
+        read_item_values(tmp_path / "none.item", "item_id", ["genre"])

@@ -1,0 +1,265 @@
+"""GenRecSeq2Seq: a BART reads a user and items as text, some masked, and writes the masked items.
+
+Reference: Panfeng Cao and Pietro Lio. "GenRec: Generative Sequential Recommendation with Large Language Models", 2024,
+arXiv 2407.21191. (Another GenRec than that of Ji et al. 2023, hence the name.)
+Reference code: https://github.com/caop-kie/GenRec
+
+Faults of the code that are mended: the item embedding has a table of its own (the code's reads the user's); padding has
+no label (the code's label for it, 1, counts in the loss); no item is parsed back out of text; the epoch is selected on
+validation, and test is read once.
+
+Deviations from the paper and its code:
+
+* Pretraining masks ``mask_ratio`` of a sequence's items and predicts them all from one reading of the encoder, each in
+  a branch of the decoder that sees no other; the code masks one. For the decoder to know which mask it answers, its
+  start token carries the encoder's state of the mask (``mask_pointer``). ``mask_ratio: 0`` with ``mask_pointer: false``
+  is the paper's.
+* Items are masked, never the user.
+* Items are numbered in digits from training interactions only (``item_indexing``); the code numbers all interactions.
+* Vectors of users, items and attributes start at zero: what training never sees stays without effect.
+* Fine-tuning draws ``targets_per_user`` next items of a user in each epoch.
+* ``normalization: trie`` and ``decoding: exact`` rank the items that exist; ``vocab`` and ``beam`` are the paper's.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy, dropout
+
+from recbole_genrec.arguments import Seq2SeqArguments
+from recbole_genrec.backbone.loading import read_seq2seq
+from recbole_genrec.data.dataset import train_sequences
+from recbole_genrec.data.packing import ragged
+from recbole_genrec.data.sequences import Masking, SequenceBatch, SequenceLoader, SequenceWriter, Stretches
+from recbole_genrec.data.tokens import MIDDLE
+from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.tree import prompt_tree
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.prompt.item_text import read_item_values
+
+
+class GenRecSeq2Seq(GenerativeRecommender):
+    """GenRecSeq2Seq; see the module's header and :class:`GenerativeRecommender`.
+
+    Attributes:
+        stage: ``pretrain`` or ``finetune``, what :meth:`pack_interaction` makes of RecBole's rows; the trainer sets it.
+        writer: :class:`~recbole_genrec.data.sequences.SequenceWriter`.
+        users: one vector a user, added to the tokens that name it, or ``None``.
+        items: one vector an item, added to each of its tokens, or ``None``.
+        attributes: by column, a bag of vectors for an item's values.
+    """
+
+    def __init__(self, config, dataset):
+        self.settings = Seq2SeqArguments.from_config(config)
+        self.n_users = dataset.user_num
+        super().__init__(config, dataset)
+        if self.engine.packing or self.engine.item_embedding != "none":
+            raise GenRecError(
+                "GenRecSeq2Seq reads each sequence with an encoder: it takes 'packing: false', 'item_embedding: none' "
+                "('item_id_embedding' is its own)."
+            )
+        self.stage = "pretrain" if self.settings.train_stage == "pretrain" else "finetune"
+        self.masking = Masking(self.settings.mask_ratio, self.settings.mask_span, self.settings.mask_last)
+        self.longest = config["MAX_ITEM_LIST_LENGTH"]
+        if not self.settings.position_embedding:
+            for side in (self.backbone.causal_model.get_encoder(), self.backbone.causal_model.get_decoder()):
+                torch.nn.init.zeros_(side.embed_positions.weight).requires_grad_(False)
+        self.users = self._table(self.n_users) if self.settings.user_embedding else None
+        self.items = self._table(self.n_items) if self.settings.item_id_embedding else None
+        self.attributes = torch.nn.ModuleDict()
+        self._add_attributes(config, dataset)
+
+    def _table(self, size):
+        table = torch.nn.Embedding(size, self.backbone.hidden_size)
+        torch.nn.init.zeros_(table.weight)
+        return table
+
+    def _add_attributes(self, config, dataset):
+        """A bag of vectors for each column, and which values an item has ``[n_items, V]``, padded with 0."""
+        path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
+        values = {}
+        if self.settings.attribute_fields:
+            values = read_item_values(
+                path,
+                dataset.iid_field,
+                self.settings.attribute_fields,
+                field_separator=config["field_separator"],
+                encoding=config["encoding"] or "utf-8",
+            )
+        for field, of_item in values.items():
+            rows = [of_item.get(token, []) for token in self.catalogue.item_tokens]
+            number = {value: place for place, value in enumerate(sorted({v for row in rows for v in row}), start=1)}
+            table = np.zeros((self.n_items, max(1, *map(len, rows))), np.int64)
+            for item, row in enumerate(rows, start=1):
+                table[item, : len(row)] = [number[value] for value in row]
+            bag = torch.nn.EmbeddingBag(len(number) + 1, self.backbone.hidden_size, mode="mean", padding_idx=0)
+            torch.nn.init.zeros_(bag.weight)
+            bag.register_buffer("values", torch.from_numpy(table), persistent=False)
+            self.attributes[field] = bag
+
+    # ---- what the base class asks for ----
+
+    def _load_prompts(self):
+        return [*(f" {digit}" for digit in range(10)), *(f" user {number}" for number in range(100))]
+
+    def _read_backbone(self, corpus):
+        backbone = read_seq2seq(self.arguments["backbone"], corpus, family="bart")
+        if backbone.max_positions is None or backbone.mask_id is None:
+            raise GenRecError(
+                f"GenRecSeq2Seq needs a backbone of BART's family, with learned positions and a mask token; "
+                f"{self.arguments['backbone'].backbone!r} is a {backbone.config.model_type!r} without them."
+            )
+        return backbone
+
+    def _encode_piece(self, backbone, text, follows):
+        return backbone.encode(text if follows else f" {text}", MIDDLE)
+
+    def _lay_out(self):
+        self.trie = build_trie(self.catalogue.identifiers, self.backbone.eos_id)
+        self.writer = SequenceWriter(
+            self.backbone,
+            self.trie,
+            self.engine.normalization,
+            self.arguments["prompt"].max_prompt_tokens,
+            self.n_users,
+        )
+
+    def training_loader(self, config, train_dataset):
+        return SequenceLoader(
+            self.writer,
+            train_sequences(train_dataset),
+            train_dataset,
+            self.masking,
+            self.settings.targets_per_user,
+            self.longest,
+            self.engine.history_dropout,
+            self.engine.train_batch_tokens,
+            config["train_batch_size"],
+            config["seed"],
+        )
+
+    def prompt_settings(self):
+        return {"sequence": "<s> user {number} {item} ... <mask> </s>"}
+
+    # ---- training ----
+
+    def encode_prompts(self, prompts):
+        """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of
+        :class:`~recbole_genrec.data.sequences.SequencePrompts`, users, items and attributes added."""
+        embeds = self.backbone.embed(prompts.input_ids)
+        flat = embeds.flatten(0, 1)
+        if self.users is not None:
+            flat = flat.index_add(0, prompts.user_place, self.users(prompts.user).to(flat.dtype))
+        if self.items is not None or self.attributes:
+            vectors = self.item_vectors(prompts.item)
+            kept = dropout(torch.ones_like(vectors[:, :1]), self.engine.item_embedding_dropout, self.training)
+            flat = flat.index_add(0, prompts.item_place, (vectors * kept)[prompts.item_owner].to(flat.dtype))
+        return flat.view_as(embeds), prompts.lengths
+
+    def item_vectors(self, item):
+        """What is added to each token of some items ``[N]``: the item's vector and its attributes', ``[N, H]``."""
+        parts = [] if self.items is None else [self.items(item)]
+        parts += [bag(bag.values[item]) for bag in self.attributes.values()]
+        return torch.stack(parts).sum(0)
+
+    def calculate_loss(self, batch):
+        """Mean negative log-likelihood of the masked items' decisions (tokens, with ``normalization: vocab``).
+
+        Args:
+            batch: :class:`~recbole_genrec.data.sequences.SequenceBatch`, or RecBole's interaction, a target a row.
+
+        Returns:
+            A scalar.
+        """
+        if not isinstance(batch, SequenceBatch):
+            batch = self.pack_interaction(batch)
+        hidden = self._answer(batch).flatten(0, 1)[batch.place]
+        if self.engine.normalization == "trie":
+            loss = trie_loss(self.backbone, self.trie, hidden, batch.label)
+        else:
+            loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
+        return loss / batch.n_decisions
+
+    def _answer(self, batch):
+        """States of the decoder ``[B, Q, H]``."""
+        prompts, mask = batch.prompts, batch.mask()
+        encoded = self.backbone.read(*self.encode_prompts(prompts))
+        embeds = self.backbone.embed(batch.answer_ids)
+        if self.settings.mask_pointer:
+            pointed = encoded.states.flatten(0, 1)[prompts.mask_place]
+            embeds = embeds.flatten(0, 1).index_add(0, batch.start_place, pointed.to(embeds.dtype)).view_as(embeds)
+        return self.backbone(embeds, None if mask is None else batch.position_ids, mask, prompts=encoded)
+
+    def pack_interaction(self, interaction):
+        """Write RecBole's rows, a history and its target each, with the target masked; in the stage ``pretrain``, with
+        masks drawn over both."""
+        history, length, user = self._columns(interaction)
+        target = interaction[self.POS_ITEM_ID].cpu().numpy()
+        stretches = self._stretches(history, length, user, target)
+        if self.stage == "pretrain":
+            generator = np.random.default_rng(int(torch.randint(2**31, ())))
+            stretches = stretches._replace(masked=self.masking.draw(stretches.count, generator))
+        return self.writer.write(stretches).to(self.compute_device)
+
+    def _columns(self, interaction):
+        fields = (self.ITEM_SEQ, self.ITEM_SEQ_LEN, self.USER_ID)
+        return [interaction[field].cpu().numpy() for field in fields]
+
+    def _stretches(self, history, length, user, target=None):
+        """Histories ``[B, L]`` and a mask at the end of each, of ``target [B]`` where it is known."""
+        table = np.pad(history, ((0, 0), (0, 1)))
+        row = np.arange(len(table))
+        if target is not None:
+            table[row, length] = target
+        items, begin = table.ravel(), row * table.shape[1]
+        stop = begin + length + 1
+        begin = self.writer.fit(items, begin, stop)
+        count = stop - begin
+        owner, order = ragged(count)
+        return Stretches(user, count, items[begin[owner] + order], order == count[owner] - 1)
+
+    # ---- ranking ----
+
+    def _prompts(self, history, length, user):
+        """Input embeddings ``[B, P, H]``, lengths ``[B]`` and the column of each mask ``[B]``."""
+        prompts = self.writer.write_prompts(self._stretches(history, length, user))
+        device = self.compute_device
+        prompts = type(prompts)(*(value.to(device) for value in vars(prompts).values()))
+        column = prompts.mask_place % prompts.input_ids.shape[1]
+        return *self.encode_prompts(prompts), column
+
+    def forward(self, item_seq, item_seq_len, user=None):
+        """State of the decoder before its answer.
+
+        Args:
+            item_seq: item ids, right-padded with 0, ``[B, L]``.
+            item_seq_len: ``[B]``.
+            user: user ids ``[B]``; 0, nobody, by default.
+
+        Returns:
+            ``[B, H]``, from which the first token of the next item's identifier is predicted.
+        """
+        user = torch.zeros_like(item_seq_len) if user is None else user
+        return self._tree(*(value.cpu().numpy() for value in (item_seq, item_seq_len, user))).root_hidden
+
+    def _tree(self, history, length, user):
+        embeds, lengths, column = self._prompts(history, length, user)
+        pointer = column if self.settings.mask_pointer else None
+        return prompt_tree(self.backbone, self.trie, embeds, lengths, pointer=pointer)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction):
+        """Scores of the catalogue ``[B, n_items]``; see the base class."""
+        return self.rank(self._tree(*self._columns(interaction)))
+
+    @torch.no_grad()
+    def predict(self, interaction):
+        """Log-probability of each row's item after its history ``[B]``; a prompt shared by rows is fed once."""
+        keys = np.column_stack(self._columns(interaction))
+        prompts, row = np.unique(keys, axis=0, return_inverse=True)
+        tree = self._tree(prompts[:, :-2], prompts[:, -2], prompts[:, -1])
+        row = torch.from_numpy(row.ravel()).to(self.compute_device)
+        return self.score_rows(tree, row, interaction[self.ITEM_ID].to(row.device))

@@ -1,0 +1,435 @@
+"""GenRecSeq2Seq on a small world: the loss against a plain oracle, its embeddings, its stages."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.quick_start import load_data_and_model, run_recbole
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+from transformers import T5Config, T5ForConditionalGeneration
+
+from recbole_genrec import GenRecError, run_recbole_genrec
+from recbole_genrec.checkpoint import load_checkpoint_into
+from recbole_genrec.config import GenRecConfig
+from recbole_genrec.data.sequences import Stretches
+from recbole_genrec.properties_path import properties_folder
+from recbole_genrec.quick_start import _build_model, _SplitData
+from recbole_genrec.trainer import GenRecSeq2SeqTrainer
+from recbole_genrec.utils import get_trainer, plugin_model
+
+NAME = "GenRecSeq2Seq"
+#: learned places know nothing of longer histories than those that were trained
+SHORT = {"MAX_ITEM_LIST_LENGTH": 4}
+
+
+@pytest.fixture
+def settings(checkerboard):
+    quick = {"pretrain_epochs": 2, "epochs": 2, "warmup_steps": 2, "train_batch_tokens": 512}
+    return checkerboard | quick
+
+
+def built(settings, **changes):
+    config = GenRecConfig(NAME, "tiny", config_dict=settings | changes)
+    data = _SplitData([config])
+    init_seed(config["seed"], True)
+    return config, data, _build_model(config, data)
+
+
+def sharpen(model):
+    """Give what starts at zero values that matter."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1 and parameter.requires_grad:
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def some_sequences():
+    """Rows of different lengths: two masks, one in front, one at the end, all masked."""
+    rows = [(1, [1, 2, 3, 4, 5], [1, 3]), (5, [6, 7], [0]), (2, [8, 3, 9], [2]), (0, [4, 10], [0, 1])]
+    count = np.array([len(items) for _, items, _ in rows])
+    item = np.concatenate([items for _, items, _ in rows])
+    masked = np.concatenate([[place in masks for place in range(len(items))] for _, items, masks in rows])
+    return Stretches(np.array([user for user, _, _ in rows]), count, item, masked)
+
+
+def sequence(stretches, row):
+    begin = stretches.count[:row].sum()
+    kept = slice(begin, begin + stretches.count[row])
+    return Stretches(stretches.user[row : row + 1], stretches.count[row : row + 1], *(a[kept] for a in stretches[2:]))
+
+
+def plain_losses(model, stretches):
+    """Negative log-likelihood of every decision, each masked item alone, through nothing but ``transformers``."""
+    bart, identifiers = model.backbone.causal_model, model.catalogue.identifiers
+    end, normalization = bart.config.eos_token_id, model.engine.normalization
+    known = [(*identifier, end) for identifier in identifiers]
+    losses = []
+    for row in range(len(stretches.user)):
+        one = sequence(stretches, row)
+        prompts = model.writer.write_prompts(one)
+        embeds, _ = model.encode_prompts(prompts)
+        assert embeds.shape[1] == prompts.lengths.item()
+        states = bart.get_encoder()(inputs_embeds=embeds).last_hidden_state
+        for place, item in zip(prompts.mask_place.tolist(), one.item[one.masked].tolist()):
+            tokens = known[item - 1]
+            start = bart.get_input_embeddings()(torch.tensor([[bart.config.decoder_start_token_id]]))
+            if model.settings.mask_pointer:
+                start = start + states[:, place][:, None]
+            answer = torch.cat([start, bart.get_input_embeddings()(torch.tensor([tokens[:-1]]))], 1)
+            hidden = bart.get_decoder()(inputs_embeds=answer, encoder_hidden_states=states).last_hidden_state
+            logits = bart.lm_head(hidden)[0] + bart.final_logits_bias
+            for depth, token in enumerate(tokens):
+                choices = sorted({other[depth] for other in known if other[:depth] == tokens[:depth]})
+                if normalization == "vocab":
+                    losses.append(-logits[depth].log_softmax(-1)[token])
+                elif len(choices) > 1:
+                    losses.append(-logits[depth, choices].log_softmax(-1)[choices.index(token)])
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("more", [{}, {"mask_pointer": False, "mask_ratio": 0}], ids=["pointer", "without"])
+def test_loss_and_gradient_are_those_of_every_mask_alone(settings, normalization, more, attention):
+    _, _, model = built(settings, normalization=normalization, attn_implementation=attention, **more)
+    sharpen(model).eval()
+    stretches = some_sequences()
+
+    def gradients(loss):
+        model.zero_grad()
+        loss.backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    expected = plain_losses(model, stretches).mean()
+    theirs = gradients(expected)
+    loss = model.calculate_loss(model.writer.write(stretches))
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    ours = gradients(loss)
+    assert theirs.keys() == ours.keys()
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_padding_has_no_weight(settings):
+    _, _, model = built(settings)
+    sharpen(model).eval()
+    stretches = some_sequences()
+    batch = model.writer.write(stretches)
+    loss = model.calculate_loss(batch)
+    padding = batch.branch == 0
+    assert padding.any()
+    batch.answer_ids[padding] = 7
+    torch.testing.assert_close(model.calculate_loss(batch), loss)
+    alone = [model.writer.write(sequence(stretches, row)) for row in range(4)]
+    shares = torch.tensor([one.n_decisions / batch.n_decisions for one in alone])
+    losses = torch.stack([model.calculate_loss(one) for one in alone])
+    torch.testing.assert_close((losses * shares).sum(), loss)
+
+
+def test_a_masked_item_is_a_single_mask_and_nothing_else(settings):
+    _, _, model = built(settings, attribute_fields=["title"])
+    sharpen(model).eval()
+    stretches = some_sequences()
+    prompts = model.writer.write_prompts(stretches)
+    assert (prompts.input_ids.flatten()[prompts.mask_place] == model.backbone.mask_id).all()
+    assert (prompts.input_ids == model.backbone.mask_id).sum() == stretches.masked.sum()
+    assert prompts.item.tolist() == stretches.item[~stretches.masked].tolist()
+    other = np.where(stretches.masked, 12, stretches.item)
+    states = model.encode_prompts(prompts)[0]
+    torch.testing.assert_close(
+        model.encode_prompts(model.writer.write_prompts(stretches._replace(item=other)))[0], states
+    )
+
+
+def test_items_read_the_table_of_items_and_users_that_of_users(settings):
+    _, _, model = built(settings)
+    model.eval()
+    user, item = 3, 9
+    stretches = Stretches(np.array([user]), np.array([3]), np.array([item, 2, 5]), np.array([False, False, True]))
+    prompts = model.writer.write_prompts(stretches)
+    before = model.encode_prompts(prompts)[0]
+    shift = torch.arange(model.backbone.hidden_size) / 10
+
+    def changed(table, number):
+        with torch.no_grad():
+            table.weight[number] += shift
+        difference = model.encode_prompts(prompts)[0] - before
+        with torch.no_grad():
+            table.weight[number] -= shift
+        tokens = difference[0].abs().sum(-1) > 0
+        torch.testing.assert_close(difference[0][tokens], shift.expand(int(tokens.sum()), -1), atol=1e-5, rtol=1e-5)
+        return tokens.nonzero()[:, 0].tolist()
+
+    n_user = len(model.backbone.encode(f" user {user}", "x"))
+    n_item = len(model.catalogue.identifiers[item - 1])
+    assert changed(model.users, user) == list(range(1, 1 + n_user))
+    assert changed(model.items, item) == list(range(1 + n_user, 1 + n_user + n_item))
+    assert changed(model.users, item) == changed(model.items, user) == changed(model.items, 5) == []
+
+
+def test_attributes_are_the_means_of_their_values(settings):
+    _, _, model = built(settings, attribute_fields=["title"], item_id_embedding=False)
+    sharpen(model)
+    tokens = model.catalogue.item_tokens
+    bag = model.attributes["title"]
+    words = sorted({word for token in tokens for word in token.split()})
+    vectors = model.item_vectors(torch.arange(len(tokens) + 1))
+    assert (vectors[0] == 0).all()
+    for item, token in enumerate(tokens, start=1):
+        rows = [1 + words.index(word) for word in token.split()]
+        torch.testing.assert_close(vectors[item], bag.weight[rows].mean(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "lacks"),
+    [({"user_embedding": False}, "users"), ({"item_id_embedding": False}, "items"), ({"mask_ratio": 0}, None)],
+)
+def test_embeddings_can_be_left_out(settings, change, lacks):
+    config, data, model = built(settings, **change)
+    if lacks:
+        assert getattr(model, lacks) is None
+    for stage in ("pretrain", "finetune"):
+        loader = data.train_loader(config, model)
+        loader.set_stage(stage)
+        assert torch.isfinite(model.calculate_loss(next(iter(loader))))
+
+
+def test_without_positions_the_encoder_knows_a_set(settings):
+    _, _, model = built(settings, position_embedding=False)
+    sharpen(model).eval()
+    (first, other) = (
+        Stretches(np.array([1]), np.array([4]), np.array([*items, 5]), np.array([False] * 3 + [True]))
+        for items in ([1, 2, 3], [3, 1, 2])
+    )
+    losses = [model.calculate_loss(model.writer.write(stretches)) for stretches in (first, other)]
+    torch.testing.assert_close(*losses)
+    losses[0].backward()
+    assert model.backbone.causal_model.get_encoder().embed_positions.weight.grad is None
+
+
+def test_exact_lists_are_those_of_scoring_every_item(settings):
+    _, data, model = built(settings)
+    sharpen(model).eval()
+    config = GenRecConfig(NAME, "tiny", config_dict=settings)
+    interaction, *_ = next(iter(data.evaluation_loader(config, "test")))
+    found = model.full_sort_predict(interaction)
+    history, length, user = model._columns(interaction)
+    for row in range(0, len(history), 7):
+        scores = []
+        for item in range(1, model.n_items):
+            one = model._stretches(history[[row]], length[[row]], user[[row]], np.array([item]))
+            batch = model.writer.write(one)
+            scores.append(-model.calculate_loss(batch) * batch.n_decisions)
+        scores = torch.stack(scores).detach()
+        torch.testing.assert_close(scores.exp().sum(), torch.tensor(1.0))
+        best = scores.topk(model.k)
+        torch.testing.assert_close(found[row, 1:][best.indices], best.values, atol=1e-4, rtol=1e-4)
+        assert (found[row] > -torch.inf).sum() == model.k
+    states = model(interaction["item_id_list"], interaction["item_length"], interaction["user_id"])
+    assert states.shape == (len(interaction), model.backbone.hidden_size)
+
+
+def test_a_world_with_a_known_answer_is_learned(checkerboard):
+    settings = checkerboard | SHORT | {"pretrain_epochs": 20, "epochs": 25, "stopping_step": 25}
+    result = run_recbole_genrec(NAME, "tiny", config_dict=settings)
+    assert result["test_result"]["hit@1"] > 0.9  # by chance: 1/12
+    assert result["generation"]["valid_share"] == 1
+    assert result["epochs"] == 45
+
+
+def test_pretraining_alone_fills_gaps(settings):
+    """Between two neighbours of the circle only one item fits; knowing the colour alone leaves log(6)."""
+    longer = {"pretrain_epochs": 40, "train_batch_tokens": 128, "mask_last": 0.0}
+    trainer, model, _, _ = trained(settings | SHORT | longer, train_stage="pretrain")
+    loader = model.eval().training_loader(trainer.config, trainer.train_dataset)
+    loader.set_stage("pretrain")
+    loader.set_epoch(999)  # masks that training has not drawn
+    batches = list(loader)
+    losses = [model.calculate_loss(batch).item() * batch.n_decisions for batch in batches]
+    assert sum(losses) / sum(batch.n_targets for batch in batches) < 0.6 * np.log(12)
+
+
+def test_recboles_own_objects_are_enough(settings):
+    config = Config(model=plugin_model(NAME), dataset="tiny", config_dict=settings | SHORT | {"epochs": 15})
+    init_seed(config["seed"], config["reproducibility"])
+    train, valid, test = data_preparation(config, create_dataset(config))
+    trainer = Trainer(config, plugin_model(NAME)(config, train.dataset))
+    trainer.fit(train, valid)
+    assert trainer.evaluate(test)["hit@1"] > 0.5
+
+
+def test_stock_runner_and_loader(settings, tmp_path):
+    run_recbole(model=NAME, dataset="tiny", config_dict=settings)
+    best = next(tmp_path.glob(f"saved/{NAME}-tiny-*/best"))
+    _, model, _, _, _, test = load_data_and_model(str(best))
+    assert torch.isfinite(model.eval().predict(next(iter(test))[0])).all()
+
+
+def trained(settings, **changes):
+    config, data, model = built(settings, **changes)
+    trainer = get_trainer(config["MODEL_TYPE"], NAME)(config, model)
+    assert type(trainer) is GenRecSeq2SeqTrainer
+    seen, step = [], trainer._train_epoch
+
+    def noted(train_data, epoch, *args, **kwargs):
+        loss = step(train_data, epoch, *args, **kwargs)
+        seen.append((model.stage, epoch, trainer.step, round(loss, 5)))
+        return loss
+
+    trainer._train_epoch = noted
+    valid = data.evaluation_loader(config, "valid")
+    trainer.train_dataset = data.parts[0]
+    trainer.fit(data.train_loader(config, model), valid, show_progress=False)
+    return trainer, model, seen, valid
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_stages_in_one_run_and_apart_are_the_same(settings, ema_decay):
+    settings = settings | {"ema_decay": ema_decay}
+    _, whole, seen, _ = trained(settings)
+    assert [(stage, epoch) for stage, epoch, *_ in seen] == [
+        ("pretrain", 0),
+        ("pretrain", 1),
+        ("finetune", 2),
+        ("finetune", 3),
+    ]
+    steps = [step for _, _, step, _ in seen]
+    assert steps[3] - steps[2] == steps[2]  # each stage has a schedule of its own
+    first, _, _, _ = trained(settings, train_stage="pretrain")
+    assert first.best_valid_result is not None
+    _, apart, after, _ = trained(
+        settings, train_stage="finetune", pretrained_checkpoint=first.saved_model_file, epochs=2
+    )
+    assert [stage for stage, *_ in after] == ["finetune", "finetune"]
+    assert [loss for *_, loss in after] == [loss for *_, loss in seen[2:]]
+    for ours, theirs in zip(apart.parameters(), whole.parameters()):
+        torch.testing.assert_close(ours, theirs)
+    _, _, without, _ = trained(settings, train_stage="finetune")
+    assert without[0][-1] != after[0][-1]
+
+
+def test_pretraining_alone_keeps_its_last_epoch(settings):
+    trainer, model, seen, valid = trained(settings, train_stage="pretrain")
+    assert [stage for stage, *_ in seen] == ["pretrain", "pretrain"]
+    _, _, other = built(settings, train_stage="pretrain")
+    load_checkpoint_into(other, trainer.saved_model_file)
+    interaction, *_ = next(iter(valid))
+    torch.testing.assert_close(model.eval().full_sort_predict(interaction), other.eval().full_sort_predict(interaction))
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+def test_a_run_goes_on_as_if_it_had_never_stopped(settings, monkeypatch, stopped_after):
+    settings = settings | {"ema_decay": 0.9, "hidden_dropout": 0.1}
+    _, whole, expected, _ = trained(settings)
+    save = GenRecSeq2SeqTrainer._save_last
+
+    class Stopped(Exception):
+        pass
+
+    def stop(self, epoch):
+        save(self, epoch)
+        if epoch == stopped_after - 1:
+            raise Stopped
+
+    settings = settings | {"checkpoint_dir": "stopped"}
+    with monkeypatch.context() as patched:
+        patched.setattr(GenRecSeq2SeqTrainer, "_save_last", stop)
+        with pytest.raises(Stopped):
+            trained(settings)
+    _, model, seen, _ = trained(settings, resume="auto")
+    assert seen == expected[stopped_after:]
+    for ours, theirs in zip(model.parameters(), whole.parameters()):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_five_models_end_in_one_table(settings, capsys):
+    models = [NAME, "GenRec", "P5", "SASRec", "BERT4Rec"]
+    results = run_recbole_genrec(models, "tiny", config_dict=settings | {"epochs": 1})
+    assert [result["model"] for result in results] == models
+    table = capsys.readouterr().out
+    assert all(name in table for name in models)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16"},
+        {"gradient_checkpointing": True},
+        {"train_batch_tokens": 0, "train_batch_size": 8, "gradient_accumulation_steps": 2},
+        {"item_indexing": "title", "max_prompt_tokens": 24},
+        {"item_indexing": "collaborative", "cluster_leaf_size": 3, "cluster_branches": 2},
+        {"history_dropout": 0.3, "item_embedding_dropout": 0.3, "mask_span": 2.0},
+        {"eval_args": {"mode": "uni5"}, "normalization": "vocab"},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_settings_train_and_rank(settings, changes):
+    result = run_recbole_genrec(NAME, "tiny", config_dict=settings | changes | {"epochs": 1, "pretrain_epochs": 1})
+    assert 0 <= result["test_result"]["hit@5"] <= 1
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_folder_is_a_backbone(settings, tmp_path, lora):
+    _, _, model = built(settings)
+    folder = str(tmp_path / "bart")
+    model.backbone.model.save_pretrained(folder)
+    model.backbone.tokenizer.save_pretrained(folder)
+    one = {"epochs": 1, "pretrain_epochs": 1, "backbone": folder, "lora": lora}
+    result = run_recbole_genrec(NAME, "tiny", config_dict=settings | one)
+    assert (result["parameters"]["trainable"] < result["parameters"]["total"]) == lora
+    _, again, _, _, _, test = load_data_and_model(result["checkpoint"])
+    assert torch.isfinite(again.eval().predict(next(iter(test))[0])).all()
+
+
+def test_a_backbone_without_places_or_mask_is_refused(settings, tmp_path):
+    _, _, model = built(settings)
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "vocab_size": 400}
+    T5ForConditionalGeneration(T5Config(**shape, decoder_start_token_id=0)).save_pretrained(tmp_path / "t5")
+    model.backbone.tokenizer.save_pretrained(tmp_path / "t5")
+    with pytest.raises(GenRecError, match="BART's family"):
+        built(settings, backbone=str(tmp_path / "t5"))
+
+
+def test_every_ablation_runs(settings):
+    for path in sorted((properties_folder() / "ablation").glob("*.yaml")):
+        result = run_recbole_genrec(NAME, "tiny", [str(path)], settings | {"epochs": 1, "pretrain_epochs": 1})
+        assert 0 <= result["test_result"]["hit@5"] <= 1, path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"packing": True}, "'packing: false'"),
+        ({"item_embedding": "separator"}, "'item_embedding: none'"),
+        ({"train_stage": "pretraining"}, "'train_stage'"),
+        ({"pretrained_checkpoint": "there"}, "'pretrained_checkpoint'"),
+        ({"pretrain_epochs": 0}, "'pretrain_epochs'"),
+        ({"mask_ratio": 1.0}, "'mask_ratio'"),
+        ({"mask_span": 0.5}, "'mask_span'"),
+        ({"mask_pointer": False}, "'mask_pointer: false'"),
+        ({"targets_per_user": -1}, "'targets_per_user'"),
+        ({"user_embedding": "no"}, "'user_embedding'"),
+        ({"attribute_fields": "title"}, "'attribute_fields'"),
+        ({"attribute_fields": ["genre"]}, "'genre'"),
+        ({"max_prompt_tokens": 2048}, "'max_prompt_tokens'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, changes, message):
+    with pytest.raises(GenRecError, match=message):
+        built(settings, **changes)
+
+
+def test_a_missing_pretraining_is_named(settings):
+    with pytest.raises(GenRecError, match="does not exist"):
+        trained(settings, train_stage="finetune", pretrained_checkpoint="nowhere/best")
+
+
+def test_a_checkpoint_says_what_a_sequence_is(settings):
+    trainer, *_ = trained(settings, train_stage="pretrain")
+    assert "<mask>" in (Path(trainer.saved_model_file) / "prompt.yaml").read_text("utf-8")
