@@ -135,9 +135,9 @@ class TestUnknownKeys:
             config(settings={"zzzzzzzz": 1})
 
     def test_keys_of_the_other_models_of_the_run_are_known(self):
-        assert config("GRU4Rec", settings={"mask_ratio": 0.4}, models=["GRU4Rec", "BERT4Rec"])["mask_ratio"] == 0.4
-        with pytest.raises(GenRecError, match="mask_ratio"):
-            config("GRU4Rec", settings={"mask_ratio": 0.4})
+        assert config("GRU4Rec", settings={"ft_ratio": 0.4}, models=["GRU4Rec", "BERT4Rec"])["ft_ratio"] == 0.4
+        with pytest.raises(GenRecError, match="ft_ratio"):
+            config("GRU4Rec", settings={"ft_ratio": 0.4})
 
     def test_keys_that_only_a_models_code_names_are_known(self):
         assert config("GRU4RecKG", settings={"embedding_size": 8})["embedding_size"] == 8
