@@ -166,6 +166,10 @@ class PromptLLM(GenRec):
         share = self.statistics["valid_lists"] / max(self.statistics["lists"], 1)
         return {**self.statistics, "valid_share": share, "grounding": self.grounder.report.report()}
 
+    def identifier_statistics(self):
+        # a chat names items by their texts, whichever tokens its model has
+        return super().identifier_statistics() if self.chat is None else {}
+
     def usage(self):
         """Requests, tokens and cost of the run so far; empty with ``ranking: scoring``."""
         return {} if self.chat is None else self.chat.report()
