@@ -18,9 +18,9 @@ from recbole_genrec.results import write_text
 
 METRICS = ("hit@10", "ndcg@10")
 
-#: settings over the shipped defaults, which bound the training: the same for all schemes of a model on a dataset. The last
-#: epoch is tested; Toys has twenty times the users of ml-100k, of which a sample is enough.
+#: of Toys' many users a sample is enough, and the last epoch is tested.
 _TOYS = {"eval_users": 4000, "eval_step": 100}
+#: settings over the shipped defaults, which bound the training: the same for all schemes of a model on a dataset.
 BUDGETS = {
     ("GenRec", "ml-100k"): {"epochs": 8},
     ("GenRec", "amazon14-toys"): {"epochs": 8, **_TOYS},
