@@ -6,8 +6,9 @@ Reference code: https://github.com/jeykigung/P5
 
 Deviations from the paper and its code:
 
-* Items are numbered from training interactions only (``item_indexing``; Hua et al. 2023): the published consecutive
-  numbers tell which item comes next.
+* Items are named by their path in a tree of co-occurrence clusters by default (``item_indexing``; Hua et al. 2023).
+  ``sequential`` numbers them from training interactions only: the published consecutive numbers tell which item comes
+  next.
 * Prompts are written in words of our own, fewer a family; the last of each family is held out, as in the paper.
 * Lists come from exact search over the catalogue instead of a beam search that may invent items, and a rating is the
   mean over the ratings that exist instead of one generated text.
