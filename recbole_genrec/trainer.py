@@ -25,6 +25,7 @@ from recbole_genrec.checkpoint import (
     settle,
 )
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.schedule import WeightAverage, learning_rate_factor
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: settings that say where and how a run is carried out, not which run it is.
@@ -363,79 +364,11 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
         return self.best_valid_score, self.best_valid_result
 
 
-class WeightAverage:
-    """Exponential moving average of weights, in the model's place while it is evaluated and kept.
-
-    The decay grows with the steps, ``min(decay, (1 + step) / (10 + step))``, so that the first steps are forgotten.
-
-    Args:
-        parameters: the weights.
-        decay: share of the old value in each update; 0: the average is the weights themselves.
-    """
-
-    def __init__(self, parameters, decay):
-        self.parameters, self.decay = parameters, decay
-        self.tensors = [parameter.detach().clone() for parameter in parameters] if decay else []
-        self._swapped = False
-
-    @torch.no_grad()
-    def update(self, step):
-        """Take in the weights after optimizer step number ``step``."""
-        if self.tensors:
-            decay = min(self.decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(self.tensors, self.parameters, 1 - decay)
-
-    def swap_in(self):
-        """Put the average into the model and keep the weights."""
-        if not self._swapped:
-            self._swap()
-
-    def swap_out(self):
-        """Put the weights back into the model."""
-        if self._swapped:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self):
-        self._swapped = not self._swapped
-        for parameter, tensor in zip(self.parameters, self.tensors):
-            kept = parameter.clone()
-            parameter.copy_(tensor)
-            tensor.copy_(kept)
-
-    @torch.no_grad()
-    def load(self, tensors):
-        """Go on from stored averages, where there are any."""
-        for own, stored in zip(self.tensors, tensors):
-            own.copy_(stored)
-
-
 def run_name(config):
     """Name of a run's folder: two runs share it only if all settings that matter are the same."""
     settings = {key: value for key, value in plain_settings(config).items() if key not in _PLACE_KEYS}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{config['model']}-{config['dataset']}-{config['seed']}-{digest[:8]}"
-
-
-def learning_rate_factor(step, total_steps, arguments):
-    """Share of the learning rate at ``step`` (from 0): linear warm-up, then constant or decay towards 0.
-
-    Args:
-        step: optimizer steps done.
-        total_steps: optimizer steps of the whole run.
-        arguments: :class:`~recbole_genrec.arguments.TrainerArguments`.
-    """
-    warmup = arguments.warmup_steps
-    if warmup < 1:
-        warmup = round(warmup * total_steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if arguments.lr_scheduler == "constant":
-        return 1.0
-    progress = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
-    if arguments.lr_scheduler == "linear":
-        return 1.0 - progress
-    return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def _in_groups(batches, size):

@@ -18,7 +18,7 @@ FLOORS = [
     {"config"},
     {"data"},
     {"model"},
-    {"checkpoint", "trainer"},
+    {"checkpoint", "schedule", "trainer"},
     {"atomic_files", "confidence", "results"},
     {"quick_start"},
     {"cli"},

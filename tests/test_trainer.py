@@ -12,7 +12,8 @@ from recbole_genrec.checkpoint import is_checkpoint, load_as_recbole, load_check
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.trainer import GenRecTrainer, learning_rate_factor, run_name
+from recbole_genrec.schedule import learning_rate_factor
+from recbole_genrec.trainer import GenRecTrainer, run_name
 
 TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
 SMALL = {
