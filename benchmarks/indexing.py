@@ -20,12 +20,14 @@ METRICS = ("hit@10", "ndcg@10")
 
 #: of Toys' many users a sample is enough, and the last epoch is tested.
 _TOYS = {"eval_users": 4000, "eval_step": 100}
+#: so many candidates fit into a prompt by their titles, too.
+_P5 = {"learning_rate": 3.0e-3, "n_candidates": 10}
 #: settings over the shipped defaults, which bound the training: the same for all schemes of a model on a dataset.
 BUDGETS = {
     ("GenRec", "ml-100k"): {"epochs": 8},
     ("GenRec", "amazon14-toys"): {"epochs": 8, **_TOYS},
-    ("P5", "ml-100k"): {"epochs": 6, "MAX_ITEM_LIST_LENGTH": 20, "learning_rate": 3.0e-3},
-    ("P5", "amazon14-toys"): {"epochs": 3, "examples_per_user": 1, "learning_rate": 3.0e-3, **_TOYS},
+    ("P5", "ml-100k"): {"epochs": 6, "MAX_ITEM_LIST_LENGTH": 20, **_P5},
+    ("P5", "amazon14-toys"): {"epochs": 3, "examples_per_user": 1, **_P5, **_TOYS},
 }
 
 
