@@ -14,10 +14,20 @@ from recbole.model.sequential_recommender.sasrec import SASRec
 from torch.nn.functional import cross_entropy
 
 from recbole_genrec.data.windows import WindowLoader
+from recbole_genrec.errors import GenRecError
 
 
 class SASRecAll(SASRec):
-    """RecBole's SASRec with a loss over all places; see the module's header."""
+    """RecBole's SASRec with a loss over all places; see the module's header.
+
+    Raises:
+        GenRecError: ``loss_type`` is not ``CE``.
+    """
+
+    def __init__(self, config, dataset):
+        if config["loss_type"] != "CE":
+            raise GenRecError(f"SASRecAll takes 'loss_type: CE', not {config['loss_type']!r}.")
+        super().__init__(config, dataset)
 
     def training_loader(self, config, train_dataset):
         """:class:`~recbole_genrec.data.windows.WindowLoader` over the training part of the split."""

@@ -11,6 +11,7 @@ from recbole.utils import init_seed
 
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.data.dataset import train_sequences
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.sasrecall import SASRecAll
 
 LONGEST = 4
@@ -98,6 +99,11 @@ def test_recboles_rows_and_trainer_are_taken_too(built):
     torch.testing.assert_close(model.calculate_loss(batch), stock.calculate_loss(batch))
     trainer = Trainer(config, model)
     trainer.fit(train, valid, saved=False)
+
+
+def test_another_loss_is_refused(tmp_path, checkerboard):
+    with pytest.raises(GenRecError, match="'loss_type: CE', not 'BPR'"):
+        run_recbole_genrec("SASRecAll", "tiny", config_dict={**checkerboard, "loss_type": "BPR"})
 
 
 def test_it_learns_and_stands_in_the_table(tmp_path, checkerboard, monkeypatch):
