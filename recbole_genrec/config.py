@@ -30,7 +30,7 @@ from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
 OTHER_KEYS = frozenset(
-    ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users")
+    ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users", "valid_users")
     + ("encoding", "tail_ratio")
 )
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
@@ -235,9 +235,10 @@ class GenRecConfig(Config):
             raise unknown_name("valid_metric", settings["valid_metric"], names)
 
     def _check_values(self):
-        sample = self["eval_users"]
-        if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
-            raise GenRecError(f"'eval_users' must be a positive whole number, or empty for all users, not {sample!r}.")
+        for key in ("eval_users", "valid_users"):
+            sample = self[key]
+            if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
+                raise GenRecError(f"{key!r} must be a positive whole number, or empty for all users, not {sample!r}.")
         for key in UNSUPPORTED_KEYS:
             if self[key]:
                 raise GenRecError(f"{key!r} is not supported: the dataset is built once a run, for all its models.")

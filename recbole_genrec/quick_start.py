@@ -36,6 +36,7 @@ SHARED_KEYS = (
     "topk",
     "lazy_windows",
     "eval_users",
+    "valid_users",
 )
 
 
@@ -150,21 +151,35 @@ class _SplitData:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
         getLogger().info(self.dataset)
         self.parts = self.dataset.build()
-        self.users = self._sample_users(config["eval_users"], config["seed"])
+        self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
         self.seconds = perf_counter() - started
         self._candidates = {}
 
-    def _sample_users(self, count, seed):
-        """Keep the rows of ``count`` users in validation and test; say how many of how many users are evaluated."""
-        field, evaluated = self.dataset.uid_field, self.parts[1:]
-        users = np.unique(np.concatenate([part.inter_feat[field].numpy() for part in evaluated]))
+    def _sample_users(self, evaluated, validated, seed):
+        """Keep the rows of a sample of users in validation and test, and of a sample of these in validation.
+
+        Returns:
+            how many users there are, how many are evaluated, and how many are validated.
+        """
+        every = self._users_of(1, 2)
+        users = self._keep(every, evaluated, seed, (1, 2))
+        validated = self._keep(np.intersect1d(users, self._users_of(1)), validated, seed, (1,))
+        return {"evaluated": len(users), "validated": len(validated), "of": len(every)}
+
+    def _users_of(self, *places):
+        field = self.dataset.uid_field
+        return np.unique(np.concatenate([self.parts[place].inter_feat[field].numpy() for place in places]))
+
+    def _keep(self, users, count, seed, places):
+        """Keep the rows of ``count`` of the users in the parts at ``places``; None keeps all. Returns who is kept."""
         if count is None or count >= len(users):
-            return {"evaluated": len(users), "of": len(users)}
+            return users
         sample = np.random.default_rng([seed, count]).choice(users, count, replace=False)
-        for place, part in enumerate(evaluated, start=1):
-            kept = np.flatnonzero(np.isin(part.inter_feat[field].numpy(), sample))
+        for place in places:
+            part = self.parts[place]
+            kept = np.flatnonzero(np.isin(part.inter_feat[self.dataset.uid_field].numpy(), sample))
             self.parts[place] = part.copy(part.inter_feat[kept])
-        return {"evaluated": count, "of": len(users)}
+        return sample
 
     def train_loader(self, config, model):
         """A loader of training batches: the model's own where it has one, else RecBole's."""

@@ -83,7 +83,7 @@ class TestSampleOfUsers:
         results = run_recbole_genrec("SASRec,GRU4Rec", "tiny", config_dict={**settings, "eval_users": 3})
         assert len(users) == 4 and len({tuple(sorted(sample)) for *_, sample in users}) == 1
         assert len(users[0][2]) == 3
-        assert [result["users"] for result in results] == [{"evaluated": 3, "of": 8}] * 2
+        assert [result["users"] for result in results] == [{"evaluated": 3, "validated": 3, "of": 8}] * 2
         assert "3 of 8 users" in " ".join(capsys.readouterr().out.split())
         for result in results:
             assert result["test_interval"].keys() == result["test_result"].keys()
@@ -110,12 +110,21 @@ class TestSampleOfUsers:
 
     def test_more_users_than_there_are_means_all(self, settings):
         result = run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, "eval_users": 100})
-        assert result["users"] == {"evaluated": 8, "of": 8}
+        assert result["users"] == {"evaluated": 8, "validated": 8, "of": 8}
 
+    def test_validation_can_have_fewer(self, settings, monkeypatch):
+        users = self.evaluated_by(monkeypatch)
+        given = {**settings, "eval_users": 6, "valid_users": 2}
+        result = run_recbole_genrec("GRU4Rec", "tiny", config_dict=given)
+        (valid,), (test,) = ([set(sample) for _, at, sample in users if at == phase] for phase in ("valid", "test"))
+        assert len(valid) == 2 and len(test) == 6 and valid < test
+        assert result["users"] == {"evaluated": 6, "validated": 2, "of": 8}
+
+    @pytest.mark.parametrize("key", ["eval_users", "valid_users"])
     @pytest.mark.parametrize("value", [0, -3, 2.5, True, "many"])
-    def test_other_values_are_refused(self, settings, value):
-        with pytest.raises(GenRecError, match="'eval_users' must be a positive whole number"):
-            run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, "eval_users": value})
+    def test_other_values_are_refused(self, settings, key, value):
+        with pytest.raises(GenRecError, match=f"'{key}' must be a positive whole number"):
+            run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, key: value})
 
 
 def test_the_json_says_what_was_run_and_what_came_out(settings):

@@ -376,7 +376,7 @@ def test_settings_train_and_rank(settings, changes):
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_a_folder_is_a_backbone(settings, tmp_path, lora):
-    _, _, model = built(settings)
+    _, _, model = built(settings, item_indexing="title")
     folder = str(tmp_path / "bart")
     model.backbone.model.save_pretrained(folder)
     model.backbone.tokenizer.save_pretrained(folder)
