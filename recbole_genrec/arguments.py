@@ -371,8 +371,11 @@ class TrainerArguments(Arguments):
     ema_decay: float = 0.0
     #: ``fp32``, ``bf16`` or ``fp16`` autocast; ``fp16`` scales the loss.
     precision: str = "fp32"
-    #: ``""`` (start anew), ``auto`` (the newest checkpoint of the same run) or a checkpoint folder.
+    #: ``""`` (start anew), ``auto`` (the newest checkpoint of the same run), ``previous`` (the one before it) or a
+    #: checkpoint folder.
     resume: str = ""
+    #: write ``last`` after every so many optimizer steps, too; 0: after every epoch.
+    save_steps: int = 0
 
     def __post_init__(self):
         _at_least("learning_rate", self.learning_rate, 0)
@@ -381,6 +384,7 @@ class TrainerArguments(Arguments):
         _one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
         _at_least("warmup_steps", self.warmup_steps, 0)
         _at_least("gradient_accumulation_steps", self.gradient_accumulation_steps, 1)
+        _at_least("save_steps", self.save_steps, 0)
         _share("ema_decay", self.ema_decay)
         object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
         if len(self.adam_betas) != 2:

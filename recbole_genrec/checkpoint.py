@@ -15,6 +15,7 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
@@ -38,10 +39,11 @@ _ADAPTER_NAME = "default"
 _MACHINE_KEYS = frozenset(("gpu_id", "use_gpu", "local_rank", "single_spec"))
 
 
-def save_checkpoint(folder, model, config, trainer_state, optimizer=None, average=()):
+def save_checkpoint(folder, model, config, trainer_state, optimizer=None, average=(), previous=None):
     """Write a checkpoint, replacing the one that stands at ``folder``.
 
-    Everything is written to a sibling folder that then takes the place: a crash leaves the old or the new checkpoint.
+    Everything is written to a sibling folder, brought to the disk, and only then takes the place: a crash, of the
+    machine too, leaves the old or the new checkpoint.
 
     Args:
         folder: where the checkpoint shall stand.
@@ -50,31 +52,64 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None, averag
         trainer_state: what the trainer wants back, a dict that JSON can hold.
         optimizer: its state is stored too, if given.
         average: running averages of the trainable weights, in their order.
+        previous: a folder beside that keeps the checkpoint which stood at ``folder``, instead of the one it holds.
+
+    Raises:
+        GenRecError: it cannot be written, for example because the disk is full; what stood there stays.
     """
     folder = Path(folder)
-    settle(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
     try:
-        _write_model(fresh, model)
-        _write_json(fresh / "config.json", plain_settings(config))
-        _write_json(fresh / "trainer.json", trainer_state)
-        _write_json(fresh / "rng.json", random_states())
-        if optimizer is not None:
-            _write_optimizer(fresh, optimizer)
-        if average:
-            _write_tensors(fresh / "average.safetensors", {f"{place:06}": t for place, t in enumerate(average)})
-        files = sorted(path for path in fresh.rglob("*") if path.is_file())
-        entries = {path.relative_to(fresh).as_posix(): _fingerprint(path) for path in files}
-        _write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
-        if folder.exists():
-            folder.rename(_aside(folder))
-        fresh.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        settle(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        _write(fresh, model, config, trainer_state, optimizer, average)
+        if previous is not None and folder.exists():
+            settle(previous)
+            _put(folder, Path(previous))
+        _put(fresh, folder)
+    except (OSError, SafetensorError) as error:
+        raise GenRecError(f"The checkpoint {str(folder)!r} cannot be written: {error}.") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _write(fresh, model, config, trainer_state, optimizer, average):
+    """Write all files of a checkpoint, the manifest last, and bring them to the disk."""
+    _write_model(fresh, model)
+    _write_json(fresh / "config.json", plain_settings(config))
+    _write_json(fresh / "trainer.json", trainer_state)
+    _write_json(fresh / "rng.json", random_states())
+    if optimizer is not None:
+        _write_optimizer(fresh, optimizer)
+    if average:
+        _write_tensors(fresh / "average.safetensors", {f"{place:06}": t for place, t in enumerate(average)})
+    files = sorted(path for path in fresh.rglob("*") if path.is_file())
+    entries = {path.relative_to(fresh).as_posix(): _fingerprint(path) for path in files}
+    _write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
+    for path in (*fresh.rglob("*"), fresh):
+        _sync(path)
+
+
+def _put(fresh, folder):
+    """Let one folder take the place of another beside it; a crash leaves the other, aside at worst, or the new one."""
+    if folder.exists():
+        folder.rename(_aside(folder))
+    fresh.rename(folder)
+    _sync(folder.parent)
     settle(folder)
+
+
+def _sync(path):
+    """Bring a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders, and keeps renames by itself
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def settle(folder):
@@ -200,12 +235,12 @@ def plain_settings(config):
 
 def _write_model(folder, model):
     backbone = model.backbone
-    backbone.tokenizer.save_pretrained(folder / "tokenizer")
+    _write_tokenizer(folder / "tokenizer", backbone.tokenizer)
     if hasattr(backbone.model, "peft_config"):
         # New rows are stored with the adapter, so peft need not ask the hub whether the vocabulary grew.
         backbone.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
         if model.catalogue.index.codes:  # AutoPeftModel makes room for the tokens of the tokenizer that it finds here
-            backbone.tokenizer.save_pretrained(folder / "adapter")
+            _write_tokenizer(folder / "adapter", backbone.tokenizer)
     else:
         _write_backbone(folder / "backbone", backbone.model)
     others = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(BACKBONE_PREFIX)}
@@ -213,6 +248,15 @@ def _write_model(folder, model):
     prompts = json.loads(json.dumps(model.prompt_settings()))
     (folder / "prompt.yaml").write_text(yaml.safe_dump(prompts, sort_keys=False, allow_unicode=True), encoding="utf-8")
     _write_json(folder / "items.json", _items_of(model))
+
+
+def _write_tokenizer(folder, tokenizer):
+    try:
+        tokenizer.save_pretrained(folder)
+    except OSError:
+        raise
+    except Exception as error:  # all that the tokenizers library raises where a file cannot be written
+        raise OSError(str(error)) from error
 
 
 def _write_backbone(folder, causal_model):

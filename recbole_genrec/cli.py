@@ -2,7 +2,8 @@
 
 import sys
 
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError, Interrupted, unknown_name
+from recbole_genrec.stopping import terminable
 
 HELP = """\
 Train and compare recommenders on one dataset and split.
@@ -17,6 +18,7 @@ index           give items identifiers, print a report of them, and train nothin
 --dataset       a folder of atomic files below --data_path (default 'dataset/'); ml-100k comes with RecBole
 --config_files  YAML files, with spaces between them; later ones stand over earlier ones
 --results_dir   receives one JSON a model and the table as Markdown (default 'results')
+--resume        go on with the last run of the same settings, where one has stopped
 --any_key       any setting of RecBole or of the model, as --key=value or --key value; values are YAML
 
   python run_recbole_genrec.py convert --help     make atomic files from a raw dump
@@ -39,24 +41,30 @@ NAME            ml-100k, ml-1m, ml-10m, ml-20m, ml-25m, ml-32m, ml-latest-small,
 --item_core K   ... every item has K rows
 """
 
+#: arguments that may go without a value, and the value that they then have.
+RUN_FLAGS = {"resume": "auto"}
 CONVERT_OPTIONS = ("source", "output", "download", "strict", "user_core", "item_core")
-CONVERT_FLAGS = ("download", "strict")
+CONVERT_FLAGS = {"download": "true", "strict": "true"}
 
 
-def parse_arguments(arguments, flags=()) -> dict[str, str]:
-    """Split ``--key=value`` and ``--key value`` into names and texts; a flag may go without a value: ``true``.
+def parse_arguments(arguments, flags=None) -> dict[str, str]:
+    """Split ``--key=value`` and ``--key value`` into names and texts.
+
+    Args:
+        arguments: the command line.
+        flags: names that may go without a value, and the text that they then stand for.
 
     Raises:
         GenRecError: an argument is not of this form, has no value, or is given twice.
     """
-    given, rest = {}, list(arguments)
+    given, rest, flags = {}, list(arguments), flags or {}
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--") or argument in ("--", "--="):
             raise GenRecError(f"command line: {argument!r} is not of the form --key=value.")
         key, equals, value = argument[2:].partition("=")
-        if not equals and key in flags:
-            value = "true"
+        if not equals and key in flags and (not rest or rest[0].startswith("--")):
+            value = flags[key]
         elif not equals:
             if not rest or rest[0].startswith("--"):
                 raise GenRecError(f"command line: --{key} has no value.")
@@ -70,7 +78,7 @@ def parse_arguments(arguments, flags=()) -> dict[str, str]:
 def run(arguments):
     """Run what the command line asks for; raise what is wrong with it."""
     indexing = arguments[:1] == ["index"]
-    texts = parse_arguments(arguments[indexing:])
+    texts = parse_arguments(arguments[indexing:], RUN_FLAGS)
     from recbole_genrec.config import parse_value
     from recbole_genrec.quick_start import run_models, show_index
 
@@ -110,18 +118,33 @@ def _convert_value(key, text):
 
 
 def main(arguments=None) -> int:
-    """Run the command line; a user's mistake is one line on standard error and exit code 2."""
+    """Run the command line.
+
+    A user's mistake, or a file that cannot be read or written, is one line on standard error and exit code 2; a run
+    that a signal stops is one line and 128 plus the number of the signal.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     converting = arguments[:1] == ["convert"]
     if "--help" in arguments or "-h" in arguments:
         print(CONVERT_HELP if converting else HELP, end="")
         return 0
     try:
-        if converting:
-            run_convert(arguments[1:])
-        else:
-            run(arguments)
+        with terminable():
+            if converting:
+                run_convert(arguments[1:])
+            else:
+                run(arguments)
     except GenRecError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _complain("error", error, 2)
+    except OSError as error:
+        if error.filename is None and error.errno is None:  # raised by Python code: not a file's fault
+            raise
+        return _complain("error", f"{error.filename}: {error.strerror}." if error.filename else error, 2)
+    except Interrupted as stop:
+        return _complain("stopped", stop, 128 + stop.signal)
     return 0
+
+
+def _complain(kind, message, code):
+    print(f"{kind}: {' '.join(str(message).split())}", file=sys.stderr)
+    return code

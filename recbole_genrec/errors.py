@@ -1,4 +1,4 @@
-"""The package's own error: what a user can mend, said in one message."""
+"""The package's own errors: what a user can mend, said in one message, and a run that was asked to stop."""
 
 
 class GenRecError(ValueError):
@@ -7,6 +7,18 @@ class GenRecError(ValueError):
     The message names the file, line or key and the accepted values. The command line prints it without a
     traceback and exits with code 2.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that stopped because a signal asked for it, after it had saved what it could.
+
+    Attributes:
+        signal: number of the signal, such as ``signal.SIGTERM``.
+    """
+
+    def __init__(self, signal, message):
+        super().__init__(message)
+        self.signal = signal
 
 
 def unknown_name(kind: str, name: object, known) -> GenRecError:

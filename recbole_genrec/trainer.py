@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import signal
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -23,24 +24,29 @@ from recbole_genrec.checkpoint import (
     restore_random_states,
     save_checkpoint,
     settle,
+    verify,
 )
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, Interrupted
 from recbole_genrec.schedule import WeightAverage, learning_rate_factor
+from recbole_genrec.stopping import StopRequest
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: settings that say where and how a run is carried out, not which run it is.
 _PLACE_KEYS = frozenset(
     ("resume", "checkpoint_dir", "results_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id")
-    + ("use_gpu", "worker", "tune_malloc", "lazy_windows", "config_files")
+    + ("use_gpu", "worker", "tune_malloc", "lazy_windows", "config_files", "save_steps")
 )
+#: what is done of an epoch at its start: optimizer steps, the sum of their weighted losses, the sum of the weights.
+_START = (0, 0.0, 0)
 
 
 class GenRecTrainer(Trainer):
     """Trains a generative recommender in one process.
 
-    Two checkpoints stand in ``<checkpoint_dir>/<model>-<dataset>-<seed>-<hash of the settings>``: ``best`` on
-    validation, and ``last``, the end of the last finished epoch, from which ``resume: auto`` goes on with the same
-    batches and random numbers as if it had never stopped.
+    Three checkpoints stand in ``<checkpoint_dir>/<model>-<dataset>-<seed>-<hash of the settings>``: ``best`` on
+    validation; ``last``, the end of the last epoch or a place within one, from which ``resume: auto`` goes on with the
+    same batches and random numbers as if it had never stopped; and ``previous``, the ``last`` before it. SIGTERM and
+    Ctrl-C write ``last`` and end the training with :class:`~recbole_genrec.errors.Interrupted`.
 
     Args:
         config: RecBole's ``Config``.
@@ -64,6 +70,9 @@ class GenRecTrainer(Trainer):
         self.valid_result = None
         self._resume_from = self.arguments.resume
         self._saves = self._validates = False
+        self._stop = StopRequest()
+        self._epoch, self._done = 0, _START
+        self._random_states = None
 
     def _build_optimizer(self, **kwargs):
         """AdamW over the trainable parameters, without weight decay on norms and biases.
@@ -98,11 +107,14 @@ class GenRecTrainer(Trainer):
 
         def end_of_epoch(epoch, valid_score):  # early stopping has counted the epoch, ``best`` is written by now
             self.average.swap_out()
-            self._save_last(epoch)
+            self._end_epoch(epoch)
             if callback_fn:
                 callback_fn(epoch, valid_score)
 
-        result = super().fit(train_data, valid_data, verbose, saved, show_progress, end_of_epoch)
+        with self._stop.heard():
+            result = super().fit(train_data, valid_data, verbose, saved, show_progress, end_of_epoch)
+        if self._stop.signal:  # it came when nothing was left to do
+            self._interrupt()
         self.average.swap_in()
         return result
 
@@ -120,13 +132,15 @@ class GenRecTrainer(Trainer):
         else:  # RecBole's loader: its order would else depend on how many epochs this process has seen
             train_data.generator.manual_seed(self.config["seed"] + epoch_idx)
         accumulated = self.arguments.gradient_accumulation_steps
+        self._epoch = epoch_idx
+        steps, loss_sum, weight_sum = self._done  # not 0 where the epoch goes on from a checkpoint
         # The number of batches may differ a little between epochs: the rest of the run is taken to be like this one.
-        total_steps = self.step + (self.epochs - epoch_idx) * math.ceil(len(train_data) / accumulated)
+        total_steps = self.step - steps + (self.epochs - epoch_idx) * math.ceil(len(train_data) / accumulated)
         description = set_color(f"Train {epoch_idx:>5}", "pink")
         bar = tqdm(total=len(train_data), ncols=100, desc=description, disable=not show_progress)
-        loss_sum, weight_sum, n_tokens, start = 0.0, 0, 0, perf_counter()
+        n_tokens, start = 0, perf_counter()
         with bar:
-            for batches in _in_groups(train_data, accumulated):
+            for batches in self._rest(_in_groups(train_data, accumulated), steps):
                 batches = [self.model.pack_interaction(b) if isinstance(b, Interaction) else b for b in batches]
                 loss, weight = self._optimizer_step(batches, loss_func, total_steps)
                 loss_sum, weight_sum = loss_sum + loss * weight, weight_sum + weight
@@ -134,11 +148,44 @@ class GenRecTrainer(Trainer):
                 speed = n_tokens / (perf_counter() - start)
                 bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
                 bar.update(len(batches))
+                steps += 1
+                self._done = steps, loss_sum, weight_sum
+                if self.arguments.save_steps and self.step % self.arguments.save_steps == 0:
+                    self._save_last(epoch_idx - 1)
+                self._heed()
         if not self._validates or (epoch_idx + 1) % self.eval_step:
-            self._save_last(epoch_idx)
+            self._end_epoch(epoch_idx)
             if not self._validates:  # RecBole writes ``best`` next
                 self.average.swap_in()
         return loss_sum / max(weight_sum, 1)
+
+    def _rest(self, groups, steps):
+        """What an epoch still has to train on after so many steps; random numbers go on from the checkpoint."""
+        for _ in islice(groups, steps):
+            pass
+        if self._random_states:
+            restore_random_states(self._random_states)
+            self._random_states = None
+        yield from groups
+
+    def _heed(self):
+        """Stop where a signal has asked for it, with ``last`` written in the middle of the epoch.
+
+        Raises:
+            Interrupted: one has.
+        """
+        if self._stop.signal:
+            self.average.swap_out()
+            self._save_last(self._epoch - 1)
+            self._interrupt()
+
+    def _interrupt(self):
+        number, self._stop.signal = self._stop.signal, 0
+        kept = "nothing is saved, as 'saved' is false"
+        if self._saves:
+            kept = f"{str(self.run_folder / 'last')!r} is saved, and --resume=auto goes on from it"
+        place = f"epoch {self._epoch}, step {self._done[0]}" if self._done[0] else f"the end of epoch {self._epoch}"
+        raise Interrupted(number, f"by {signal.Signals(number).name} at {place}; {kept}.")
 
     def _optimizer_step(self, batches, loss_func, total_steps):
         """One step on the mean loss over all of ``batches``, as if they were one batch.
@@ -171,6 +218,14 @@ class GenRecTrainer(Trainer):
         self.average.update(self.step)
         return total_loss, total
 
+    def _full_sort_batch_eval(self, *args):
+        self._heed()
+        return super()._full_sort_batch_eval(*args)
+
+    def _neg_sample_batch_eval(self, *args):
+        self._heed()
+        return super()._neg_sample_batch_eval(*args)
+
     def _valid_epoch(self, valid_data, show_progress=False):
         self.average.swap_in()
         valid_score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
@@ -191,25 +246,35 @@ class GenRecTrainer(Trainer):
         """Write ``best``. RecBole calls this when validation improves, and with epoch -1 where no epoch is left."""
         if epoch < 0 and self.best_valid_result is not None:
             return  # resumed after the last epoch: the best checkpoint stands
+        self.average.swap_in()
         folder = kwargs.pop("saved_model_file", self.saved_model_file)
         self._write(folder, max(epoch, self.start_epoch - 1), self.valid_result)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {folder}")
 
-    def _save_last(self, epoch):
-        if self._saves:
-            self._write(self.run_folder / "last", epoch, self.best_valid_result, self.average.tensors)
+    def _end_epoch(self, epoch):
+        self._done = _START
+        self._save_last(epoch)
 
-    def _write(self, folder, epoch, best_valid_result, average=()):
+    def _save_last(self, epoch):
+        """Write ``last``: after ``epoch``, -1 where none is finished, and what is done of the next one."""
+        if self._saves:
+            previous = self.run_folder / "previous"
+            self._write(
+                self.run_folder / "last", epoch, self.best_valid_result, self._done, self.average.tensors, previous
+            )
+
+    def _write(self, folder, epoch, best_valid_result, done=_START, average=(), previous=None):
         state = {
             "epoch": epoch,
+            "done": list(done),
             "step": self.step,
             "cur_step": self.cur_step,
             "best_valid_score": self.best_valid_score if math.isfinite(self.best_valid_score) else None,
             "best_valid_result": best_valid_result,
             "scaler": self.scaler.state_dict(),
         }
-        save_checkpoint(folder, self.model, self.config, state, self.optimizer, average)
+        save_checkpoint(folder, self.model, self.config, state, self.optimizer, average, previous)
 
     def _go_on(self):
         """Resume where the setting asks for it, once."""
@@ -218,15 +283,29 @@ class GenRecTrainer(Trainer):
             self._resume(resume)
 
     def _resume(self, resume):
-        if resume != "auto":
+        if resume == "previous":
+            self.resume_checkpoint(self.run_folder / "previous")
+        elif resume != "auto":
             folder = Path(resume)
             settle(folder / "last")
             self.resume_checkpoint(folder / "last" if is_checkpoint(folder / "last") else folder)
-            return
-        last = self.run_folder / "last"
-        settle(last)
-        if is_checkpoint(last):
-            self.resume_checkpoint(last)
+        else:
+            self._resume_newest()
+
+    def _resume_newest(self):
+        """Go on from ``last``, or from ``previous`` where a crash has left no other; start anew without either."""
+        last, previous = self.run_folder / "last", self.run_folder / "previous"
+        for folder in (last, previous):
+            settle(folder)
+        if is_checkpoint(last) and is_checkpoint(previous):
+            try:
+                verify(last)
+            except GenRecError as error:
+                raise GenRecError(f"{error} The one before it is there: --resume=previous goes on from that.") from None
+        for folder in (last, previous):
+            if is_checkpoint(folder):
+                self.resume_checkpoint(folder)
+                return
 
     def resume_checkpoint(self, resume_file):
         """Go on after the epoch of a checkpoint folder; new checkpoints are written beside it.
@@ -249,10 +328,12 @@ class GenRecTrainer(Trainer):
         self.average.load(read_average(folder))
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        restore_random_states(folder)
+        self._done = tuple(state.get("done", _START))
+        self._random_states = folder
         if self.cur_step > self.stopping_step:  # it had stopped early
             self.start_epoch = max(self.start_epoch, self.epochs)
-        self.logger.info(f"Checkpoint {folder} loaded. Resume training from epoch {self.start_epoch}")
+        within = f", step {self._done[0]}" if self._done[0] else ""
+        self.logger.info(f"Checkpoint {folder} loaded. Resume training from epoch {self.start_epoch}{within}")
 
 
 class SASRecAllTrainer(Trainer):
@@ -321,7 +402,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
         """RecBole's ``fit``, stage after stage; see :meth:`GenRecTrainer.fit`."""
         self._saves = saved
         self._go_on()
-        if self.start_epoch == 0 and self.stages.pretrained_checkpoint:
+        if self._begins(0) and self.stages.pretrained_checkpoint:
             load_checkpoint_into(self.model, self.stages.pretrained_checkpoint)
             self.logger.info(f"Pretrained weights of {self.stages.pretrained_checkpoint}")
             self._renew()
@@ -332,7 +413,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
             self.start_epoch = self._ends["pretrain"]
         if self.stages.train_stage == "pretrain":
             return self._validate_last(valid_data, saved, show_progress)
-        if self.start_epoch == self._ends["pretrain"]:
+        if self._begins(self._ends["pretrain"]):
             self.average.swap_in()
             self._renew()
         self._enter("finetune", train_data)
@@ -342,6 +423,10 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
         if 0 <= epoch < self._ends["pretrain"] - 1:
             return  # without validation RecBole writes ``best`` after every epoch: of pretraining, the last one is it
         super()._save_checkpoint(epoch, verbose, **kwargs)
+
+    def _begins(self, epoch):
+        """Whether training goes on at the beginning of ``epoch``, and not within it."""
+        return self.start_epoch == epoch and self._done == _START
 
     def _enter(self, stage, train_data):
         self.epochs = self._ends[stage]

@@ -1,6 +1,7 @@
 """Checkpoint folders: what is in them, what comes back, and what is refused."""
 
 import json
+import os
 import re
 import shutil
 
@@ -289,10 +290,54 @@ def test_crash_while_writing_keeps_the_old_checkpoint(world, tmp_path, monkeypat
         raise OSError("no space left")
 
     monkeypatch.setattr(checkpoint, "_write_optimizer", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(GenRecError, match="best' cannot be written: no space"):
         save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, torch.optim.AdamW(model.parameters()))
     assert load_checkpoint_into(model, folder)["epoch"] == 3
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process of its own, with a limit on its files")
+@pytest.mark.parametrize("limit", [1, 3_000, 30_000])
+def test_a_disk_that_takes_no_more_keeps_the_old_checkpoint(world, tmp_path, limit):
+    """Whichever file, and whichever library that writes it, meets the limit first."""
+    import resource
+
+    config, model, _ = world()
+    folder, optimizer = tmp_path / "best", torch.optim.AdamW(model.parameters())
+    model.backbone.embed(torch.tensor([[1]])).sum().backward()
+    optimizer.step()
+    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer)
+    largest = max(path.stat().st_size for path in folder.rglob("*"))
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, optimizer)
+        except GenRecError as error:
+            code = 2 if "cannot be written" in str(error) and "\n" not in str(error) else 3
+        finally:
+            os._exit(code)
+    assert largest > limit
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert load_checkpoint_into(model, folder)["epoch"] == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_made(world, tmp_path):
+    config, model, _ = world()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GenRecError, match="cannot be written: .*Not a directory"):
+        save_checkpoint(tmp_path / "file" / "best", model, config, TRAINER_STATE)
+
+
+def test_the_one_before_is_kept_where_it_is_asked_for(world, tmp_path):
+    config, model, _ = world()
+    last, previous = tmp_path / "last", tmp_path / "previous"
+    for epoch in range(3):
+        save_checkpoint(last, model, config, {**TRAINER_STATE, "epoch": epoch}, previous=previous)
+    assert [load_checkpoint_into(model, folder)["epoch"] for folder in (last, previous)] == [2, 1]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "data") == ["last", "previous"]
 
 
 def test_crash_between_the_renames_is_mended(world, tmp_path):

@@ -1,5 +1,7 @@
 """The command line: its forms, and one line on standard error with exit code 2 for every mistake."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import recbole_genrec
-from recbole_genrec import GenRecError
+from recbole_genrec import GenRecError, cli
 from recbole_genrec.cli import main, parse_arguments
 
 ROWS = [(user, (user + step) % 7, 100 * step) for user in range(6) for step in range(5)]
@@ -146,3 +148,22 @@ def test_the_module_runs_as_a_program(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: Unknown dataset 'nowhere'")
     assert done.stderr.count("\n") == 1
+
+
+class TestWhatStopsARun:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_a_signal_is_one_line(self, monkeypatch, capsys, number, code):
+        monkeypatch.setattr(cli, "run", lambda arguments: os.kill(os.getpid(), number))
+        before = signal.getsignal(number)
+        assert main([]) == code
+        assert capsys.readouterr().err == f"stopped: by {number.name}.\n"
+        assert signal.getsignal(number) is before
+
+    def test_a_file_that_cannot_be_written_is_one_line(self, data, capsys):
+        Path("results").write_text("a file")
+        assert main([*data, "--epochs=0", "--topk=3", "--valid_metric=NDCG@3"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == "error: results: File exists."
+
+    def test_a_resumed_run_needs_no_value(self):
+        assert parse_arguments(["--resume", "--a=1"], cli.RUN_FLAGS) == {"resume": "auto", "a": "1"}
+        assert parse_arguments(["--resume", "folder"], cli.RUN_FLAGS) == {"resume": "folder"}

@@ -18,7 +18,7 @@ FLOORS = [
     {"config"},
     {"data"},
     {"model"},
-    {"checkpoint", "schedule", "trainer"},
+    {"checkpoint", "schedule", "stopping", "trainer"},
     {"atomic_files", "confidence", "results"},
     {"quick_start"},
     {"cli"},

@@ -1,6 +1,8 @@
 """The trainer: accumulation, schedule, checkpoints, and runs that stop and go on."""
 
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from recbole_genrec.arguments import TrainerArguments
 from recbole_genrec.checkpoint import is_checkpoint, load_as_recbole, load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, Interrupted
 from recbole_genrec.schedule import learning_rate_factor
 from recbole_genrec.trainer import GenRecTrainer, run_name
 
@@ -32,7 +34,7 @@ SMALL = {
 }
 
 
-class Interrupted(Exception):
+class Death(Exception):
     """The process dies."""
 
 
@@ -77,11 +79,11 @@ def interrupt_after(run, n_epochs):
 
     def dying(train_data, epoch_idx, *args, **kwargs):
         if epoch_idx == n_epochs:
-            raise Interrupted
+            raise Death
         return train_epoch(train_data, epoch_idx, *args, **kwargs)
 
     run.trainer._train_epoch = dying
-    with pytest.raises(Interrupted):
+    with pytest.raises(Death):
         run.fit()
 
 
@@ -111,6 +113,99 @@ def test_resumed_run_equals_the_uninterrupted_one(make_run, settings, n_epochs):
     results = [run.trainer.evaluate(run.test) for run in (whole, resumed)]
     assert results[0] == results[1]
     assert_same(resumed.weights(), whole.weights())
+
+
+WITHIN_AN_EPOCH = [
+    {"train_batch_tokens": 100},
+    {"packing": False, "gradient_accumulation_steps": 2, "train_batch_size": 4},
+    {"ema_decay": 0.9, "eval_step": 0, "train_batch_tokens": 100},
+    {"prompt": "instruction", "max_prompt_tokens": 512, "train_batch_tokens": 600, "history_dropout": 0.2},
+]
+
+
+@pytest.mark.parametrize("settings", WITHIN_AN_EPOCH)
+@pytest.mark.parametrize(("save_steps", "steps"), [(1, 2), (2, 9), (3, 11)])
+def test_a_run_goes_on_within_an_epoch(make_run, settings, save_steps, steps):
+    whole = make_run("whole", **settings)
+    expected = whole.fit()
+    cut = make_run("cut", save_steps=save_steps, **settings)
+    optimizer_step = cut.trainer._optimizer_step
+
+    def dying(*args):
+        if cut.trainer.step == steps:
+            raise Death
+        return optimizer_step(*args)
+
+    cut.trainer._optimizer_step = dying
+    with pytest.raises(Death):
+        cut.fit()
+    torch.manual_seed(99)
+    resumed = make_run("cut", resume="auto", save_steps=save_steps, **settings)
+    assert resumed.fit() == expected
+    assert resumed.trainer.train_loss_dict.items() <= whole.trainer.train_loss_dict.items()
+    assert_same(resumed.weights(), whole.weights())
+
+
+@pytest.mark.parametrize(
+    ("settings", "number"), list(zip(WITHIN_AN_EPOCH, [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]))
+)
+@pytest.mark.parametrize("moment", ["in an epoch", "in validation", "at the end"])
+def test_a_signal_saves_and_stops(make_run, settings, number, moment):
+    if moment == "in validation" and settings.get("eval_step") == 0:
+        pytest.skip("there is none")
+    whole = make_run("whole", **settings)
+    expected = whole.fit()
+    cut = make_run("cut", **settings)
+    name = {"in an epoch": "_optimizer_step", "in validation": "_valid_epoch", "at the end": "_end_epoch"}[moment]
+    count, original = 0, getattr(cut.trainer, name)
+    last = len(whole.trainer.train_loss_dict) if moment == "at the end" else 2
+
+    def signalled(*args, **kwargs):
+        nonlocal count
+        count += 1
+        if count == last:
+            os.kill(os.getpid(), number)
+        return original(*args, **kwargs)
+
+    setattr(cut.trainer, name, signalled)
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="last' is saved, and --resume=auto goes on from it") as stopped:
+        cut.fit()
+    assert stopped.value.signal == number and count == last
+    assert signal.getsignal(number) is before
+    torch.manual_seed(99)
+    resumed = make_run("cut", resume="auto", **settings)
+    assert resumed.fit() == expected
+    assert_same(resumed.weights(), whole.weights())
+
+
+def test_a_signal_without_saving_says_so(make_run):
+    run = make_run()
+    run.trainer._stop.signal = signal.SIGTERM
+    with pytest.raises(Interrupted, match="by SIGTERM at epoch 0, step 1; nothing is saved"):
+        run.fit(saved=False)
+
+
+def test_a_damaged_checkpoint_names_the_one_before(make_run):
+    whole = make_run("whole")
+    expected = whole.fit()
+    interrupt_after(make_run("cut"), 3)
+    (damaged,) = make_run("cut").trainer.run_folder.glob("last/extra.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(GenRecError, match="damaged: extra.safetensors has changed .* --resume=previous goes on"):
+        make_run("cut", resume="auto").fit()
+    resumed = make_run("cut", resume="previous")
+    assert resumed.fit() == expected
+    assert resumed.trainer.start_epoch == 2
+    assert_same(resumed.weights(), whole.weights())
+
+
+def test_a_crash_while_last_is_replaced_goes_on_from_the_one_before(make_run):
+    interrupt_after(make_run("cut"), 3)
+    resumed = make_run("cut", resume="auto")
+    (resumed.trainer.run_folder / "last").rename(resumed.trainer.run_folder / ".last.new")
+    resumed.fit()
+    assert resumed.trainer.start_epoch == 2
 
 
 @pytest.mark.parametrize("validates", [True, False])
