@@ -5,6 +5,9 @@ Letters: B prompts, K list length, M entries of the frontier, F children of a no
 Scores only fall along a path, so an edge whose score is below that of the K-th best item cannot lead into the list.
 Under ``trie`` normalisation an edge over n items also promises one: the best of them has at least a share 1/n of the
 edge's probability; these promises bound the K-th score from below before the first item is finished.
+
+Where only some items may be listed, scores stay those of the whole catalogue: nodes are normalised over all their
+children, edges that lead to no allowed item are not followed, and only an edge all of whose items are allowed promises.
 """
 
 from dataclasses import dataclass
@@ -23,8 +26,8 @@ class TopK:
     """Result of a search.
 
     Attributes:
-        items: item ids, best first, ties by the lower id ``[B, K]``.
-        scores: their log-probabilities ``[B, K]``.
+        items: item ids, best first, ties by the lower id ``[B, K]``; 0 where a prompt has fewer allowed items.
+        scores: their log-probabilities ``[B, K]``; -inf where there is no item.
         expanded: nodes expanded below the root, for each prompt ``[B]``.
         over_budget: true where the node budget was hit and beam search finished the list ``[B]``.
         rounds: forwards after the prompts'.
@@ -57,7 +60,7 @@ class _Frontier:
 
 
 @torch.no_grad()
-def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_at_once=16):
+def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_at_once=16, allowed=None):
     """Find the K most probable items of every prompt.
 
     Args:
@@ -68,11 +71,13 @@ def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_
             cost no step), at least ``k``.
         node_budget: nodes after which a prompt's search goes on as a beam search of width ``k``.
         expand_at_once: most nodes that a prompt expands in one forward, best first.
+        allowed: booleans by item id: the items that may be listed ``[I + 1]``, or those of each prompt ``[B, I + 1]``;
+            ``None``: all.
 
     Returns:
         :class:`TopK`.
     """
-    run = _Search(tree, k, normalization, num_beams, node_budget, expand_at_once)
+    run = _Search(tree, k, normalization, num_beams, node_budget, expand_at_once, allowed)
     run.follow_root()
     while run.expand():
         pass
@@ -82,7 +87,7 @@ def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_
 class _Search:
     """State of one search: the finished lists, dense, and the frontier, flat."""
 
-    def __init__(self, tree, k, normalization, num_beams, node_budget, expand_at_once):
+    def __init__(self, tree, k, normalization, num_beams, node_budget, expand_at_once, allowed):
         self.tree, self.trie, self.k, self.normalization = tree, tree.trie, k, normalization
         self.num_beams, self.node_budget, self.expand_at_once = num_beams, node_budget, expand_at_once
         device, batch = tree.root_hidden.device, len(tree)
@@ -94,14 +99,21 @@ class _Search:
         self.rounds = 0
         none = torch.zeros(0, dtype=torch.long, device=device)
         self.frontier = _Frontier(none, none, torch.zeros(0, device=device))
+        self.open = self.whole = None
+        if allowed is not None:
+            below = self.trie.count_below(allowed.to(device).view(-1, self.trie.n_items + 1))
+            self.open, self.whole = below > 0, below == self.trie.edge_high - self.trie.edge_low  # [B or 1, E]
 
     def follow_root(self):
         log_probs = root_log_probs(self.tree.backbone, self.trie, self.tree.root_hidden, self.normalization)
+        prompt = torch.arange(len(log_probs), device=log_probs.device)[:, None]
+        edge = torch.arange(log_probs.shape[1], device=log_probs.device)
         followed = torch.ones_like(log_probs, dtype=torch.bool)
         if self.normalization == "trie" and log_probs.shape[1] >= self.k:
             # The root has by far the most edges; its promises leave few of them to sort.
-            edge = torch.arange(log_probs.shape[1], device=log_probs.device)
-            followed = log_probs >= self._promised(edge, log_probs).topk(self.k).values[:, -1:]
+            followed = log_probs >= self._promised(prompt, edge, log_probs).topk(self.k).values[:, -1:]
+        if self.open is not None:
+            followed &= self._of(self.open, prompt, edge)
         prompt, edge = torch.nonzero(followed, as_tuple=True)
         self._add(_Frontier(prompt, edge, log_probs[followed]))
 
@@ -130,6 +142,8 @@ class _Search:
         )
         score = parents.score[:, None] + children
         followed = (score >= self.bound[parents.prompt, None]) & (children > -torch.inf)
+        if self.open is not None:
+            followed &= self._of(self.open, parents.prompt[:, None], edge)
         self._finish(taken[~leads_on])
         self._add(_Frontier(parents.prompt[:, None].expand_as(edge)[followed], edge[followed], score[followed]))
         return True
@@ -166,7 +180,7 @@ class _Search:
         """Score below which an edge cannot matter, for each prompt ``[B]``."""
         bound = self.scores[:, self.k - 1]
         if self.normalization == "trie":
-            promised = self._promised(self.frontier.edge, self.frontier.score)
+            promised = self._promised(self.frontier.prompt, self.frontier.edge, self.frontier.score)
             bound = torch.maximum(bound, self._kth_best(promised, self.k))
         return bound
 
@@ -180,9 +194,17 @@ class _Search:
         # What was dropped may have promised more than what was kept: only finished items bound the next step.
         self.bound = self.scores[:, self.k - 1].where(prompts, self.bound)
 
-    def _promised(self, edge, score):
-        """Score that the best item below each edge has at least; ``trie`` normalisation only."""
-        return score - (self.trie.edge_high[edge] - self.trie.edge_low[edge]).log() - ROUNDING
+    def _promised(self, prompt, edge, score):
+        """Score that the best allowed item below each edge has at least; ``trie`` normalisation only."""
+        promised = score - (self.trie.edge_high[edge] - self.trie.edge_low[edge]).log() - ROUNDING
+        if self.whole is None:
+            return promised
+        return promised.masked_fill(~self._of(self.whole, prompt, edge), -torch.inf)
+
+    @staticmethod
+    def _of(table, prompt, edge):
+        """Entries of a table ``[B, E]``, or ``[1, E]`` for all prompts alike."""
+        return table[prompt, edge] if len(table) > 1 else table[0, edge]
 
     def _kth_best(self, value, k):
         """K-th best of the finished scores and of a value for each frontier edge, for each prompt ``[B]``."""

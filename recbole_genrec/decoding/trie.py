@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
+from recbole_genrec.decoding.ragged import ragged_arange
 from recbole_genrec.errors import GenRecError
 
 
@@ -85,6 +86,19 @@ class Trie:
         column = torch.arange(width, device=node.device)
         mask = column < fanout[:, None]
         return torch.where(mask, first[:, None] + column, 0), mask
+
+    def count_below(self, chosen):
+        """How many of some items stand below each edge.
+
+        Args:
+            chosen: booleans by item id ``[R, I + 1]``; item 0, padding, is below no edge.
+
+        Returns:
+            ``[R, E]``.
+        """
+        owner, _ = ragged_arange(self.path_offset.diff())
+        counts = torch.zeros(len(chosen), self.n_edges, dtype=torch.long, device=chosen.device)
+        return counts.index_add_(1, self.path_edge, chosen[:, owner].long())
 
 
 def build_trie(identifiers, end):

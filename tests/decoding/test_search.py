@@ -90,6 +90,40 @@ def test_inexact_search_still_lists_k_distinct_items_with_their_scores(make_case
     assert (over_budget > 0) == ("node_budget" in settings)
 
 
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("part", range(2))
+def test_search_among_some_items_equals_masking_all_scores(make_case, normalization, part):
+    """Items allowed for all prompts or for each its own; scores stay those of the whole catalogue."""
+    for seed in range(32 * part, 32 * (part + 1)):
+        case = make_case(seed)
+        draw = torch.Generator().manual_seed(seed)
+        rows, share = (8, 1)[seed % 2], torch.rand(1, generator=draw)
+        allowed = torch.rand(rows, case.trie.n_items + 1, generator=draw) < share
+        scores = oracle(case, normalization).masked_fill(~allowed[:, 1:], -torch.inf)
+        at_once = (16, 1, 3)[seed % 3]
+        found = search(case.tree(), case.k, normalization, expand_at_once=at_once, allowed=allowed)
+        expected = scores.sort(dim=1, descending=True, stable=True).values[:, : case.k]
+        torch.testing.assert_close(found.scores, expected, **TOLERANCE)
+        listed = found.items > 0
+        assert (listed.sum(1) == allowed[:, 1:].sum(1).clamp(max=case.k)).all()
+        own = scores.gather(1, (found.items - 1).clamp(min=0))
+        torch.testing.assert_close(own[listed], found.scores[listed], **TOLERANCE)
+        assert all(len(set(row) - {0}) == sum(item > 0 for item in row) for row in found.items.tolist())
+        leading = (case.trie.count_below(allowed) > 0) & (case.trie.edge_child >= 0)
+        assert (found.expanded <= leading.sum(1)).all()
+
+
+def test_counts_below_edges_are_those_of_the_paths(make_case):
+    for seed in range(8):
+        trie = make_case(seed).trie
+        chosen = torch.rand(3, trie.n_items + 1, generator=torch.Generator().manual_seed(seed)) < 0.5
+        counts = torch.zeros(3, trie.n_edges, dtype=torch.long)
+        for item in range(1, trie.n_items + 1):
+            for edge in trie.path_edge[trie.path_offset[item] : trie.path_offset[item + 1]].tolist():
+                counts[:, edge] += chosen[:, item]
+        assert torch.equal(trie.count_below(chosen), counts)
+
+
 class Indifferent:
     """A model to which all tokens are alike."""
 
@@ -119,6 +153,16 @@ def test_ties_go_to_the_lower_item_id(normalization, k):
     indifferent = PromptTree(Indifferent(), build_trie(identifiers, 2), *one_token)
     found = search(indifferent, k, normalization, expand_at_once=1)
     assert found.items.tolist() == [list(range(1, k + 1))] * 2
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+def test_ties_among_some_items_go_to_the_lower_item_id(normalization):
+    identifiers = [(3 + (i * 5 % 8) // 4, 3 + (i * 5 % 8) // 2 % 2, 3 + i * 5 % 8 % 2) for i in range(8)]
+    one_token = torch.zeros(2, 1, 1), torch.ones(2, dtype=torch.long)
+    indifferent = PromptTree(Indifferent(), build_trie(identifiers, 2), *one_token)
+    allowed = torch.tensor([False, *(item % 3 > 0 for item in range(1, 9))])
+    found = search(indifferent, 4, normalization, expand_at_once=1, allowed=allowed)
+    assert found.items.tolist() == [[1, 2, 4, 5]] * 2
 
 
 def test_a_catalogue_of_one_item_is_certain(backbones):
