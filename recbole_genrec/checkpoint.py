@@ -6,6 +6,7 @@
     config.json          the whole configuration
     prompt.yaml          the prompt template, or the task prompts
     items.json           item tokens, texts and identifiers in catalogue order, and the pieces that these are made of
+    item_columns.json    the columns of the ``.item`` file: type and values of each item, in catalogue order
     tokenizer/           in the form of ``transformers``
     adapter/             the LoRA adapter in peft's own form, or
     backbone/            the whole language model in the form of ``transformers``
@@ -13,37 +14,43 @@
     trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
 """
 
-import hashlib
 import json
-import os
 import random
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from recbole_genrec.backbone.loading import adapter_names
-from recbole_genrec.config import GenRecConfig
+from recbole_genrec.checkpoint_files import (
+    fingerprint,
+    items_of,
+    read_extra,
+    read_json,
+    read_tensors,
+    sync,
+    write_items,
+    write_json,
+    write_tensors,
+)
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.indexing.index import pieces_to_json
 
 FORMAT = 1
 BACKBONE_PREFIX = "backbone.model."
 _ADAPTER_NAME = "default"
+#: what only resuming needs.
+TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "average.safetensors")
 #: settings of the machine that trained.
 _MACHINE_KEYS = frozenset(("gpu_id", "use_gpu", "local_rank", "single_spec"))
 
 
 def save_checkpoint(folder, model, config, trainer_state, optimizer=None, average=(), previous=None):
     """Write a checkpoint, replacing the one that stands at ``folder``.
-
-    Everything is written to a sibling folder, brought to the disk, and only then takes the place: a crash, of the
-    machine too, leaves the old or the new checkpoint.
 
     Args:
         folder: where the checkpoint shall stand.
@@ -57,6 +64,46 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None, averag
     Raises:
         GenRecError: it cannot be written, for example because the disk is full; what stood there stays.
     """
+    with _fresh(folder, previous) as fresh:
+        _write_model(fresh, model)
+        write_json(fresh / "config.json", plain_settings(config))
+        write_json(fresh / "trainer.json", trainer_state)
+        write_json(fresh / "rng.json", random_states())
+        if optimizer is not None:
+            _write_optimizer(fresh, optimizer)
+        if average:
+            write_tensors(fresh / "average.safetensors", {f"{place:06}": t for place, t in enumerate(average)})
+
+
+def save_enlarged(source, folder, ranker):
+    """Write the checkpoint ``source`` anew with more items; it cannot be trained on.
+
+    Args:
+        source: a checkpoint.
+        folder: where the new one shall stand; it may be the same.
+        ranker: gives ``catalogue`` and ``item_embedding``; nothing else of it differs from ``source``.
+
+    Raises:
+        GenRecError: ``source`` is damaged, or the new one cannot be written.
+    """
+    source = verify(source)
+    with _fresh(folder) as fresh:
+        left_out = shutil.ignore_patterns("manifest.json", *TRAINING_FILES)
+        shutil.copytree(source, fresh, ignore=left_out, dirs_exist_ok=True)
+        write_items(fresh, ranker.catalogue)
+        others = read_extra(fresh)
+        if ranker.item_embedding is not None:
+            others["item_embedding.weight"] = ranker.item_embedding.weight
+        write_tensors(fresh / "extra.safetensors", others)
+
+
+@contextmanager
+def _fresh(folder, previous=None):
+    """A folder to write a checkpoint to, which then gets a manifest and takes the place of ``folder``.
+
+    It is a sibling of that one, brought to the disk before: a crash, of the machine too, leaves the old or the new
+    checkpoint. See :func:`save_checkpoint` for ``previous`` and errors.
+    """
     folder = Path(folder)
     fresh = folder.with_name(f".{folder.name}.new")
     try:
@@ -64,7 +111,12 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None, averag
         settle(folder)
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
-        _write(fresh, model, config, trainer_state, optimizer, average)
+        yield fresh
+        files = sorted(path for path in fresh.rglob("*") if path.is_file())
+        entries = {path.relative_to(fresh).as_posix(): fingerprint(path) for path in files}
+        write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
+        for path in (*fresh.rglob("*"), fresh):
+            sync(path)
         if previous is not None and folder.exists():
             settle(previous)
             _put(folder, Path(previous))
@@ -75,41 +127,13 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None, averag
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _write(fresh, model, config, trainer_state, optimizer, average):
-    """Write all files of a checkpoint, the manifest last, and bring them to the disk."""
-    _write_model(fresh, model)
-    _write_json(fresh / "config.json", plain_settings(config))
-    _write_json(fresh / "trainer.json", trainer_state)
-    _write_json(fresh / "rng.json", random_states())
-    if optimizer is not None:
-        _write_optimizer(fresh, optimizer)
-    if average:
-        _write_tensors(fresh / "average.safetensors", {f"{place:06}": t for place, t in enumerate(average)})
-    files = sorted(path for path in fresh.rglob("*") if path.is_file())
-    entries = {path.relative_to(fresh).as_posix(): _fingerprint(path) for path in files}
-    _write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
-    for path in (*fresh.rglob("*"), fresh):
-        _sync(path)
-
-
 def _put(fresh, folder):
     """Let one folder take the place of another beside it; a crash leaves the other, aside at worst, or the new one."""
     if folder.exists():
         folder.rename(_aside(folder))
     fresh.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     settle(folder)
-
-
-def _sync(path):
-    """Bring a file, or the names in a folder, to the disk."""
-    if os.name == "nt" and path.is_dir():  # Windows opens no folders, and keeps renames by itself
-        return
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def settle(folder):
@@ -153,7 +177,7 @@ def load_checkpoint_into(model, folder, optimizer=None):
     if optimizer is not None:
         _read_optimizer(folder, optimizer)
     model.load_state_dict(state, strict=False)
-    return _read_json(folder / "trainer.json")
+    return read_json(folder / "trainer.json")
 
 
 def load_as_recbole(folder):
@@ -168,9 +192,9 @@ def load_as_recbole(folder):
         A dict with ``config``, ``state_dict``, ``other_parameter``, ``epoch``, ``cur_step`` and ``best_valid_score``.
     """
     folder = verify(folder)
-    trainer = _read_json(folder / "trainer.json")
+    trainer = read_json(folder / "trainer.json")
     return {
-        "config": _rebuild_config(_read_json(folder / "config.json"), folder),
+        "config": _rebuild_config(read_json(folder / "config.json"), folder),
         "state_dict": read_state_dict(folder),
         "other_parameter": None,
         "epoch": trainer["epoch"],
@@ -185,6 +209,8 @@ def _rebuild_config(settings, folder):
     No setting is evaluated, and the device is chosen on this machine.
     """
     shaping = {key: settings[key] for key in ("metrics", "topk", "valid_metric", "eval_args")}
+    from recbole_genrec.config import GenRecConfig  # the rest of this module needs no RecBole
+
     config = GenRecConfig(settings["model"], settings["dataset"], config_dict=shaping)
     config.final_config_dict.update({key: value for key, value in settings.items() if key not in _MACHINE_KEYS})
     # the identifiers that the weights were trained on: made anew, clusters may differ from machine to machine
@@ -203,7 +229,7 @@ def verify(folder):
     if not is_checkpoint(folder):
         state = "has no manifest.json" if folder.is_dir() else "does not exist"
         raise GenRecError(f"The checkpoint folder {str(folder)!r} {state}.")
-    manifest = _read_json(folder / "manifest.json")
+    manifest = read_json(folder / "manifest.json")
     if (
         not isinstance(manifest, dict)
         or manifest.get("format") != FORMAT
@@ -214,7 +240,7 @@ def verify(folder):
         path = folder / name
         if not path.is_file():
             raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {name} is missing.")
-        if _fingerprint(path) != expected:
+        if fingerprint(path) != expected:
             raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {name} has changed (SHA-256 differs).")
     return folder
 
@@ -244,10 +270,10 @@ def _write_model(folder, model):
     else:
         _write_backbone(folder / "backbone", backbone.model)
     others = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(BACKBONE_PREFIX)}
-    _write_tensors(folder / "extra.safetensors", others)
+    write_tensors(folder / "extra.safetensors", others)
     prompts = json.loads(json.dumps(model.prompt_settings()))
     (folder / "prompt.yaml").write_text(yaml.safe_dump(prompts, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    _write_json(folder / "items.json", _items_of(model))
+    write_items(folder, model.catalogue)
 
 
 def _write_tokenizer(folder, tokenizer):
@@ -270,21 +296,21 @@ def _write_backbone(folder, causal_model):
             kept[name] = tensor
         else:
             tied[name] = owner
-    _write_tensors(folder / "model.safetensors", kept, {"format": "pt", "tied": json.dumps(tied)})
+    write_tensors(folder / "model.safetensors", kept, {"format": "pt", "tied": json.dumps(tied)})
 
 
 def read_state_dict(folder):
     """The tensors of a checkpoint under the names they have in the recommender's ``state_dict()``."""
     folder = Path(folder)
-    state = _read_tensors(folder / "extra.safetensors")
+    state = read_extra(folder)
     adapter, whole = folder / "adapter/adapter_model.safetensors", folder / "backbone/model.safetensors"
     if adapter.is_file():
-        for name, tensor in _read_tensors(adapter).items():
+        for name, tensor in read_tensors(adapter).items():
             name = re.sub(r"(\.lora_[AB])\.weight$", rf"\1.{_ADAPTER_NAME}.weight", name)
             name = re.sub(r"\.trainable_tokens_delta$", rf"\g<0>.{_ADAPTER_NAME}", name)
             state[BACKBONE_PREFIX + name] = tensor
     else:
-        weights = _read_tensors(whole)
+        weights = read_tensors(whole)
         with safe_open(whole, "pt") as file:
             tied = json.loads((file.metadata() or {}).get("tied", "{}"))
         weights.update({name: weights[owner] for name, owner in tied.items()})
@@ -292,18 +318,8 @@ def read_state_dict(folder):
     return state
 
 
-def _items_of(model):
-    catalogue = model.catalogue
-    return {
-        "tokens": [str(token) for token in catalogue.item_tokens],
-        "texts": list(catalogue.texts),
-        "identifiers": [[int(token) for token in identifier] for identifier in catalogue.identifiers],
-        "pieces": pieces_to_json(catalogue.index.pieces),
-    }
-
-
 def _check_items(folder, model):
-    stored, own = _read_json(folder / "items.json"), _items_of(model)
+    stored, own = read_json(folder / "items.json"), items_of(model.catalogue)
     for kind, reason in (
         ("tokens", "it belongs to another dataset or another filtering"),
         ("identifiers", "it belongs to another item text, indexing or tokenizer; 'item_index' takes its identifiers"),
@@ -343,7 +359,7 @@ def _check_weights(folder, model, state):
 def read_average(folder):
     """The running averages that :func:`save_checkpoint` stored, in order; none where it stored none."""
     path = Path(folder) / "average.safetensors"
-    return [tensor for _, tensor in sorted(_read_tensors(path).items())] if path.is_file() else []
+    return [tensor for _, tensor in sorted(read_tensors(path).items())] if path.is_file() else []
 
 
 def _write_optimizer(folder, optimizer):
@@ -352,16 +368,16 @@ def _write_optimizer(folder, optimizer):
     for index, slots in state["state"].items():
         for name, value in slots.items():
             (tensors if torch.is_tensor(value) else values)[f"{index}.{name}"] = value
-    _write_tensors(folder / "optimizer.safetensors", tensors)
-    _write_json(folder / "optimizer.json", {"param_groups": state["param_groups"], "values": values})
+    write_tensors(folder / "optimizer.safetensors", tensors)
+    write_json(folder / "optimizer.json", {"param_groups": state["param_groups"], "values": values})
 
 
 def _read_optimizer(folder, optimizer):
     if not (folder / "optimizer.json").is_file():
         raise GenRecError(f"The checkpoint {str(folder)!r} holds no optimizer.json: training cannot go on from it.")
-    stored = _read_json(folder / "optimizer.json")
+    stored = read_json(folder / "optimizer.json")
     slots = {}
-    for key, value in {**_read_tensors(folder / "optimizer.safetensors"), **stored["values"]}.items():
+    for key, value in {**read_tensors(folder / "optimizer.safetensors"), **stored["values"]}.items():
         index, name = key.split(".", 1)
         slots.setdefault(int(index), {})[name] = value
     groups = [
@@ -390,7 +406,7 @@ def random_states():
 
 def restore_random_states(folder):
     """Set the random states to those that were stored at the end of :func:`save_checkpoint`."""
-    stored = _read_json(Path(folder) / "rng.json")
+    stored = read_json(Path(folder) / "rng.json")
     version, state, gauss = stored["python"]
     random.setstate((version, tuple(state), gauss))
     name, keys, *rest = stored["numpy"]
@@ -402,38 +418,3 @@ def restore_random_states(folder):
 
 def _bytes_tensor(text):
     return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
-
-
-# ---- files ----
-
-
-def _write_json(path, value):
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise GenRecError(
-            f"The checkpoint {str(path.parent)!r} is damaged: {path.name} is not JSON ({error})."
-        ) from None
-
-
-def _write_tensors(path, tensors, metadata=None):
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path, metadata)
-
-
-def _read_tensors(path):
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise GenRecError(f"The checkpoint {str(path.parent)!r} is damaged: {path.name} ({error}).") from None
-
-
-def _fingerprint(path):
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}

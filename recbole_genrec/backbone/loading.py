@@ -76,6 +76,28 @@ def read_seq2seq(arguments, corpus, family="t5"):
     return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
+def read_saved(model_folder, tokenizer_folder, arguments):
+    """A causal language model that was saved whole, as it is.
+
+    Args:
+        model_folder, tokenizer_folder: in the form of ``transformers``.
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`, of which ``trust_remote_code`` counts.
+
+    Returns:
+        A :class:`~recbole_genrec.backbone.backbone.Backbone`.
+
+    Raises:
+        GenRecError: the model cannot be read.
+    """
+    code = {"trust_remote_code": arguments.trust_remote_code}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto", use_safetensors=True, **code)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, **code)
+    except (OSError, ValueError, ImportError) as error:
+        raise GenRecError(f"Cannot load the backbone {str(model_folder)!r}: {_gist(error)}") from None
+    return Backbone(model, tokenizer)
+
+
 def _load(arguments, auto_class):
     """Model and tokenizer from a folder or the hub."""
     source = _find_source(arguments.backbone)

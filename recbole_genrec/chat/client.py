@@ -68,7 +68,7 @@ class ChatClient:
 
     def __init__(self, settings):
         if find_spec("openai") is None:
-            raise GenRecError("'ranking: chat' needs openai and rapidfuzz: pip install 'recbole_genrec[chat]'.")
+            raise GenRecError("'ranking: chat' needs openai: pip install 'recbole_genrec[chat]'.")
         import openai
 
         self._openai, self.settings = openai, settings

@@ -12,10 +12,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import islice
-
-from recbole_genrec.errors import GenRecError
 
 #: catalogue titles that are looked at for one that the catalogue does not have; brackets at which JSON may begin.
 LOOKED_AT = 8
@@ -154,14 +151,9 @@ class Grounder:
     Args:
         texts: unique texts of the items 1 to I.
         threshold: similarity from 0 to 100 that a fuzzy match needs at least.
-
-    Raises:
-        GenRecError: ``rapidfuzz`` is not installed.
     """
 
     def __init__(self, texts, threshold):
-        if find_spec("rapidfuzz") is None:
-            raise GenRecError("'ranking: chat' needs openai and rapidfuzz: pip install 'recbole_genrec[chat]'.")
         self.threshold = threshold
         self._literal = {text: item for item, text in reversed(list(enumerate(texts, 1)))}
         self._folded = {_folded(text): item for item, text in reversed(list(enumerate(texts, 1)))}

@@ -8,6 +8,7 @@ simply continues the history, trunk and branches coincide and attention is plain
 Letters: W windows, N items of all windows, T tokens of a packed sequence, D decisions (or labelled tokens).
 """
 
+from copy import copy
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -169,6 +170,12 @@ class Packer:
                 f"'max_prompt_tokens' ({max_prompt_tokens}) leaves no room for a history: the prompt's fixed text and "
                 f"the longest identifier take {longest} tokens. The target is never cut; raise it."
             )
+
+    def with_history_items(self, tokens):
+        """This packer over a table with more items behind the catalogue's: in histories only, never as targets."""
+        packer = copy(self)
+        packer.tokens, packer.item_length = tokens, np.diff(tokens.item_offset)
+        return packer
 
     def history_start(self, items, first, stop):
         """Earliest item from which a history fits the budget, whole items only.

@@ -85,6 +85,23 @@ def tokenize_prompt(template, backbone, identifiers):
     )
 
 
+def append_items(tokens, more):
+    """Put items behind those of a table, which may then stand in histories.
+
+    Args:
+        tokens: :class:`PromptTokens` of I items.
+        more: the same template's :class:`PromptTokens` of N others.
+
+    Returns:
+        :class:`PromptTokens` of I + N items, the first of the others being item I + 1.
+    """
+    return replace(
+        tokens,
+        item_token=np.concatenate([tokens.item_token, more.item_token]),
+        item_offset=np.concatenate([tokens.item_offset, tokens.item_offset[-1] + more.item_offset[2:]]),
+    )
+
+
 def prepend_examples(tokens, template, backbone, identifiers, examples):
     """Put whole prompts with their targets, few-shot examples, before every prompt; an empty line ends each.
 

@@ -101,16 +101,18 @@ class Draft:
         return [piece for pieces in self.pieces for piece in pieces if isinstance(piece, str)]
 
 
-def register(name, interactions=True):
+def register(name, interactions=True, new_items=None):
     """Decorator: make a function known as the indexing scheme ``name``.
 
     Args:
         name: the value of ``item_indexing``.
         interactions: whether it wants ``Given.sequences``; without, all items count as unseen.
+        new_items: how it names items that come after training, without new tokens: (pieces of the items that there
+            are, texts of the new ones) -> pieces of the new ones; ``None``: it cannot.
     """
 
     def add(scheme):
-        _SCHEMES[name] = (scheme, interactions)
+        _SCHEMES[name] = (scheme, interactions, new_items)
         return scheme
 
     return add
@@ -130,8 +132,32 @@ def needs_interactions(scheme):
     return _scheme(scheme)[1]
 
 
+def draft_new_items(scheme, pieces, texts):
+    """Have a scheme write identifiers of items that come after training.
+
+    Args:
+        scheme: name of an indexing scheme.
+        pieces: of the items that there are.
+        texts: of the new items, ``None`` for an item without text.
+
+    Returns:
+        A :class:`Draft` of the new items.
+
+    Raises:
+        GenRecError: the scheme cannot name items without training interactions or new tokens.
+    """
+    known = [name for name in known_indexings() if _scheme(name)[2]]
+    write = _scheme(scheme)[2]
+    if write is None or any(isinstance(piece, Code) for item in pieces for piece in item):
+        raise GenRecError(
+            f"'item_indexing: {scheme}' cannot name new items, as their codes would have to be trained. "
+            f"These schemes can: {', '.join(known)}."
+        )
+    return Draft(write(pieces, texts))
+
+
 def _scheme(name):
-    """The function of a scheme, and whether it wants training interactions."""
+    """The function of a scheme, whether it wants training interactions, and how it names new items."""
     if name not in known_indexings():
         raise unknown_name("item indexing", name, known_indexings())
     if name not in _SCHEMES:

@@ -58,6 +58,33 @@ def build_index(draft, items, encode):
     Raises:
         GenRecError: the tokenizer cannot tell two items apart.
     """
+    pieces, symbols, without_text = _written(draft, items, encode)
+    order = range(len(items)) if draft.order is None else draft.order
+    return ItemIndex(pieces, symbols, _resolve(pieces, symbols, order, encode), without_text, draft.facts)
+
+
+def extend_index(index, draft, items, encode):
+    """Make the identifiers of more items; those that there are stay as they are.
+
+    Args:
+        index: the :class:`ItemIndex` of I items.
+        draft: the :class:`~recbole_genrec.indexing.Draft` of N more.
+        items, encode: those of :func:`build_index`, for the new items.
+
+    Returns:
+        An :class:`ItemIndex` of I + N items.
+
+    Raises:
+        GenRecError: see :func:`build_index`.
+    """
+    pieces, symbols, without_text = _written(draft, items, encode)
+    pieces, symbols = [*index.pieces, *pieces], [*index.symbols, *symbols]
+    collisions = _resolve(pieces, symbols, range(len(pieces)), encode)  # in this order an earlier item keeps its own
+    return ItemIndex(pieces, symbols, collisions, without_text, index.facts)
+
+
+def _written(draft, items, encode):
+    """Pieces and symbols of a draft's items, none of them empty, and how many are written as their raw token."""
     pieces, without_text = list(draft.pieces), 0
     symbols = [_encode(item, encode) for item in pieces]
     for place, item in enumerate(items):
@@ -67,8 +94,7 @@ def build_index(draft, items, encode):
             without_text += 1
             if not symbols[place]:
                 raise GenRecError(f"The tokenizer gives {pieces[place][0]!r} no tokens: the item has no identifier.")
-    order = range(len(items)) if draft.order is None else draft.order
-    return ItemIndex(pieces, symbols, _resolve(pieces, symbols, order, encode), without_text, draft.facts)
+    return pieces, symbols, without_text
 
 
 def _encode(pieces, encode):
@@ -127,6 +153,11 @@ def pieces_to_json(pieces):
     return [[list(piece) if isinstance(piece, Code) else piece for piece in item] for item in pieces]
 
 
+def pieces_from_json(stored):
+    """The pieces that :func:`pieces_to_json` stored."""
+    return [tuple(piece if isinstance(piece, str) else Code(*map(int, piece)) for piece in item) for item in stored]
+
+
 def read_draft(path, items):
     """Read identifiers that a checkpoint keeps.
 
@@ -144,8 +175,7 @@ def read_draft(path, items):
     path = path / "items.json" if path.is_dir() else path
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        written = [tuple(p if isinstance(p, str) else Code(*map(int, p)) for p in item) for item in stored["pieces"]]
-        pieces = dict(zip(stored["tokens"], written, strict=True))
+        pieces = dict(zip(stored["tokens"], pieces_from_json(stored["pieces"]), strict=True))
     except OSError as error:
         raise GenRecError(f"'item_index': cannot read {str(path)!r}: {error.strerror}.") from None
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -17,7 +17,13 @@ def in_digits(number_of_item):
     return [tuple(f"{number:0{width}d}") for number in number_of_item.tolist()]
 
 
-@register("random")
+def next_numbers(pieces, texts):
+    """Name items by the numbers after those of ``pieces``, with as many leading zeros."""
+    highest, width = max(int("".join(item)) for item in pieces), len(pieces[0])
+    return [tuple(f"{number:0{width}d}") for number in range(highest + 1, highest + 1 + len(texts))]
+
+
+@register("random", new_items=next_numbers)
 def random_index(given):
     """Number the items in random order; items unseen in training come last, also in random order."""
     number = np.empty(len(given.items), np.int64)

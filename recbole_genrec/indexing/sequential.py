@@ -8,10 +8,10 @@ number so far plus one, so test items give themselves away. Here only training i
 import numpy as np
 
 from recbole_genrec.indexing import Draft, register
-from recbole_genrec.indexing.random_number import in_digits
+from recbole_genrec.indexing.random_number import in_digits, next_numbers
 
 
-@register("sequential")
+@register("sequential", new_items=next_numbers)
 def sequential_index(given):
     """Number the items as they first come, user after user; items unseen in training follow in random order."""
     sequences = given.sequences

@@ -6,7 +6,12 @@ Deviation from the reference code: two items never share an identifier. By title
 from recbole_genrec.indexing import Draft, register
 
 
-@register("title", interactions=False)
+def by_text(pieces, texts):
+    """Name items as their texts, whatever the others are called."""
+    return [(text,) if text else () for text in texts]
+
+
+@register("title", interactions=False, new_items=by_text)
 def title_index(given):
     """Write every item as its text."""
-    return Draft([(text,) if text else () for text in given.texts])
+    return Draft(by_text((), given.texts))

@@ -1,6 +1,5 @@
 """What every generative recommender shares: the catalogue, prompts from RecBole's batches, and ranking."""
 
-from dataclasses import asdict, dataclass
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -10,45 +9,23 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_genrec.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.loader import packed_train_loader
-from recbole_genrec.data.packing import Packer
-from recbole_genrec.data.tokens import MIDDLE, item_context, tokenize_prompt
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.tree import prompt_tree
-from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interactions
-from recbole_genrec.indexing.index import ItemIndex, build_index, read_draft
-from recbole_genrec.prompt.item_text import read_item_text
+from recbole_genrec.indexing.index import build_index, read_draft
+from recbole_genrec.model.prompt_ranker import Catalogue, PromptRanker, read_arguments
+from recbole_genrec.prompt.item_text import read_item_columns, read_item_text
 from recbole_genrec.prompt.template import load_template
 
 
-@dataclass
-class Catalogue:
-    """All items in RecBole's order, without its padding item: item id i stands at place i - 1."""
-
-    #: raw item tokens of the atomic files.
-    item_tokens: list
-    #: the items' texts, ``None`` where there is none.
-    item_texts: list
-    #: unique tuples of token ids.
-    identifiers: list
-    #: how the identifiers are made of texts and codes.
-    index: ItemIndex
-
-    @property
-    def texts(self):
-        """Identifiers for people to read; with title indexing, the items' texts."""
-        return self.index.texts
-
-
-class GenerativeRecommender(SequentialRecommender):
+class GenerativeRecommender(PromptRanker, SequentialRecommender):
     """A RecBole sequential recommender that generates item identifiers with a language model.
 
     A subclass trains (``calculate_loss``); this class turns RecBole's batches into prompts and ranks the catalogue.
@@ -57,7 +34,7 @@ class GenerativeRecommender(SequentialRecommender):
         arguments: the typed settings by name: ``prompt``, ``indexing``, ``backbone``, ``engine``.
         template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
         backbone: :class:`~recbole_genrec.backbone.backbone.Backbone`.
-        catalogue: :class:`Catalogue`.
+        catalogue: :class:`~recbole_genrec.model.prompt_ranker.Catalogue`.
         trie: all identifiers, on the model's device.
         packer: lays histories out as tokens.
         item_embedding: one vector an item, added at its last token in a history, or ``None``.
@@ -68,12 +45,7 @@ class GenerativeRecommender(SequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.arguments = {
-            "prompt": PromptArguments.from_config(config),
-            "indexing": IndexingArguments.from_config(config),
-            "backbone": BackboneArguments.from_config(config),
-            "engine": EngineArguments.from_config(config),
-        }
+        self.arguments = read_arguments(config)
         self.engine = self.arguments["engine"]
         self.k = max(config["topk"])
         if self.k >= self.n_items:
@@ -91,12 +63,11 @@ class GenerativeRecommender(SequentialRecommender):
         new_tokens = add_tokens(backbone, [code.name for code in index.codes], config["seed"])
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         self._check_length()
-        self.catalogue = Catalogue(item_tokens, texts, index.identifiers(dict(zip(index.codes, new_tokens))), index)
+        identifiers = index.identifiers(dict(zip(index.codes, new_tokens)))
+        columns = self._read_item_file(read_item_columns, config, dataset)
+        self.catalogue = Catalogue(item_tokens, texts, identifiers, index, columns)
         self._lay_out()
-        self.item_embedding = None
-        if self.engine.item_embedding == "separator":
-            self.item_embedding = torch.nn.Embedding(self.n_items, self.backbone.hidden_size)
-            torch.nn.init.zeros_(self.item_embedding.weight)  # what training never sees stays without effect
+        self._add_item_embedding()
         self.register_load_state_dict_post_hook(_forgive_frozen)
         self.reset_statistics()
         getLogger().info(
@@ -114,39 +85,23 @@ class GenerativeRecommender(SequentialRecommender):
     def _read_backbone(self, corpus):
         return read_backbone(self.arguments["backbone"], corpus)
 
-    def _lay_out(self):
-        """Build the trie of the identifiers, and what lays histories out as tokens."""
-        tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
-        self.trie = build_trie(self.catalogue.identifiers, tokens.end)
-        self.packer = Packer(
-            tokens,
-            self.trie,
-            self.engine.normalization,
-            self.arguments["prompt"].max_prompt_tokens,
-            self.backbone.pad_id,
-        )
-
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""
         return packed_train_loader(config, train_dataset, self) if self.engine.packing else None
 
-    def prompt_settings(self):
-        """The prompts in a form that YAML can hold, for checkpoints."""
-        return asdict(self.template)
-
     def _read_items(self, config, dataset):
         """Raw tokens and texts of all items in RecBole's order."""
         item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
-        path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
-        item_text = read_item_text(
-            path,
-            dataset.iid_field,
-            self.arguments["prompt"].item_text,
-            field_separator=config["field_separator"],
-            encoding=config["encoding"] or "utf-8",
-        )
+        item_text = self._read_item_file(read_item_text, config, dataset, self.arguments["prompt"].item_text)
         texts = [item_text.texts.get(token) for token in item_tokens]
         return item_tokens, texts
+
+    @staticmethod
+    def _read_item_file(read, config, dataset, *more):
+        """What a function of :mod:`recbole_genrec.prompt.item_text` reads from the dataset's ``.item`` file."""
+        path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
+        form = {"field_separator": config["field_separator"], "encoding": config["encoding"] or "utf-8"}
+        return read(path, dataset.iid_field, *more, **form)
 
     def _draft(self, config, dataset, item_tokens, texts, backbone):
         """Have the indexing scheme write identifiers, or take those that ``item_index`` names.
@@ -171,28 +126,6 @@ class GenerativeRecommender(SequentialRecommender):
             embed_texts=backbone and partial(embed_texts, backbone, device=config["device"]),
         )
 
-    def _encode_piece(self, backbone, text, follows):
-        """Tokens of a text in an identifier; ``follows``: it continues text of the same identifier."""
-        if follows:
-            return backbone.encode(text, MIDDLE)
-        return backbone.encode(self.template.lead + text, item_context(self.template))
-
-    def _check_length(self):
-        longest, possible = self.arguments["prompt"].max_prompt_tokens, self.backbone.max_positions
-        if possible is not None and longest > possible:
-            raise GenRecError(f"'max_prompt_tokens' ({longest}) is above the backbone's longest sequence, {possible}.")
-
-    def _apply(self, fn, recurse=True):
-        """Move the trie along with the parameters."""
-        super()._apply(fn, recurse)
-        self.trie = self.trie.to(self.compute_device)
-        return self
-
-    @property
-    def compute_device(self):
-        """Device of the parameters."""
-        return next(self.backbone.parameters()).device
-
     def reset_statistics(self):
         """Start counting anew; the trainer calls it before each evaluation."""
         self.statistics = {
@@ -212,17 +145,6 @@ class GenerativeRecommender(SequentialRecommender):
             "expanded_nodes_per_list": self.statistics["expanded_nodes"] / lists,
         }
 
-    def embed(self, input_ids, item_place, item):
-        """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, item embeddings added where histories have items."""
-        embeds = self.backbone.embed(input_ids)
-        if self.item_embedding is None or len(item) == 0:
-            return embeds
-        vectors = self.item_embedding(item)
-        kept = torch.ones(len(item), 1, device=item.device)
-        kept = torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training)
-        flat = embeds.flatten(0, 1).index_add(0, item_place, (vectors * kept).to(embeds.dtype))
-        return flat.view_as(embeds)
-
     def prompts(self, item_seq, item_seq_len):
         """Prompts of a batch of histories.
 
@@ -235,10 +157,7 @@ class GenerativeRecommender(SequentialRecommender):
         """
         items, width = item_seq.cpu().numpy().ravel(), item_seq.shape[1]
         first = np.arange(len(item_seq)) * width
-        prompts = self.packer.prompts(items, first, first + item_seq_len.cpu().numpy())
-        device = self.compute_device
-        embeds = self.embed(prompts.input_ids.to(device), prompts.item_place.to(device), prompts.item.to(device))
-        return embeds, prompts.lengths.to(device)
+        return self.embed_prompts(self.packer.prompts(items, first, first + item_seq_len.cpu().numpy()))
 
     def prompt_tree(self, item_seq, item_seq_len):
         """Feed the prompts of a batch of histories; see :class:`~recbole_genrec.decoding.tree.PromptTree`."""

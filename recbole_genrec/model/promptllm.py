@@ -33,8 +33,8 @@ from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing import draft_identifiers
 from recbole_genrec.indexing.index import build_index
-from recbole_genrec.model.abstract_recommender import Catalogue
 from recbole_genrec.model.genrec import GenRec
+from recbole_genrec.model.prompt_ranker import Catalogue
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.questions import load_questions
 from recbole_genrec.prompt.tasks import TARGETS
@@ -88,7 +88,6 @@ class PromptLLM(GenRec):
             )
         if settings.ranking == "chat":
             ChatClient(settings)
-            Grounder([], settings.fuzzy_threshold)
 
     def _connect(self, config, dataset):
         """Take the place of the base class's constructor: the server has the language model."""

@@ -73,15 +73,58 @@ def read_item_text(path, item_field, template="", *, field_separator="\t", encod
     return ItemText(texts, template, columns)
 
 
-def read_item_values(path, item_field, columns, *, field_separator="\t", encoding="utf-8"):
-    """Read categories of every item, such as its genres, from an atomic ``.item`` file.
+class ItemColumn(NamedTuple):
+    """One column of an ``.item`` file."""
 
-    A ``token`` column holds one value, a ``token_seq`` column several, with " | " between them if any of its cells has
-    that, else with white space.
+    #: its type in the header: ``token``, ``token_seq``, ``float`` or ``float_seq``.
+    kind: str
+    #: raw item token -> list of values, texts; an item whose cell is empty is absent.
+    values: dict
+
+
+def read_item_columns(path, item_field, *, field_separator="\t", encoding="utf-8"):
+    """Read all columns of an atomic ``.item`` file but that of the item tokens.
+
+    A ``token`` or ``float`` column holds one value; another one several, with " | " between them if any of its cells
+    has that, else with white space.
 
     Args:
         path, item_field, field_separator, encoding: those of :func:`read_item_text`.
-        columns: names of the columns.
+
+    Returns:
+        :class:`ItemColumn` by name, in the order of the file.
+
+    Raises:
+        GenRecError: see :func:`read_item_text`.
+    """
+    path = Path(path)
+    with _opened(path, "No item attributes", encoding) as lines:
+        header = _split(next(lines, ""), field_separator)
+        names = _column_names(header, path, item_field)
+        rows = dict(_rows(lines, names, names.index(item_field), field_separator, path))
+    columns = {}
+    for place, (name, cell) in enumerate(zip(names, header)):
+        if name != item_field:
+            kind = cell.partition(":")[2]
+            cells = {item: clean_text(row[place]) for item, row in rows.items()}
+            columns[name] = ItemColumn(kind, _values(cells, several=kind.endswith("_seq")))
+    return columns
+
+
+def _values(cells, several):
+    """The values in the cells of a column, by item."""
+    if not several:
+        return {item: [cell] for item, cell in cells.items() if cell}
+    between = " | " if any(" | " in cell for cell in cells.values()) else None
+    return {item: cell.split(between) for item, cell in cells.items() if cell}
+
+
+def read_item_values(path, item_field, columns, *, field_separator="\t", encoding="utf-8"):
+    """Read categories of every item, such as its genres, from an atomic ``.item`` file.
+
+    Args:
+        path, item_field, field_separator, encoding: those of :func:`read_item_text`.
+        columns: names of ``token`` or ``token_seq`` columns; see :func:`read_item_columns` for their values.
 
     Returns:
         By column, the values of each item that has any: raw item token -> list of texts.
@@ -89,26 +132,12 @@ def read_item_values(path, item_field, columns, *, field_separator="\t", encodin
     Raises:
         GenRecError: see :func:`read_item_text`; also for a column that is no ``token`` or ``token_seq``.
     """
-    path = Path(path)
-    with _opened(path, "No item attributes", encoding) as lines:
-        header = _split(next(lines, ""), field_separator)
-        known = _column_names(header, path, item_field)
-        kinds = dict(zip(known, (cell.partition(":")[2] for cell in header)))
-        categorical = [name for name, kind in kinds.items() if kind in ("token", "token_seq") and name != item_field]
-        for column in columns:
-            if column not in categorical:
-                raise unknown_name(f"column of categories of {path}:", column, categorical)
-        rows = dict(_rows(lines, known, known.index(item_field), field_separator, path))
-    values = {}
+    known = read_item_columns(path, item_field, field_separator=field_separator, encoding=encoding)
+    categorical = [name for name, column in known.items() if column.kind in ("token", "token_seq")]
     for column in columns:
-        place = known.index(column)
-        cells = {item: clean_text(row[place]) for item, row in rows.items()}
-        between = " | " if any(" | " in cell for cell in cells.values()) else None
-        if kinds[column] == "token":
-            values[column] = {item: [cell] for item, cell in cells.items() if cell}
-        else:
-            values[column] = {item: cell.split(between) for item, cell in cells.items() if cell}
-    return values
+        if column not in categorical:
+            raise unknown_name(f"column of categories of {path}:", column, categorical)
+    return {column: known[column].values for column in columns}
 
 
 @contextmanager

@@ -1,0 +1,123 @@
+"""Histories in, scores of items out: what ranking needs of a model, without RecBole and without training.
+
+Letters: B prompts, L history length, T tokens, H hidden size, I items.
+"""
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+
+from recbole_genrec.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
+from recbole_genrec.data.packing import Packer
+from recbole_genrec.data.tokens import MIDDLE, item_context, tokenize_prompt
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.indexing.index import ItemIndex
+
+
+def read_arguments(config):
+    """The typed settings of a model by name, from a configuration; see :class:`~recbole_genrec.arguments.Arguments`."""
+    groups = {
+        "prompt": PromptArguments,
+        "indexing": IndexingArguments,
+        "backbone": BackboneArguments,
+        "engine": EngineArguments,
+    }
+    return {name: group.from_config(config) for name, group in groups.items()}
+
+
+@dataclass
+class Catalogue:
+    """All items in RecBole's order, without its padding item: item id i stands at place i - 1."""
+
+    #: raw item tokens of the atomic files.
+    item_tokens: list
+    #: the items' texts, ``None`` where there is none.
+    item_texts: list
+    #: unique tuples of token ids.
+    identifiers: list
+    #: how the identifiers are made of texts and codes.
+    index: ItemIndex
+    #: the other columns of the ``.item`` file, :class:`~recbole_genrec.prompt.item_text.ItemColumn` by name.
+    columns: dict = field(default_factory=dict)
+
+    @property
+    def texts(self):
+        """Identifiers for people to read; with title indexing, the items' texts."""
+        return self.index.texts
+
+
+class PromptRanker:
+    """Mixin before a torch module: lays histories out as prompts and hangs the trie of the catalogue off them.
+
+    The module that it is mixed into sets ``arguments``, ``engine``, ``template``, ``backbone`` and ``catalogue``, calls
+    :meth:`_lay_out`, then :meth:`_add_item_embedding`. What these are is said at
+    :class:`~recbole_genrec.model.abstract_recommender.GenerativeRecommender`.
+    """
+
+    def _lay_out(self):
+        """Build the trie of the identifiers, and what lays histories out as tokens."""
+        tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
+        self.trie = build_trie(self.catalogue.identifiers, tokens.end)
+        self.packer = Packer(
+            tokens,
+            self.trie,
+            self.engine.normalization,
+            self.arguments["prompt"].max_prompt_tokens,
+            self.backbone.pad_id,
+        )
+
+    def _add_item_embedding(self):
+        """One vector an item and one for padding, zero: what training never sees stays without effect."""
+        self.item_embedding = None
+        if self.engine.item_embedding == "separator":
+            count = len(self.catalogue.item_tokens) + 1
+            self.item_embedding = torch.nn.Embedding(count, self.backbone.hidden_size)
+            torch.nn.init.zeros_(self.item_embedding.weight)
+
+    def prompt_settings(self):
+        """The prompts in a form that YAML can hold, for checkpoints."""
+        return asdict(self.template)
+
+    def _encode_piece(self, backbone, text, follows):
+        """Tokens of a text in an identifier; ``follows``: it continues text of the same identifier."""
+        if follows:
+            return backbone.encode(text, MIDDLE)
+        return backbone.encode(self.template.lead + text, item_context(self.template))
+
+    def _check_length(self):
+        longest, possible = self.arguments["prompt"].max_prompt_tokens, self.backbone.max_positions
+        if possible is not None and longest > possible:
+            raise GenRecError(f"'max_prompt_tokens' ({longest}) is above the backbone's longest sequence, {possible}.")
+
+    def _apply(self, fn, recurse=True):
+        """Move the trie along with the parameters."""
+        super()._apply(fn, recurse)
+        self.trie = self.trie.to(self.compute_device)
+        return self
+
+    @property
+    def compute_device(self):
+        """Device of the parameters."""
+        return next(self.backbone.parameters()).device
+
+    def embed(self, input_ids, item_place, item):
+        """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, item embeddings added where histories have items."""
+        embeds = self.backbone.embed(input_ids)
+        if self.item_embedding is None or len(item) == 0:
+            return embeds
+        vectors = self.item_embedding(item)
+        kept = torch.ones(len(item), 1, device=item.device)
+        kept = torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training)
+        flat = embeds.flatten(0, 1).index_add(0, item_place, (vectors * kept).to(embeds.dtype))
+        return flat.view_as(embeds)
+
+    def embed_prompts(self, prompts):
+        """Embed :class:`~recbole_genrec.data.packing.Prompts`.
+
+        Returns:
+            Input embeddings ``[B, T, H]``, right-padded, and their lengths ``[B]``.
+        """
+        device = self.compute_device
+        embeds = self.embed(prompts.input_ids.to(device), prompts.item_place.to(device), prompts.item.to(device))
+        return embeds, prompts.lengths.to(device)
