@@ -65,6 +65,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         self._check_length()
         identifiers = index.identifiers(dict(zip(index.codes, new_tokens)))
         columns = self._read_item_file(read_item_columns, config, dataset)
+        del columns[dataset.iid_field]
         self.catalogue = Catalogue(item_tokens, texts, identifiers, index, columns)
         self._lay_out()
         self._add_item_embedding()

@@ -83,7 +83,7 @@ class ItemColumn(NamedTuple):
 
 
 def read_item_columns(path, item_field, *, field_separator="\t", encoding="utf-8"):
-    """Read all columns of an atomic ``.item`` file but that of the item tokens.
+    """Read all columns of an atomic ``.item`` file, that of the item tokens among them.
 
     A ``token`` or ``float`` column holds one value; another one several, with " | " between them if any of its cells
     has that, else with white space.
@@ -104,10 +104,9 @@ def read_item_columns(path, item_field, *, field_separator="\t", encoding="utf-8
         rows = dict(_rows(lines, names, names.index(item_field), field_separator, path))
     columns = {}
     for place, (name, cell) in enumerate(zip(names, header)):
-        if name != item_field:
-            kind = cell.partition(":")[2]
-            cells = {item: clean_text(row[place]) for item, row in rows.items()}
-            columns[name] = ItemColumn(kind, _values(cells, several=kind.endswith("_seq")))
+        kind = cell.partition(":")[2]
+        cells = {item: clean_text(row[place]) for item, row in rows.items()}
+        columns[name] = ItemColumn(kind, _values(cells, several=kind.endswith("_seq")))
     return columns
 
 
@@ -133,7 +132,8 @@ def read_item_values(path, item_field, columns, *, field_separator="\t", encodin
         GenRecError: see :func:`read_item_text`; also for a column that is no ``token`` or ``token_seq``.
     """
     known = read_item_columns(path, item_field, field_separator=field_separator, encoding=encoding)
-    categorical = [name for name, column in known.items() if column.kind in ("token", "token_seq")]
+    kinds = {name: column.kind for name, column in known.items() if name != item_field}
+    categorical = [name for name, kind in kinds.items() if kind in ("token", "token_seq")]
     for column in columns:
         if column not in categorical:
             raise unknown_name(f"column of categories of {path}:", column, categorical)

@@ -1,0 +1,1 @@
+"""Recommendations from a trained checkpoint, without RecBole and without the dataset."""

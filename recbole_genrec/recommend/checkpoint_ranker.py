@@ -1,0 +1,122 @@
+"""The ranking half of a trained model, from nothing but its checkpoint."""
+
+from dataclasses import replace
+
+import torch
+
+from recbole_genrec.backbone.loading import adapt, read_backbone, read_saved
+from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.checkpoint import read_state_dict, verify
+from recbole_genrec.checkpoint_files import read_catalogue, read_extra, read_prompt, read_settings
+from recbole_genrec.data.tokens import append_items, tokenize_prompt
+from recbole_genrec.decoding.tree import prompt_tree
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.indexing import Code
+from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
+from recbole_genrec.prompt.template import PromptTemplate
+
+#: models whose checkpoints a ranker reads: a prompt of texts, continued by a causal language model.
+MODELS = ("GenRec",)
+
+
+class CheckpointRanker(PromptRanker, torch.nn.Module):
+    """A trained GenRec that ranks: its prompts, language model, catalogue and item vectors.
+
+    Args:
+        folder: a checkpoint.
+
+    Attributes:
+        settings: the configuration that it was trained with; a key that it has not is ``None``.
+
+    Raises:
+        GenRecError: the checkpoint is damaged, or of a model that this class does not read.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        folder = verify(folder)
+        self.settings = read_settings(folder)
+        if self.settings["model"] not in MODELS:
+            raise GenRecError(
+                f"The checkpoint {str(folder)!r} is of {self.settings['model']}; recommending is for checkpoints of "
+                f"{', '.join(MODELS)}."
+            )
+        self.arguments = read_arguments(self.settings)
+        self.engine = self.arguments["engine"]
+        self.template = PromptTemplate(**read_prompt(folder))
+        self.catalogue = read_catalogue(folder)
+        whole = (folder / "backbone").is_dir()
+        self.backbone = self._read_whole(folder) if whole else self._read_adapted()
+        self._check_length()
+        self._lay_out()
+        self._add_item_embedding()
+        # beside an adapter the language model has brought its frozen weights itself
+        self.load_state_dict(read_extra(folder) if whole else read_state_dict(folder), strict=False)
+        self.requires_grad_(False).eval()
+
+    def _read_whole(self, folder):
+        return read_saved(folder / "backbone", folder / "tokenizer", self.arguments["backbone"])
+
+    def _read_adapted(self):
+        # the kernel of the training may need another machine
+        arguments = replace(self.arguments["backbone"], attn_implementation="sdpa", gradient_checkpointing=False)
+        backbone = read_backbone(arguments, [])
+        codes = sorted({piece for item in self.catalogue.index.pieces for piece in item if isinstance(piece, Code)})
+        return adapt(backbone, arguments, add_tokens(backbone, [code.name for code in codes], self.settings["seed"]))
+
+    def take_catalogue(self, catalogue):
+        """Rank the items of another catalogue, whose first items are those that there are.
+
+        Raises:
+            GenRecError: an identifier cannot stand in a prompt; nothing has been changed then.
+        """
+        before, vectors = (self.catalogue, self.trie, self.packer), self.item_embedding
+        self.catalogue = catalogue
+        try:
+            self._lay_out()
+        except GenRecError:
+            self.catalogue, self.trie, self.packer = before
+            raise
+        self._add_item_embedding()
+        if vectors is not None:
+            self.item_embedding.weight.data[: len(vectors.weight)] = vectors.weight
+        self.requires_grad_(False).to(self.compute_device)
+
+    @property
+    def reads_text(self):
+        """Whether an item is its text, so that any text reads like an item."""
+        pieces = self.catalogue.index.pieces
+        coded = any(isinstance(piece, Code) for item in pieces for piece in item)
+        return self.arguments["indexing"].item_indexing == "title" and not coded
+
+    def titles(self):
+        """What people call items 1 to I: with title indexing the identifiers, which no two items share."""
+        if self.reads_text:
+            return self.catalogue.texts
+        named = zip(self.catalogue.item_tokens, self.catalogue.item_texts)
+        return [text or f"item {token}" for token, text in named]
+
+    def packer_with(self, texts):
+        """The packer, and one whose items I + 1, I + 2, ... are free texts.
+
+        Raises:
+            GenRecError: a text has no tokens, or holds the one that ends a title.
+        """
+        identifiers = [tuple(self._encode_piece(self.backbone, text, False)) for text in texts]
+        for text, identifier in zip(texts, identifiers):
+            if not identifier or self.packer.tokens.end in identifier:
+                raise GenRecError(f"The text {text!r} cannot stand in a prompt: it has no tokens, or ends a title.")
+        if not identifiers:
+            return self.packer
+        more = tokenize_prompt(self.template, self.backbone, identifiers)
+        return self.packer.with_history_items(append_items(self.packer.tokens, more))
+
+    def embed(self, input_ids, item_place, item):
+        """As the base class; free text has no vector."""
+        known = item <= self.trie.n_items
+        return super().embed(input_ids, item_place[known], item[known])
+
+    def tree(self, packer, items, first, stop):
+        """Feed the prompts of histories ``items[first:stop]``; see
+        :class:`~recbole_genrec.decoding.tree.PromptTree`."""
+        return prompt_tree(self.backbone, self.trie, *self.embed_prompts(packer.prompts(items, first, stop)))
