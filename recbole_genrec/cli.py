@@ -3,6 +3,7 @@
 import sys
 
 from recbole_genrec.errors import GenRecError, Interrupted, unknown_name
+from recbole_genrec.recommend import command
 from recbole_genrec.stopping import terminable
 
 HELP = """\
@@ -22,6 +23,8 @@ index           give items identifiers, print a report of them, and train nothin
 --any_key       any setting of RecBole or of the model, as --key=value or --key value; values are YAML
 
   python run_recbole_genrec.py convert --help     make atomic files from a raw dump
+  python run_recbole_genrec.py recommend --help   recommend items with a trained checkpoint
+  python run_recbole_genrec.py add_items --help   put new items into its catalogue
 """
 
 CONVERT_HELP = """\
@@ -57,7 +60,17 @@ def parse_arguments(arguments, flags=None) -> dict[str, str]:
     Raises:
         GenRecError: an argument is not of this form, has no value, or is given twice.
     """
-    given, rest, flags = {}, list(arguments), flags or {}
+    given = {}
+    for key, value in parse_pairs(arguments, flags):
+        if key in given:
+            raise GenRecError(f"command line: --{key} is given twice.")
+        given[key] = value
+    return given
+
+
+def parse_pairs(arguments, flags=None) -> list[tuple[str, str]]:
+    """As :func:`parse_arguments`, for options that may be given several times: pairs in order."""
+    given, rest, flags = [], list(arguments), flags or {}
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--") or argument in ("--", "--="):
@@ -69,9 +82,7 @@ def parse_arguments(arguments, flags=None) -> dict[str, str]:
             if not rest or rest[0].startswith("--"):
                 raise GenRecError(f"command line: --{key} has no value.")
             value = rest.pop(0)
-        if key in given:
-            raise GenRecError(f"command line: --{key} is given twice.")
-        given[key] = value
+        given.append((key, value))
     return given
 
 
@@ -124,14 +135,16 @@ def main(arguments=None) -> int:
     that a signal stops is one line and 128 plus the number of the signal.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    converting = arguments[:1] == ["convert"]
+    name = arguments[0] if arguments else ""
     if "--help" in arguments or "-h" in arguments:
-        print(CONVERT_HELP if converting else HELP, end="")
+        print({"convert": CONVERT_HELP, **command.HELP}.get(name, HELP), end="")
         return 0
     try:
         with terminable():
-            if converting:
+            if name == "convert":
                 run_convert(arguments[1:])
+            elif name in command.HELP:
+                command.run(name, parse_pairs(arguments[1:], command.FLAGS))
             else:
                 run(arguments)
     except GenRecError as error:

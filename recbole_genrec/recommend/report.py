@@ -1,0 +1,71 @@
+"""Answers for people, as tables, and for programs, as JSON."""
+
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def as_json(answer, explanation=None):
+    """An answer, and where there is one its explanation, in a form that JSON can hold."""
+    content = {
+        "history": [asdict(entry) for entry in answer.history],
+        "recommendations": [asdict(recommendation) for recommendation in answer.recommendations],
+        "expanded_nodes": answer.expanded_nodes,
+        "over_budget": answer.over_budget,
+    }
+    if explanation is not None:
+        content["explanation"] = {
+            "history": [asdict(entry) for entry in explanation.history],
+            "changes": [list(row) for row in explanation.changes],
+            "reasons": list(explanation.reasons),
+        }
+    return content
+
+
+def print_answer(answer, explanation=None):
+    """Print what a history was taken for, the list, and why these items."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=1000)  # a pipe has no width of its own
+    console.print(_history_table(answer.history))
+    console.print(_list_table(answer, explanation))
+    if answer.over_budget:
+        console.print("The search hit 'node_budget': a beam search finished the list.")
+    if explanation is not None:
+        console.print(_change_table(explanation))
+
+
+def _history_table(history):
+    table = Table("history", "taken for", "item", "title")
+    for entry in history:
+        kind = entry.kind if entry.read else f"{entry.kind}, too old to be read"
+        table.add_row(*map(escape, (entry.given, kind, entry.item_id or "", entry.title)))
+    return table
+
+
+def _list_table(answer, explanation):
+    table = Table()
+    for name, side in (("rank", "right"), ("item", "left"), ("title", "left"), ("probability", "right")):
+        table.add_column(name, justify=side)
+    if explanation is not None:
+        table.add_column("most because of")
+    for place, recommendation in enumerate(answer.recommendations):
+        row = [str(recommendation.rank), recommendation.item_id, recommendation.title]
+        row.append(f"{recommendation.probability:.2%}")
+        if explanation is not None:
+            reason = explanation.reasons[place]
+            row.append("" if reason is None else explanation.history[reason].title)
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _change_table(explanation):
+    """A row an entry, a column a recommendation: by how many percentage points the entry moves it."""
+    table = Table(title="percentage points that an entry adds to each recommendation")
+    table.add_column("history")
+    for recommendation in explanation.answer.recommendations:
+        table.add_column(str(recommendation.rank), justify="right")
+    for entry, row in zip(explanation.history, explanation.changes):
+        table.add_row(escape(entry.title), *(f"{100 * change:+.2f}" for change in row))
+    return table
