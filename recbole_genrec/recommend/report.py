@@ -28,7 +28,10 @@ def print_answer(answer, explanation=None):
     """Print what a history was taken for, the list, and why these items."""
     console = Console()
     console = console if console.is_terminal else Console(width=1000)  # a pipe has no width of its own
-    console.print(_history_table(answer.history))
+    read = [entry for entry in answer.history if entry.read]
+    console.print(_history_table(read))
+    if len(read) < len(answer.history):
+        console.print(f"{len(answer.history) - len(read)} older entries are not read.")
     console.print(_list_table(answer, explanation))
     if answer.over_budget:
         console.print("The search hit 'node_budget': a beam search finished the list.")
@@ -39,8 +42,7 @@ def print_answer(answer, explanation=None):
 def _history_table(history):
     table = Table("history", "taken for", "item", "title")
     for entry in history:
-        kind = entry.kind if entry.read else f"{entry.kind}, too old to be read"
-        table.add_row(*map(escape, (entry.given, kind, entry.item_id or "", entry.title)))
+        table.add_row(*map(escape, (entry.given, entry.kind, entry.item_id or "", entry.title)))
     return table
 
 

@@ -51,6 +51,12 @@ def test_tables(checkpoint, capsys):
     assert "most because of" in printed and "percentage points" in printed
 
 
+def test_entries_that_are_not_read_are_counted(checkpoint, capsys):
+    assert main(["recommend", "--checkpoint", checkpoint, *["--item=m1", "--item=m2"] * 4]) == 0
+    printed = capsys.readouterr().out
+    assert "3 older entries are not read." in printed
+
+
 def test_explanation_in_json(checkpoint, capsys):
     found = asked(["recommend", "--checkpoint", checkpoint, "--item=m1", "--item=m2", "--explain", "--topk=4"], capsys)
     assert [len(row) for row in found["explanation"]["changes"]] == [4, 4]
