@@ -16,7 +16,6 @@
 
 import json
 import random
-import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +23,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from recbole_genrec.backbone.loading import adapter_names
 from recbole_genrec.checkpoint_files import (
+    BACKBONE_PREFIX,
     fingerprint,
     items_of,
     read_extra,
     read_json,
+    read_state_dict,
     read_tensors,
     sync,
     write_items,
@@ -41,8 +42,6 @@ from recbole_genrec.checkpoint_files import (
 from recbole_genrec.errors import GenRecError
 
 FORMAT = 1
-BACKBONE_PREFIX = "backbone.model."
-_ADAPTER_NAME = "default"
 #: what only resuming needs.
 TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "average.safetensors")
 #: settings of the machine that trained.
@@ -297,25 +296,6 @@ def _write_backbone(folder, causal_model):
         else:
             tied[name] = owner
     write_tensors(folder / "model.safetensors", kept, {"format": "pt", "tied": json.dumps(tied)})
-
-
-def read_state_dict(folder):
-    """The tensors of a checkpoint under the names they have in the recommender's ``state_dict()``."""
-    folder = Path(folder)
-    state = read_extra(folder)
-    adapter, whole = folder / "adapter/adapter_model.safetensors", folder / "backbone/model.safetensors"
-    if adapter.is_file():
-        for name, tensor in read_tensors(adapter).items():
-            name = re.sub(r"(\.lora_[AB])\.weight$", rf"\1.{_ADAPTER_NAME}.weight", name)
-            name = re.sub(r"\.trainable_tokens_delta$", rf"\g<0>.{_ADAPTER_NAME}", name)
-            state[BACKBONE_PREFIX + name] = tensor
-    else:
-        weights = read_tensors(whole)
-        with safe_open(whole, "pt") as file:
-            tied = json.loads((file.metadata() or {}).get("tied", "{}"))
-        weights.update({name: weights[owner] for name, owner in tied.items()})
-        state.update({BACKBONE_PREFIX + name: tensor for name, tensor in weights.items()})
-    return state
 
 
 def _check_items(folder, model):

@@ -3,17 +3,21 @@
 import hashlib
 import json
 import os
+import re
 from collections import defaultdict
 from pathlib import Path
 
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing.index import ItemIndex, pieces_from_json, pieces_to_json
 from recbole_genrec.model.prompt_ranker import Catalogue
 from recbole_genrec.prompt.item_text import ItemColumn
+
+BACKBONE_PREFIX = "backbone.model."
+_ADAPTER_NAME = "default"
 
 
 def write_json(path, value):
@@ -67,6 +71,25 @@ def sync(path):
 def read_extra(folder):
     """The tensors of a checkpoint that are not the language model's, by name."""
     return read_tensors(Path(folder) / "extra.safetensors")
+
+
+def read_state_dict(folder):
+    """The tensors of a checkpoint under the names they have in the recommender's ``state_dict()``."""
+    folder = Path(folder)
+    state = read_extra(folder)
+    adapter, whole = folder / "adapter/adapter_model.safetensors", folder / "backbone/model.safetensors"
+    if adapter.is_file():
+        for name, tensor in read_tensors(adapter).items():
+            name = re.sub(r"(\.lora_[AB])\.weight$", rf"\1.{_ADAPTER_NAME}.weight", name)
+            name = re.sub(r"\.trainable_tokens_delta$", rf"\g<0>.{_ADAPTER_NAME}", name)
+            state[BACKBONE_PREFIX + name] = tensor
+    else:
+        weights = read_tensors(whole)
+        with safe_open(whole, "pt") as file:
+            tied = json.loads((file.metadata() or {}).get("tied", "{}"))
+        weights.update({name: weights[owner] for name, owner in tied.items()})
+        state.update({BACKBONE_PREFIX + name: tensor for name, tensor in weights.items()})
+    return state
 
 
 def write_items(folder, catalogue):

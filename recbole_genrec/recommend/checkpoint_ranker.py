@@ -6,8 +6,8 @@ import torch
 
 from recbole_genrec.backbone.loading import adapt, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
-from recbole_genrec.checkpoint import read_state_dict, verify
-from recbole_genrec.checkpoint_files import read_catalogue, read_extra, read_prompt, read_settings
+from recbole_genrec.checkpoint import verify
+from recbole_genrec.checkpoint_files import read_catalogue, read_extra, read_prompt, read_settings, read_state_dict
 from recbole_genrec.data.tokens import append_items, tokenize_prompt
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.errors import GenRecError
