@@ -80,7 +80,8 @@ def save_enlarged(source, folder, ranker):
     Args:
         source: a checkpoint.
         folder: where the new one shall stand; it may be the same.
-        ranker: gives ``catalogue`` and ``item_embedding``; nothing else of it differs from ``source``.
+        ranker: gives ``catalogue``, ``item_embedding`` and ``edge_embedding``; nothing else of it differs from
+            ``source``.
 
     Raises:
         GenRecError: ``source`` is damaged, or the new one cannot be written.
@@ -91,8 +92,9 @@ def save_enlarged(source, folder, ranker):
         shutil.copytree(source, fresh, ignore=left_out, dirs_exist_ok=True)
         write_items(fresh, ranker.catalogue)
         others = read_extra(fresh)
-        if ranker.item_embedding is not None:
-            others["item_embedding.weight"] = ranker.item_embedding.weight
+        for name in ("item_embedding", "edge_embedding"):
+            if getattr(ranker, name) is not None:
+                others[f"{name}.weight"] = getattr(ranker, name).weight
         write_tensors(fresh / "extra.safetensors", others)
 
 

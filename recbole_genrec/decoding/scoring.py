@@ -141,13 +141,17 @@ def score_by_teacher_forcing(backbone, trie, prompt_embeds, item, normalization)
     token = trie.token[trie.token_offset[item[owner]] + order]
     table = torch.full((len(item), int(order.max()) + 1), backbone.pad_id, device=item.device)
     table[owner, order] = token
-    logits = backbone.logits(backbone.continuation(prompt_embeds, backbone.embed(table)))  # [C, longest identifier, V]
+    hidden = backbone.continuation(prompt_embeds, backbone.embed(table))  # [C, longest identifier, H]
+    logits = backbone.logits(hidden)  # [C, longest identifier, V]
     if normalization == "vocab":
         values = logits.log_softmax(-1)[owner, order, token]
         return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)
     owner, edge = _paths(trie, item)
     children, mask = trie.children(trie.edge_node[edge])
-    at_node = logits[owner, trie.edge_begin[edge]]
-    normalizer = at_node.gather(1, trie.edge_token[children]).masked_fill(~mask, -torch.inf).logsumexp(-1)
-    values = at_node.gather(1, trie.edge_token[edge][:, None])[:, 0] - normalizer
+    at_node, state = logits[owner, trie.edge_begin[edge]], hidden[owner, trie.edge_begin[edge]]
+    values = at_node.gather(1, trie.edge_token[children])
+    if trie.edge_embedding is not None:
+        values = values + torch.einsum("dh,dfh->df", state.float(), trie.edge_embedding(children))
+    log_probs = values.masked_fill(~mask, -torch.inf).log_softmax(-1)
+    values = log_probs.gather(1, (edge - trie.node_offset[trie.edge_node[edge]])[:, None])[:, 0]
     return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)

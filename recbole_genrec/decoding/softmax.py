@@ -1,7 +1,9 @@
 """Probabilities of a trie's edges from hidden states: over a node's children, or over the whole vocabulary.
 
 Normalised over the children, the trie is a hierarchical softmax (Morin & Bengio 2005) whose tree is the catalogue:
-the probabilities of all items sum to 1 for any history, and forced tokens weigh nothing.
+the probabilities of all items sum to 1 for any history, and forced tokens weigh nothing. An edge's logit is that of its
+first token; where the trie has edge embeddings, the product with the edge's own vector is added to it, as each node of
+a hierarchical softmax has parameters of its own. The softmax over the vocabulary knows tokens alone.
 
 Letters: D decisions, H hidden size, F children of a node.
 """
@@ -10,6 +12,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from recbole_genrec.decoding.ragged import ragged_arange
+
+
+def root_logits(backbone, trie, hidden):
+    """Logits of the root's edges ``[D, root edges]`` from the states ``[D, H]`` before the first token."""
+    values = backbone.logits(hidden, trie.root_token)
+    if trie.edge_embedding is None:
+        return values
+    return values + hidden.float() @ trie.edge_embedding.weight[: len(trie.root_token)].T
 
 
 def child_logits(backbone, trie, hidden, node):
@@ -28,6 +38,11 @@ def child_logits(backbone, trie, hidden, node):
     """
     edge, mask = trie.children(node)
     values = backbone.logits(hidden, trie.inner_token).gather(1, trie.edge_inner[edge])
+    if trie.edge_embedding is not None:
+        # Few nodes have many children: products for the real ones only.
+        decision = torch.nonzero(mask)[:, 0]
+        product = (hidden.float()[decision] * trie.edge_embedding(edge[mask])).sum(-1)
+        values = values + torch.zeros_like(values).masked_scatter(mask, product)
     return values.masked_fill(~mask, -torch.inf), edge
 
 
@@ -44,7 +59,7 @@ def trie_loss(backbone, trie, hidden, edge, weight=None):
     """
     node = trie.edge_node[edge]
     at_root = node == 0
-    loss = _weighted_sum(backbone.logits(hidden[at_root], trie.root_token), edge[at_root], weight, at_root)
+    loss = _weighted_sum(root_logits(backbone, trie, hidden[at_root]), edge[at_root], weight, at_root)
     if not at_root.all():
         below, node, edge = hidden[~at_root], node[~at_root], edge[~at_root]
         logits, _ = child_logits(backbone, trie, below, node)
@@ -62,7 +77,7 @@ def _weighted_sum(logits, label, weight, chosen):
 def root_log_probs(backbone, trie, hidden, normalization):
     """Log-probabilities ``[B, root edges]`` of the root's edges from the prompts' last states ``[B, H]``."""
     if normalization == "trie":
-        return backbone.logits(hidden, trie.root_token).log_softmax(-1)
+        return root_logits(backbone, trie, hidden).log_softmax(-1)
     return backbone.logits(hidden).log_softmax(-1)[:, trie.root_token]
 
 

@@ -17,7 +17,7 @@ from recbole_genrec.errors import GenRecError
 
 @dataclass
 class Trie:
-    """All identifiers of a catalogue. Build it with :func:`build_trie`; all fields are int64 tensors.
+    """All identifiers of a catalogue. Build it with :func:`build_trie`; all fields but the last are int64 tensors.
 
     Item ids are those of the caller (RecBole's: 1 to I, 0 for padding). Nodes and edges are numbered level by level,
     so a parent's number is below its children's; node 0 is the root; the edges of a node are consecutive and in the
@@ -49,6 +49,8 @@ class Trie:
     #: tokens that edges below the root begin with, sorted, and each such edge's place among them (root edges: 0).
     inner_token: torch.Tensor
     edge_inner: torch.Tensor
+    #: what a model has learnt about each edge, ``[E, H]``, or None; see :mod:`recbole_genrec.decoding.softmax`.
+    edge_embedding: torch.nn.Embedding | None = None
 
     @property
     def n_items(self):
@@ -69,7 +71,8 @@ class Trie:
 
     def to(self, device):
         """The same trie on another device."""
-        return Trie(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Trie(**{name: value if value is None else value.to(device) for name, value in values.items()})
 
     def children(self, node):
         """Edges of some nodes, padded to the widest.
@@ -86,6 +89,26 @@ class Trie:
         column = torch.arange(width, device=node.device)
         mask = column < fanout[:, None]
         return torch.where(mask, first[:, None] + column, 0), mask
+
+    def common_edges(self, former):
+        """Edges that a trie of the first of these items has, too: those whose first token stands after the same tokens.
+
+        Args:
+            former: :class:`Trie` of items 1 to J, J <= I, with the same identifiers.
+
+        Returns:
+            numbers of the edges here, and there, both ``[C]``; of an edge that a new item parts, the upper half is
+            common.
+        """
+        here, there = (trie._places() for trie in (self, former))
+        common, own, other = np.intersect1d(here, there, assume_unique=True, return_indices=True)
+        pairs = torch.stack([self.path_edge[torch.from_numpy(own)], former.path_edge[torch.from_numpy(other)]])
+        return torch.unique(pairs, dim=1).unbind()
+
+    def _places(self):
+        """A number for the item and the depth of every path entry ``[P]``."""
+        item = np.repeat(np.arange(len(self.path_offset) - 1), self.path_offset.diff().cpu().numpy())
+        return (item << 32) + self.edge_begin[self.path_edge].cpu().numpy()
 
     def count_below(self, chosen):
         """How many of some items stand below each edge.

@@ -38,6 +38,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         trie: all identifiers, on the model's device.
         packer: lays histories out as tokens.
         item_embedding: one vector an item, added at its last token in a history, or ``None``.
+        edge_embedding: one vector an edge of the trie, in the softmax over its edges, or ``None``.
         statistics: counts of what ranking has done since :meth:`reset_statistics`.
     """
 
@@ -68,7 +69,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         del columns[dataset.iid_field]
         self.catalogue = Catalogue(item_tokens, texts, identifiers, index, columns)
         self._lay_out()
-        self._add_item_embedding()
+        self._add_embeddings()
         self.register_load_state_dict_post_hook(_forgive_frozen)
         self.reset_statistics()
         getLogger().info(

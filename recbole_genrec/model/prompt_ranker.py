@@ -51,7 +51,7 @@ class PromptRanker:
     """Mixin before a torch module: lays histories out as prompts and hangs the trie of the catalogue off them.
 
     The module that it is mixed into sets ``arguments``, ``engine``, ``template``, ``backbone`` and ``catalogue``, calls
-    :meth:`_lay_out`, then :meth:`_add_item_embedding`. What these are is said at
+    :meth:`_lay_out`, then :meth:`_add_embeddings`. What these are is said at
     :class:`~recbole_genrec.model.abstract_recommender.GenerativeRecommender`.
     """
 
@@ -67,13 +67,18 @@ class PromptRanker:
             self.backbone.pad_id,
         )
 
-    def _add_item_embedding(self):
-        """One vector an item and one for padding, zero: what training never sees stays without effect."""
-        self.item_embedding = None
+    def _add_embeddings(self):
+        """Vectors of items (and of padding) and of edges, zero: what training never sees stays without effect."""
+        self.item_embedding = self.edge_embedding = None
         if self.engine.item_embedding == "separator":
-            count = len(self.catalogue.item_tokens) + 1
-            self.item_embedding = torch.nn.Embedding(count, self.backbone.hidden_size)
-            torch.nn.init.zeros_(self.item_embedding.weight)
+            self.item_embedding = self._zeros(len(self.catalogue.item_tokens) + 1)
+        if self.engine.edge_embedding:
+            self.edge_embedding = self.trie.edge_embedding = self._zeros(self.trie.n_edges)
+
+    def _zeros(self, count):
+        embedding = torch.nn.Embedding(count, self.backbone.hidden_size)
+        torch.nn.init.zeros_(embedding.weight)
+        return embedding
 
     def prompt_settings(self):
         """The prompts in a form that YAML can hold, for checkpoints."""

@@ -49,7 +49,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self.backbone = self._read_whole(folder) if whole else self._read_adapted()
         self._check_length()
         self._lay_out()
-        self._add_item_embedding()
+        self._add_embeddings()
         # beside an adapter the language model has brought its frozen weights itself
         self.load_state_dict(read_extra(folder) if whole else read_state_dict(folder), strict=False)
         self.requires_grad_(False).eval()
@@ -70,16 +70,19 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         Raises:
             GenRecError: an identifier cannot stand in a prompt; nothing has been changed then.
         """
-        before, vectors = (self.catalogue, self.trie, self.packer), self.item_embedding
+        before, items, edges = (self.catalogue, self.trie, self.packer), self.item_embedding, self.edge_embedding
         self.catalogue = catalogue
         try:
             self._lay_out()
         except GenRecError:
             self.catalogue, self.trie, self.packer = before
             raise
-        self._add_item_embedding()
-        if vectors is not None:
-            self.item_embedding.weight.data[: len(vectors.weight)] = vectors.weight
+        self._add_embeddings()
+        if items is not None:
+            self.item_embedding.weight.data[: len(items.weight)] = items.weight
+        if edges is not None:
+            own, former = self.trie.common_edges(before[1].to("cpu"))
+            self.edge_embedding.weight.data[own] = edges.weight.cpu()[former]
         self.requires_grad_(False).to(self.compute_device)
 
     @property

@@ -48,6 +48,7 @@ class Setup:
         self.fixed_tokens = 10_000 - self.make_packer(10_000).history_budget
         self.packer = self.make_packer(self.fixed_tokens + history_tokens)
         self.item_embedding = nn.Embedding(len(TITLES) + 1, 16)
+        self.trie.edge_embedding = nn.Embedding(self.trie.n_edges, 16)
         self.items = np.array([item for sequence in SEQUENCES for item in sequence])
         self.offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in SEQUENCES])])
 
@@ -80,18 +81,34 @@ class Setup:
         embeds = self.backbone.embed(torch.tensor([tokens + answer]))[0]
         if history:
             embeds = embeds.index_add(0, torch.tensor(ends), self.item_embedding(torch.tensor(history)))
-        logits = self.backbone.logits(self.backbone(embeds[None]))[0, len(tokens) - 1 : -1]
+        hidden = self.backbone(embeds[None])[0, len(tokens) - 1 : -1]
+        logits = self.backbone.logits(hidden)
         loss = 0
         for depth, token in enumerate(answer):
             possible = range(logits.shape[1])
             if self.normalization == "trie":
                 ended = [(*identifier, self.tokens.end) for identifier in self.identifiers]
                 possible = sorted({other[depth] for other in ended if list(other[:depth]) == answer[:depth]})
-            loss = loss - logits[depth, list(possible)].log_softmax(0)[list(possible).index(token)]
+            values = logits[depth, list(possible)]
+            if len(possible) < logits.shape[1]:
+                vectors = [self.edge_vector((*answer[:depth], other)) for other in possible]
+                values = values + torch.stack(vectors) @ hidden[depth]
+            loss = loss - values.log_softmax(0)[list(possible).index(token)]
         return loss
+
+    def edge_vector(self, prefix):
+        """The vector of the edge whose decisive token ends ``prefix``; zeros for a forced token."""
+        trie = self.trie
+        for edge, (item, begin) in enumerate(zip(trie.edge_sample.tolist(), trie.edge_begin.tolist())):
+            first = int(trie.token_offset[item])
+            if tuple(trie.token[first : first + begin + 1].tolist()) == prefix:
+                return trie.edge_embedding.weight[edge]
+        return torch.zeros(trie.edge_embedding.embedding_dim)
 
     def gradients(self, loss):
         parameters = [*self.backbone.parameters(), self.item_embedding.weight]
+        if self.normalization == "trie":
+            parameters.append(self.trie.edge_embedding.weight)
         return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, parameters)])
 
 

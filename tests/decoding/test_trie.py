@@ -49,6 +49,20 @@ def test_edges_cover_the_items_below_them(identifiers):
     assert (trie.edge_node <= trie.edge_child.where(trie.edge_child >= 0, trie.n_nodes)).all()
 
 
+@settings(max_examples=200, deadline=None)
+@given(catalogues, st.integers(1, 20))
+def test_common_edges_begin_with_the_same_tokens(identifiers, count):
+    def prefixes(trie):
+        starts = zip(trie.edge_sample.tolist(), trie.edge_begin.tolist())
+        ended = [(*identifier, END) for identifier in identifiers]
+        return [ended[item - 1][: begin + 1] for item, begin in starts]
+
+    trie, former = build_trie(identifiers, END), build_trie(identifiers[:count], END)
+    here, there = prefixes(trie), prefixes(former)
+    found = {(here[own], there[other]) for own, other in zip(*(edges.tolist() for edges in trie.common_edges(former)))}
+    assert found == {(prefix, prefix) for prefix in set(here) & set(there)}
+
+
 def test_children_are_padded_to_the_widest_node():
     trie = build_trie([(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)], END)
     edge, mask = trie.children(trie.edge_child[:2])

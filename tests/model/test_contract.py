@@ -11,7 +11,11 @@ from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.utils import plugin_model, plugin_models
 
 #: settings that give a model parameters which it does not have by default.
-MORE_PARAMETERS = {"GenRec": {"item_embedding": "separator"}, "GenRecSeq2Seq": {"attribute_fields": ["title"]}}
+MORE_PARAMETERS = {
+    "GenRec": {"item_embedding": "separator", "edge_embedding": True},
+    "GenRecSeq2Seq": {"attribute_fields": ["title"], "edge_embedding": True},
+    "P5": {"edge_embedding": True},
+}
 
 
 GENERATIVE = [name for name in sorted(plugin_models()) if issubclass(plugin_model(name), GenerativeRecommender)]

@@ -82,4 +82,4 @@ def train(tmp_path_factory, write_dataset):
 @pytest.fixture(scope="session")
 def trained(train):
     """One model of either normalisation."""
-    return {kind: train(normalization=kind) for kind in ("trie", "vocab")}
+    return {kind: train(normalization=kind, edge_embedding=kind == "trie") for kind in ("trie", "vocab")}

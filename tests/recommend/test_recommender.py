@@ -230,6 +230,13 @@ class TestExplain:
         assert len(found.changes) == SMALL["MAX_ITEM_LIST_LENGTH"]
 
 
+def prefixes(trie):
+    """The tokens from the root to the first one of each edge."""
+    first = trie.token_offset[trie.edge_sample]
+    ends = (first + trie.edge_begin + 1).tolist()
+    return [tuple(trie.token[begin:end].tolist()) for begin, end in zip(first.tolist(), ends)]
+
+
 class TestAddItems:
     NEW = [
         NewItem("n0", "Heat", {"genre": ["Crime"], "year": 2030}),
@@ -251,6 +258,11 @@ class TestAddItems:
         assert catalogue.item_tokens[: len(ITEMS)] == old.item_tokens
         assert enlarged.reader.titles[len(ITEMS) :] == ["Heat (3)", "Toy Story of Terror", "item n2", "Dune & more"]
         assert (enlarged.ranker.item_embedding.weight[len(ITEMS) + 1 :] == 0).all()
+        if enlarged.ranker.edge_embedding is not None:
+            vectors = dict(zip(prefixes(enlarged.ranker.trie), enlarged.ranker.edge_embedding.weight))
+            for prefix, vector in zip(prefixes(trained["trie"][0].trie), trained["trie"][0].edge_embedding.weight):
+                assert torch.equal(vectors.pop(prefix), vector)
+            assert len(vectors) >= len(self.NEW) and not any(vector.any() for vector in vectors.values())
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(history=st.lists(st.one_of(ENTRIES, st.just("Dune & more")), max_size=5), k=st.integers(1, 14))
@@ -270,13 +282,18 @@ class TestAddItems:
     def test_equals_a_model_that_had_the_items_from_the_start(self, train, pretrained):
         """On a tokenizer that no catalogue shapes, whichever place RecBole gives the items."""
         more = [("n1", "Toy Story of Terror", "2013", "Horror", "6"), ("n3", "Dune", "2021", "Drama", "1")]
-        options = {"backbone": pretrained, "lora": False}
+        options = {"backbone": pretrained, "lora": False, "edge_embedding": True}
         small, _, folder = train(**options)
         large, batch, _ = train([*more[:1], *ITEMS, *more[1:]], **options)
         state = {**small.state_dict(), "item_embedding.weight": torch.zeros_like(large.item_embedding.weight)}
         place = {token: number for number, token in enumerate(large.catalogue.item_tokens, 1)}
         for number, token in enumerate(small.catalogue.item_tokens, 1):
             state["item_embedding.weight"][place[token]] = small.item_embedding.weight[number]
+        state["edge_embedding.weight"] = torch.zeros_like(large.edge_embedding.weight)
+        former = dict(zip(prefixes(small.trie), small.edge_embedding.weight))
+        for edge, prefix in enumerate(prefixes(large.trie)):
+            if prefix in former:
+                state["edge_embedding.weight"][edge] = former[prefix]
         large.load_state_dict(state)
         recommender = GenRecommender.from_checkpoint(folder)
         recommender.add_items([NewItem(item[0], item[1]) for item in more])
