@@ -195,7 +195,7 @@ def load_as_recbole(folder):
     folder = verify(folder)
     trainer = read_json(folder / "trainer.json")
     return {
-        "config": _rebuild_config(read_json(folder / "config.json"), folder),
+        "config": read_config(folder),
         "state_dict": read_state_dict(folder),
         "other_parameter": None,
         "epoch": trainer["epoch"],
@@ -204,11 +204,12 @@ def load_as_recbole(folder):
     }
 
 
-def _rebuild_config(settings, folder):
-    """The configuration of stored settings, with the item index of ``folder``.
+def read_config(folder):
+    """The configuration of a checkpoint, whose item index it names.
 
     No setting is evaluated, and the device is chosen on this machine.
     """
+    settings = read_json(folder / "config.json")
     shaping = {key: settings[key] for key in ("metrics", "topk", "valid_metric", "eval_args")}
     from recbole_genrec.config import GenRecConfig  # the rest of this module needs no RecBole
 

@@ -1,6 +1,7 @@
 """The command line: ``run_recbole_genrec.py`` and ``python -m recbole_genrec``."""
 
 import sys
+from functools import partial
 
 from recbole_genrec.errors import GenRecError, Interrupted, unknown_name
 from recbole_genrec.recommend import command
@@ -25,6 +26,7 @@ index           give items identifiers, print a report of them, and train nothin
   python run_recbole_genrec.py convert --help     make atomic files from a raw dump
   python run_recbole_genrec.py recommend --help   recommend items with a trained checkpoint
   python run_recbole_genrec.py add_items --help   put new items into its catalogue
+  python run_recbole_genrec.py export --help      write a checkpoint for transformers, peft and vLLM
 """
 
 CONVERT_HELP = """\
@@ -44,10 +46,23 @@ NAME            ml-100k, ml-1m, ml-10m, ml-20m, ml-25m, ml-32m, ml-latest-small,
 --item_core K   ... every item has K rows
 """
 
+EXPORT_HELP = """\
+Write a checkpoint as a folder that transformers, peft and vLLM load, with prompt, item index and model card.
+
+  python -m recbole_genrec export --checkpoint=saved/GenRec-.../best --output=my-model --merged
+
+--checkpoint    a checkpoint folder
+--output        the folder to write
+--merged        the whole language model, the adapter's weights added into its own; without it, the adapter
+--overwrite     replace an earlier export
+"""
+
 #: arguments that may go without a value, and the value that they then have.
 RUN_FLAGS = {"resume": "auto"}
 CONVERT_OPTIONS = ("source", "output", "download", "strict", "user_core", "item_core")
 CONVERT_FLAGS = {"download": "true", "strict": "true"}
+EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite")
+EXPORT_FLAGS = {"merged": "true", "overwrite": "true"}
 
 
 def parse_arguments(arguments, flags=None) -> dict[str, str]:
@@ -86,6 +101,15 @@ def parse_pairs(arguments, flags=None) -> list[tuple[str, str]]:
     return given
 
 
+def parse_options(arguments, options, flags) -> dict[str, str]:
+    """:func:`parse_arguments` of a command that knows its ``options``; another one is an error."""
+    texts = parse_arguments(arguments, flags)
+    for key in texts:
+        if key not in options:
+            raise unknown_name("option", f"--{key}", (f"--{option}" for option in options))
+    return texts
+
+
 def run(arguments):
     """Run what the command line asks for; raise what is wrong with it."""
     indexing = arguments[:1] == ["index"]
@@ -106,26 +130,51 @@ def run_convert(arguments):
     name, *options = arguments or [""]
     if not name or name.startswith("--"):
         raise GenRecError("command line: which dataset? Write its name first: convert NAME --key=value.")
-    texts = parse_arguments(options, CONVERT_FLAGS)
-    for key in texts:
-        if key not in CONVERT_OPTIONS:
-            raise unknown_name("option", f"--{key}", (f"--{option}" for option in CONVERT_OPTIONS))
+    texts = parse_options(options, CONVERT_OPTIONS, CONVERT_FLAGS)
     from recbole_genrec.converter import convert
 
     settings = {key: _convert_value(key, text) for key, text in texts.items()}
     print(convert(name, **settings))
 
 
+def run_export(arguments):
+    """Export a checkpoint as the command line asks; print what was made."""
+    texts = parse_options(arguments, EXPORT_OPTIONS, EXPORT_FLAGS)
+    for key in ("checkpoint", "output"):
+        if not texts.get(key):
+            raise GenRecError(f"command line: --{key} is missing: export --checkpoint=FOLDER --output=FOLDER.")
+    from recbole_genrec.export import export
+
+    print(export(**{key: _flag(key, text) if key in EXPORT_FLAGS else text for key, text in texts.items()}))
+
+
+def _flag(key, text):
+    if text not in ("true", "false"):
+        raise GenRecError(f"command line: --{key} is a flag; it may be true or false, not {text!r}.")
+    return text == "true"
+
+
 def _convert_value(key, text):
     if key in CONVERT_FLAGS:
-        if text not in ("true", "false"):
-            raise GenRecError(f"command line: --{key} is a flag; it may be true or false, not {text!r}.")
-        return text == "true"
+        return _flag(key, text)
     if key in ("user_core", "item_core"):
         if not text.isdecimal():
             raise GenRecError(f"command line: --{key} must be a whole number, not {text!r}.")
         return int(text)
     return text
+
+
+def run_on_checkpoint(name, arguments):
+    """Run ``recommend`` or ``add_items``."""
+    command.run(name, parse_pairs(arguments, command.FLAGS))
+
+
+#: commands that are no run: their help, and what runs them.
+COMMANDS = {
+    "convert": (CONVERT_HELP, run_convert),
+    "export": (EXPORT_HELP, run_export),
+    **{name: (text, partial(run_on_checkpoint, name)) for name, text in command.HELP.items()},
+}
 
 
 def main(arguments=None) -> int:
@@ -135,18 +184,13 @@ def main(arguments=None) -> int:
     that a signal stops is one line and 128 plus the number of the signal.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    name = arguments[0] if arguments else ""
+    help_text, run_command = COMMANDS.get(next(iter(arguments), None), (HELP, None))
     if "--help" in arguments or "-h" in arguments:
-        print({"convert": CONVERT_HELP, **command.HELP}.get(name, HELP), end="")
+        print(help_text, end="")
         return 0
     try:
         with terminable():
-            if name == "convert":
-                run_convert(arguments[1:])
-            elif name in command.HELP:
-                command.run(name, parse_pairs(arguments[1:], command.FLAGS))
-            else:
-                run(arguments)
+            run_command(arguments[1:]) if run_command else run(arguments)
     except GenRecError as error:
         return _complain("error", error, 2)
     except OSError as error:

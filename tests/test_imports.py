@@ -19,7 +19,7 @@ FLOORS = [
     {"data"},
     {"model"},
     {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
-    {"atomic_files", "confidence", "recommend", "results"},
+    {"atomic_files", "confidence", "recommend", "results", "model_card", "export"},
     {"quick_start"},
     {"cli"},
     {"__main__"},

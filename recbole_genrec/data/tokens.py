@@ -1,6 +1,7 @@
 """One token table: every history, label and trie is made of the same identifiers in the same template."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,27 @@ class PromptTokens:
     response: np.ndarray
     end: int
     continues: bool
+
+
+class PromptParts(NamedTuple):
+    """What stands around the items of a prompt, for whoever writes prompts without this package: lists of token ids.
+
+    A prompt is ``start``, the items with ``between`` between two of them and ``suffix`` after each, and ``response``;
+    the identifier that answers it is followed by the token ``end``.
+    """
+
+    start: list
+    between: list
+    suffix: list
+    response: list
+    end: int
+
+    def write(self, identifiers):
+        """The prompt of a history of ``identifiers``, as token ids."""
+        written = list(self.start)
+        for place, identifier in enumerate(identifiers):
+            written += [*(self.between if place else ()), *identifier, *self.suffix]
+        return written + self.response
 
 
 def item_context(template):
@@ -100,6 +122,14 @@ def append_items(tokens, more):
         item_token=np.concatenate([tokens.item_token, more.item_token]),
         item_offset=np.concatenate([tokens.item_offset, tokens.item_offset[-1] + more.item_offset[2:]]),
     )
+
+
+def template_parts(template, backbone):
+    """The :class:`PromptParts` of a template's first instruction; see :func:`tokenize_prompt`."""
+    tokens = tokenize_prompt(template, backbone, [()])
+    between, suffix = np.split(tokens.item_token, [tokens.between])
+    parts = (tokens.prefixes[0], between, suffix, tokens.response)
+    return PromptParts(*(part.tolist() for part in parts), tokens.end)
 
 
 def prepend_examples(tokens, template, backbone, identifiers, examples):

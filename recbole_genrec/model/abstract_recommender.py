@@ -14,6 +14,7 @@ from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.loader import packed_train_loader
+from recbole_genrec.data.tokens import template_parts
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.tree import prompt_tree
@@ -22,7 +23,7 @@ from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interact
 from recbole_genrec.indexing.index import build_index, read_draft
 from recbole_genrec.model.prompt_ranker import Catalogue, PromptRanker, read_arguments
 from recbole_genrec.prompt.item_text import read_item_columns, read_item_text
-from recbole_genrec.prompt.template import load_template
+from recbole_genrec.prompt.template import PromptTemplate, load_template
 
 
 class GenerativeRecommender(PromptRanker, SequentialRecommender):
@@ -43,6 +44,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    #: settings with which the language model gives the same scores alone, without a tensor beside it.
+    plain_with = {"item_embedding": "none", "edge_embedding": False}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -90,6 +93,19 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""
         return packed_train_loader(config, train_dataset, self) if self.engine.packing else None
+
+    @classmethod
+    def prompt_parts(cls, prompts, backbone):
+        """The prompt that ranks, in tokens, of what :meth:`prompt_settings` gave.
+
+        Args:
+            prompts: read back from a checkpoint's ``prompt.yaml``.
+            backbone: its tokenizer is needed, its model is not.
+
+        Returns:
+            :class:`~recbole_genrec.data.tokens.PromptParts`.
+        """
+        return template_parts(PromptTemplate(**prompts), backbone)
 
     def _read_items(self, config, dataset):
         """Raw tokens and texts of all items in RecBole's order."""

@@ -32,7 +32,7 @@ from recbole_genrec.backbone.loading import read_seq2seq
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.packing import ragged
 from recbole_genrec.data.sequences import Masking, SequenceBatch, SequenceLoader, SequenceWriter, Stretches
-from recbole_genrec.data.tokens import MIDDLE
+from recbole_genrec.data.tokens import MIDDLE, PromptParts
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
@@ -51,6 +51,13 @@ class GenRecSeq2Seq(GenerativeRecommender):
         items: one vector an item, added to each of its tokens, or ``None``.
         attributes: by column, a bag of vectors for an item's values.
     """
+
+    plain_with = GenerativeRecommender.plain_with | {
+        "mask_pointer": False,
+        "user_embedding": False,
+        "item_id_embedding": False,
+        "attribute_fields": (),
+    }
 
     def __init__(self, config, dataset):
         self.settings = Seq2SeqArguments.from_config(config)
@@ -143,6 +150,12 @@ class GenRecSeq2Seq(GenerativeRecommender):
 
     def prompt_settings(self):
         return {"sequence": "<s> user {number} {item} ... <mask> </s>"}
+
+    @classmethod
+    def prompt_parts(cls, prompts, backbone):
+        """The sequence of user 0, who is nobody, with a mask at its end; see the base class."""
+        start = [] if backbone.bos_id is None else [backbone.bos_id]
+        return PromptParts(start, [], [], [backbone.tokenizer.mask_token_id, backbone.eos_id], backbone.eos_id)
 
     # ---- training ----
 

@@ -26,7 +26,17 @@ from transformers.modeling_outputs import BaseModelOutput
 from recbole_genrec.arguments import P5Arguments
 from recbole_genrec.backbone.loading import read_seq2seq
 from recbole_genrec.data.packing import ragged
-from recbole_genrec.data.tasks import ITEM_FAMILIES, MIDDLE, Example, TaskBatch, TaskData, TaskLoader, TaskWriter
+from recbole_genrec.data.tasks import (
+    BETWEEN_ITEMS,
+    ITEM_FAMILIES,
+    MIDDLE,
+    Example,
+    TaskBatch,
+    TaskData,
+    TaskLoader,
+    TaskWriter,
+)
+from recbole_genrec.data.tokens import PromptParts
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
@@ -34,7 +44,7 @@ from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.text_metrics import text_task_metrics
-from recbole_genrec.prompt.tasks import TARGETS, load_tasks
+from recbole_genrec.prompt.tasks import TARGETS, load_tasks, parse_prompt
 
 
 class P5(GenerativeRecommender):
@@ -48,6 +58,8 @@ class P5(GenerativeRecommender):
         ranking: family and number of the prompt that :meth:`full_sort_predict` uses.
         whole_words: one vector for each place of a whole word in a prompt, or ``None``.
     """
+
+    plain_with = GenerativeRecommender.plain_with | {"whole_word_embedding": False}
 
     def __init__(self, config, dataset):
         self.settings = P5Arguments.from_config(config)
@@ -135,6 +147,20 @@ class P5(GenerativeRecommender):
             for family, prompts in self.tasks.families.items()
         }
         return {"version": self.tasks.version, **families}
+
+    @classmethod
+    def prompt_parts(cls, prompts, backbone):
+        """The first sequential prompt for user 0, who is nobody; see the base class."""
+        before, after = [], []
+        pieces = parse_prompt(prompts["sequential"][0], "sequential", "prompt.yaml")
+        history = [piece.field for piece in pieces].index("history")
+        for place, piece in enumerate(pieces):
+            if piece.field == "candidates":
+                raise GenRecError("P5: the first sequential prompt has candidates, which are drawn anew for each user.")
+            text = {"history": "", "user": " user 0"}.get(piece.field, piece.text)
+            (before if place < history else after).extend(backbone.encode(text, MIDDLE))
+        between, end = backbone.encode(BETWEEN_ITEMS, MIDDLE), backbone.eos_id
+        return PromptParts(before, between, [], [*after, end], end)
 
     # ---- training ----
 

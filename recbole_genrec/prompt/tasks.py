@@ -100,11 +100,16 @@ def load_tasks(name_or_path):
             raise unknown_name(f"task family in {path}:", family, TARGETS)
         if not isinstance(prompts, list) or len(prompts) < 2 or not all(isinstance(text, str) for text in prompts):
             raise GenRecError(f"{path}, {family!r}: give at least two prompts as text; the last one is held out.")
-        families[family] = tuple(_parse(text, family, f"{path}, {family!r}, prompt {text!r}") for text in prompts)
+        families[family] = tuple(parse_prompt(text, family, f"{path}, {family!r}, prompt {text!r}") for text in prompts)
     return TaskPrompts(path.stem, content["version"], families)
 
 
-def _parse(text, family, where):
+def parse_prompt(text, family, where):
+    """The tuple of :class:`Piece` of a prompt of ``family``; ``where`` names it in errors.
+
+    Raises:
+        GenRecError: the prompt has a field that the family lacks, or lacks one that it needs.
+    """
     try:
         parsed = list(Formatter().parse(text))
     except ValueError as error:
