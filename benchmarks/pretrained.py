@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
-from recbole_genrec.quick_start import tune_malloc
+from recbole_genrec.process import tune_malloc
 from recbole_genrec.trainer import GenRecTrainer
 from recbole_genrec.utils import plugin_dataset
 

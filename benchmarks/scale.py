@@ -107,7 +107,8 @@ def _prepare(folder, model, dataset, **settings):
     """The runner's steps up to the loaders, and the seconds that they took without the imports."""
     from recbole_genrec.atomic_files import check_dataset
     from recbole_genrec.config import GenRecConfig
-    from recbole_genrec.quick_start import _build_model, _SplitData, tune_malloc
+    from recbole_genrec.process import tune_malloc
+    from recbole_genrec.quick_start import _build_model, _SplitData
 
     place = {"data_path": str(folder), "checkpoint_dir": str(folder / "saved")}
     config = GenRecConfig(model, dataset, config_dict={**place, "use_gpu": False, **settings})

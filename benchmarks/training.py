@@ -20,7 +20,7 @@ from benchmarks.common import Results, forward_flops, layer_parameters, median_s
 from benchmarks.recommenders import build
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.packing import Windows
-from recbole_genrec.quick_start import tune_malloc
+from recbole_genrec.process import tune_malloc
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 #: tokens of a packed batch, about.

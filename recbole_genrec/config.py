@@ -31,7 +31,7 @@ from recbole_genrec.utils import get_model, plugin_models, sequential_models
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
 OTHER_KEYS = frozenset(
     ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users", "valid_users")
-    + ("encoding", "tail_ratio")
+    + ("cold_items", "encoding", "tail_ratio")
 )
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
 UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
@@ -239,6 +239,13 @@ class GenRecConfig(Config):
             sample = self[key]
             if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
                 raise GenRecError(f"{key!r} must be a positive whole number, or empty for all users, not {sample!r}.")
+        share = self["cold_items"]
+        if share is not None and (isinstance(share, bool) or not 0 <= share <= 0.5):
+            raise GenRecError(f"'cold_items' must be a share from 0 to 0.5, not {share!r}.")
+        if share and self["eval_args"]["mode"]["test"] != "full":
+            raise GenRecError("'cold_items' asks for items among the whole catalogue: it takes 'mode: full'.")
+        if share and self["benchmark_filename"]:
+            raise GenRecError("'cold_items' needs one .inter file: 'benchmark_filename' has split it already.")
         for key in UNSUPPORTED_KEYS:
             if self[key]:
                 raise GenRecError(f"{key!r} is not supported: the dataset is built once a run, for all its models.")

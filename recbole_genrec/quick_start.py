@@ -1,25 +1,20 @@
 """Train, evaluate and compare models: the plugin's and RecBole's own, on one dataset object and one split."""
 
-import ctypes
-import logging
-import platform
-import sys
-from contextlib import contextmanager
 from importlib import import_module
 from logging import getLogger
-from pathlib import Path
 from time import perf_counter
 from urllib.error import URLError
 
 import numpy as np
 from pandas.errors import ParserError
 from recbole.data.utils import create_samplers, get_dataloader
-from recbole.utils import dataset_arguments, init_logger, init_seed
+from recbole.utils import dataset_arguments, init_seed
 
 from recbole_genrec.atomic_files import check_dataset, convert_raw_dump, download_failed, explain
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.process import recbole_logging, tune_malloc
 from recbole_genrec.results import hardware, print_index, print_table, versions, write_result, write_table
 from recbole_genrec.utils import get_trainer, plugin_models
 
@@ -37,6 +32,7 @@ SHARED_KEYS = (
     "lazy_windows",
     "eval_users",
     "valid_users",
+    "cold_items",
 )
 
 
@@ -151,6 +147,7 @@ class _SplitData:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
         getLogger().info(self.dataset)
         self.parts = self.dataset.build()
+        self.cold = self.dataset.cold_part
         self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
         self.seconds = perf_counter() - started
         self._candidates = {}
@@ -163,6 +160,8 @@ class _SplitData:
         """
         every = self._users_of(1, 2)
         users = self._keep(every, evaluated, seed, (1, 2))
+        if self.cold is not None and len(users) < len(every):
+            self.cold = self._rows_of(self.cold, users)
         validated = self._keep(np.intersect1d(users, self._users_of(1)), validated, seed, (1,))
         return {"evaluated": len(users), "validated": len(validated), "of": len(every)}
 
@@ -176,10 +175,12 @@ class _SplitData:
             return users
         sample = np.random.default_rng([seed, count]).choice(users, count, replace=False)
         for place in places:
-            part = self.parts[place]
-            kept = np.flatnonzero(np.isin(part.inter_feat[self.dataset.uid_field].numpy(), sample))
-            self.parts[place] = part.copy(part.inter_feat[kept])
+            self.parts[place] = self._rows_of(self.parts[place], sample)
         return sample
+
+    def _rows_of(self, part, users):
+        kept = np.flatnonzero(np.isin(part.inter_feat[self.dataset.uid_field].numpy(), users))
+        return part.copy(part.inter_feat[kept])
 
     def train_loader(self, config, model):
         """A loader of training batches: the model's own where it has one, else RecBole's."""
@@ -196,6 +197,10 @@ class _SplitData:
             sampler = create_samplers(config, self.dataset, self.parts)[place]
             self._candidates[phase] = _SameCandidates(sampler, config["seed"], place) if sampler else None
         return get_dataloader(config, phase)(config, self.parts[place], self._candidates[phase], shuffle=False)
+
+    def cold_loader(self, config):
+        """RecBole's loader of the rows that ask for cold items; the whole catalogue is ranked."""
+        return get_dataloader(config, "test")(config, self.cold, None, shuffle=False)
 
 
 class _SameCandidates:
@@ -269,6 +274,7 @@ def _run_model(config, data, saved):
         tasks = model.evaluate_tasks(
             data.parts[2], config, lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False)
         )
+    cold = {} if data.cold is None else _test_cold(config, data, trainer, rows)
     evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
     return {
         "model": config["model"],
@@ -280,6 +286,7 @@ def _run_model(config, data, saved):
         "valid_score_bigger": config["valid_metric_bigger"],
         "test_result": dict(test_result),
         "test_interval": intervals,
+        "cold": cold,
         "users": data.users,
         "epochs": clock.epochs,
         "seconds": {
@@ -299,6 +306,19 @@ def _run_model(config, data, saved):
         "config": dict(config.final_config_dict),
         "versions": versions(),
         "hardware": hardware(config["device"]),
+    }
+
+
+def _test_cold(config, data, trainer, rows):
+    """Test the weights at hand on the rows that ask for cold items; all other targets of the run are warm."""
+    loader = data.cold_loader(config)
+    result = trainer.evaluate(loader, load_best_model=False, show_progress=config["show_progress"])
+    return {
+        "items": len(data.dataset.cold_items),
+        "of": data.dataset.item_num - 1,
+        "rows": len(data.cold),
+        "test_result": dict(result),
+        "test_interval": bootstrap_intervals(rows.values, _row_users(loader), config["seed"]),
     }
 
 
@@ -347,53 +367,3 @@ class _Clock:
 def _count_parameters(model):
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return {"total": sum(size for size, _ in sizes), "trainable": sum(size for size, trains in sizes if trains)}
-
-
-@contextmanager
-def recbole_logging(config):
-    """RecBole's log file and console output for the length of a run.
-
-    RecBole leaves its handlers on the root logger and colorama's wrappers on the standard streams (logger.py:100);
-    a second run in the same process would write into the first one's file.
-    """
-    root, streams = getLogger(), (sys.stdout, sys.stderr)
-    level, before = root.level, list(root.handlers)
-    for handler in before:
-        root.removeHandler(handler)
-    init_logger(config)
-    own = list(root.handlers)
-    for handler in before:
-        root.addHandler(handler)
-    try:
-        yield
-    except GenRecError:
-        _remove_logs(own)
-        raise
-    finally:
-        for handler in own:
-            root.removeHandler(handler)
-            handler.close()
-        root.setLevel(level)
-        sys.stdout, sys.stderr = streams
-
-
-def _remove_logs(handlers):
-    """Remove the log of a run that was refused: it says no more than the error."""
-    for handler in handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.close()
-            Path(handler.baseFilename).unlink()
-
-
-def tune_malloc():
-    """Let glibc keep freed memory: tensors of a batch come and go, and each return to the system costs page faults.
-
-    SASRec on ml-100k trained 1.7 times faster with it, on two CPU cores. Nothing happens on other systems.
-    """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return
-    mmap_threshold, trim_threshold = -3, -1  # malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-    libc = ctypes.CDLL("libc.so.6")
-    accepted = libc.mallopt(mmap_threshold, 1 << 30), libc.mallopt(trim_threshold, (1 << 31) - 1)
-    if not all(accepted):
-        logging.getLogger().warning("glibc refused the malloc settings; training is slower without them.")

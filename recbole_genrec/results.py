@@ -95,11 +95,15 @@ def caption(results) -> str:
 
 
 def table_rows(results) -> list[list[str]]:
-    """Header and one row a model: test metrics, parameters, seconds to train, users evaluated a second."""
+    """Header and one row a model: test metrics, the one that selects over cold items where there are any, parameters,
+    seconds to train, users evaluated a second."""
     metrics = list(dict.fromkeys(metric for result in results for metric in result["test_result"]))
-    rows = [["model", *metrics, "parameters", "trainable", "epochs", "train s", "users/s"]]
+    cold = [results[0]["valid_metric"].lower()] if results[0].get("cold") else []
+    named = [*metrics, *(f"cold {metric}" for metric in cold)]
+    rows = [["model", *named, "parameters", "trainable", "epochs", "train s", "users/s"]]
     for result in results:
         scores = [_score(result, metric) for metric in metrics]
+        scores += [f"{result['cold']['test_result'][metric]:.4f}" for metric in cold]
         parameters = result["parameters"]
         rows.append(
             [

@@ -19,7 +19,7 @@ FLOORS = [
     {"data"},
     {"model"},
     {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
-    {"atomic_files", "confidence", "recommend", "results", "model_card", "export"},
+    {"atomic_files", "confidence", "recommend", "results", "model_card", "export", "process"},
     {"quick_start"},
     {"cli"},
     {"__main__"},

@@ -17,6 +17,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_genrec.data.cold import ColdItems
 from recbole_genrec.data.histories import Histories, LazyInteraction, with_history
 from recbole_genrec.errors import GenRecError
 
@@ -239,7 +240,7 @@ def exact_dataset_class(base=SequentialDataset):
 
 @cache
 def _exact(base):
-    mixins = (ExactOrder, CompactTables)
+    mixins = (ExactOrder, CompactTables, ColdItems)
     if getattr(base, "data_augmentation", None) is SequentialDataset.data_augmentation:
         mixins += (LazyWindows,)
     name = "GenRecDataset" if base is SequentialDataset else f"Exact{base.__name__}"
