@@ -46,6 +46,7 @@ setup(
             "sacrebleu>=2.3",
             "rouge-score>=0.1.2",
             "openai>=1.98",
+            "hyperopt>=0.2.7",
             "transformers[serving]",  # a real server to chat with: FastAPI and uvicorn, no more
         ],
         "chat": ["openai>=1.98"],
@@ -53,6 +54,8 @@ setup(
         "quantization": ["bitsandbytes>=0.43"],
         "flash": ["flash-attn>=2.6"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf"],
+        "tuning": ["hyperopt>=0.2.7"],
+        "wandb": ["wandb>=0.17"],
         "text": ["sentence-transformers>=3"],
         "dev": ["ruff>=0.6"],
     },

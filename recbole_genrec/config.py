@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 
 import yaml
 from recbole.config import Config
@@ -197,11 +198,11 @@ class GenRecConfig(Config):
         for source, settings in self.sources.items():
             for key, value in settings.items():
                 if not self._is_section(key, value):
-                    _check_key(key, source, known)
+                    check_key(key, source, known)
                     continue
                 own = known if key not in sequential_models() else known_keys([get_model(key)], dataset)
                 for name in value:
-                    _check_key(name, f"{source}, section {key!r}", own)
+                    check_key(name, f"{source}, section {key!r}", own)
 
     def _check_types(self):
         """Compare the given values with the types of RecBole's numeric and boolean defaults."""
@@ -239,6 +240,8 @@ class GenRecConfig(Config):
             sample = self[key]
             if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
                 raise GenRecError(f"{key!r} must be a positive whole number, or empty for all users, not {sample!r}.")
+        if self["log_wandb"] and not _is_installed("wandb"):
+            raise GenRecError("'log_wandb: true' needs wandb: pip install 'recbole_genrec[wandb]'.")
         share = self["cold_items"]
         if share is not None and (isinstance(share, bool) or not 0 <= share <= 0.5):
             raise GenRecError(f"'cold_items' must be a share from 0 to 0.5, not {share!r}.")
@@ -290,12 +293,23 @@ def _recommenders(model):
     return [parent for parent in model.__mro__ if issubclass(parent, AbstractRecommender)]
 
 
-def _check_key(key, source, known):
+def check_key(key, source, known):
+    """Refuse a key of ``source``, a file or the like, that is none of the ``known`` ones.
+
+    Raises:
+        GenRecError: it is none; the message names the source and the nearest known key.
+    """
     if key in known:
         return
     nearest = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else " It is neither RecBole's, nor the plugin's, nor a model's."
     raise GenRecError(f"Unknown key {key!r} ({source}).{hint}")
+
+
+def _is_installed(package):
+    # a folder of that name, such as the one that wandb writes, can be found as well, but has no file to import
+    found = find_spec(package)
+    return found is not None and found.origin is not None
 
 
 def _kind(value):

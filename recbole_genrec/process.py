@@ -1,4 +1,4 @@
-"""What a run asks of the process that it runs in: RecBole's log, and memory that is kept."""
+"""What a run asks of the process that it runs in: logs, and memory that is kept."""
 
 import ctypes
 import logging
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recbole.utils import init_logger
 
+from recbole_genrec.checkpoint import plain_settings
 from recbole_genrec.errors import GenRecError
 
 
@@ -39,6 +40,29 @@ def recbole_logging(config):
             handler.close()
         root.setLevel(level)
         sys.stdout, sys.stderr = streams
+
+
+@contextmanager
+def wandb_run(config):
+    """A run of Weights & Biases for one model, where ``log_wandb`` asks for it; RecBole's trainers write to it.
+
+    RecBole would start one itself, whose configuration holds the whole ``Config`` object, and never end it: the next
+    model would go on in it. One that is under way already is used and left open.
+    """
+    if not config["log_wandb"]:
+        yield
+        return
+    import wandb
+
+    own = wandb.run is None
+    if own:
+        name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+        wandb.init(project=config["wandb_project"], name=name, config=plain_settings(config))
+    try:
+        yield
+    finally:
+        if own:
+            wandb.finish()
 
 
 def _remove_logs(handlers):

@@ -14,7 +14,7 @@ from recbole_genrec.atomic_files import check_dataset, convert_raw_dump, downloa
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.process import recbole_logging, tune_malloc
+from recbole_genrec.process import recbole_logging, tune_malloc, wandb_run
 from recbole_genrec.results import hardware, print_index, print_table, versions, write_result, write_table
 from recbole_genrec.utils import get_trainer, plugin_models
 
@@ -76,7 +76,8 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
         data = _SplitData(configs)
         results = []
         for config in configs:
-            results.append(_run_model(config, data, saved))
+            with wandb_run(config):
+                results.append(_run_model(config, data, saved))
             write_result(first["results_dir"], results[-1])
     write_table(first["results_dir"], results)
     print_table(results)
@@ -275,6 +276,9 @@ def _run_model(config, data, saved):
             data.parts[2], config, lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False)
         )
     cold = {} if data.cold is None else _test_cold(config, data, trainer, rows)
+    # every evaluation has written 'eval/...': the test is the one to stay
+    trainer.wandblogger.log_eval_metrics(test_result, head="eval")
+    trainer.wandblogger.log_eval_metrics(cold.get("test_result", {}), head="cold")
     evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
     return {
         "model": config["model"],

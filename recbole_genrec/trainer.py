@@ -363,7 +363,9 @@ class PromptLLMTrainer(GenRecTrainer):
         """
         if not valid_data or self.config["eval_step"] <= 0:
             return None, None
-        return self._valid_epoch(valid_data, show_progress)
+        score, result = self._valid_epoch(valid_data, show_progress)
+        self.wandblogger.log_metrics({**result, "valid_step": 0}, head="valid")
+        return score, result
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """RecBole's ``evaluate`` of the model as it is."""
@@ -444,6 +446,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
         self.average.swap_in()
         if valid_data and self.eval_step > 0:
             self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
+            self.wandblogger.log_metrics({**self.best_valid_result, "valid_step": 0}, head="valid")
             if saved:
                 self._save_checkpoint(self._ends["pretrain"] - 1, verbose=False)
         return self.best_valid_score, self.best_valid_result
