@@ -6,7 +6,16 @@ from importlib.util import find_spec
 from recbole_genrec.errors import GenRecError
 
 __version__ = "0.1.0"
-__all__ = ["GenRec", "GenRecConfig", "GenRecError", "GenRecommender", "ItemId", "NewItem", "run_recbole_genrec"]
+__all__ = [
+    "GenRec",
+    "GenRecConfig",
+    "GenRecError",
+    "GenRecommender",
+    "ItemId",
+    "NewItem",
+    "objective_function",
+    "run_recbole_genrec",
+]
 
 if find_spec("recbole"):  # indexing, prompt, decoding, backbone and packing also serve without RecBole
     import_module("recbole_genrec.compat").apply()
@@ -17,6 +26,7 @@ _LAZY = {
     "GenRecommender": "recbole_genrec.recommend.recommender",
     "ItemId": "recbole_genrec.recommend.history",
     "NewItem": "recbole_genrec.recommend.new_items",
+    "objective_function": "recbole_genrec.tuning",
     "run_recbole_genrec": "recbole_genrec.quick_start",
 }
 

@@ -26,6 +26,7 @@ index           give items identifiers, print a report of them, and train nothin
   python run_recbole_genrec.py convert --help     make atomic files from a raw dump
   python run_recbole_genrec.py recommend --help   recommend items with a trained checkpoint
   python run_recbole_genrec.py add_items --help   put new items into its catalogue
+  python run_recbole_genrec.py tune --help        search for hyper-parameters
   python run_recbole_genrec.py export --help      write a checkpoint for transformers, peft and vLLM
 """
 
@@ -57,12 +58,26 @@ Write a checkpoint as a folder that transformers, peft and vLLM load, with promp
 --overwrite     replace an earlier export
 """
 
+TUNE_HELP = """\
+Search for the settings that are best on validation, by RecBole's HyperTuning.
+
+  python -m recbole_genrec tune --model=GenRec --dataset=ml-100k --params_file=genrec.space --algo=bayes --max_evals=30
+
+--model         one model; --dataset, --config_files and any key: as for a run, the same for all trials
+--params_file   the search space, a line for each key: 'key choice [a,b]', 'key uniform low,high',
+                'key loguniform low,high' (of the logarithm), 'key quniform low,high,step'
+--algo          exhaustive (default: every combination of choices), random or bayes (TPE)
+--max_evals     trials at most (default 100)
+--early_stop    stop after so many trials in a row without a better one (default 10)
+"""
+
 #: arguments that may go without a value, and the value that they then have.
 RUN_FLAGS = {"resume": "auto"}
 CONVERT_OPTIONS = ("source", "output", "download", "strict", "user_core", "item_core")
 CONVERT_FLAGS = {"download": "true", "strict": "true"}
 EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite")
 EXPORT_FLAGS = {"merged": "true", "overwrite": "true"}
+TUNE_OPTIONS = ("params_file", "algo", "max_evals", "early_stop")
 
 
 def parse_arguments(arguments, flags=None) -> dict[str, str]:
@@ -148,6 +163,21 @@ def run_export(arguments):
     print(export(**{key: _flag(key, text) if key in EXPORT_FLAGS else text for key, text in texts.items()}))
 
 
+def run_tune(arguments):
+    """Search for hyper-parameters as the command line asks."""
+    texts = parse_arguments(arguments, RUN_FLAGS)
+    from recbole_genrec.config import parse_value
+    from recbole_genrec.tuning import tune
+
+    settings = {key: parse_value(key, text) for key, text in texts.items()}
+    search = {key: settings.pop(key) for key in TUNE_OPTIONS if key in settings}
+    for key in ("max_evals", "early_stop"):
+        if not isinstance(search.get(key, 1), int) or search.get(key, 1) < 1:
+            raise GenRecError(f"command line: --{key} must be a positive whole number, not {texts[key]!r}.")
+    files = settings.pop("config_files", "").split()
+    tune(settings.pop("model", "GenRec"), settings.pop("dataset", None), files, settings, **search)
+
+
 def _flag(key, text):
     if text not in ("true", "false"):
         raise GenRecError(f"command line: --{key} is a flag; it may be true or false, not {text!r}.")
@@ -173,6 +203,7 @@ def run_on_checkpoint(name, arguments):
 COMMANDS = {
     "convert": (CONVERT_HELP, run_convert),
     "export": (EXPORT_HELP, run_export),
+    "tune": (TUNE_HELP, run_tune),
     **{name: (text, partial(run_on_checkpoint, name)) for name, text in command.HELP.items()},
 }
 

@@ -50,6 +50,7 @@ def apply():
         barrier_after_download,
         chained_fillna,
         argsort_of_tensors,
+        draws_of_exhaustive_search,
         flops_of_language_models,
         shipped_defaults_in_stock_config,
         plugin_names,
@@ -172,6 +173,12 @@ def chained_fillna():
 def argsort_of_tensors():
     """interaction.py:347 hands tensors to ``np.argsort``, of which numpy 2 warns."""
     _quiet(_recbole("data.interaction").Interaction, "sort")
+
+
+def draws_of_exhaustive_search():
+    """hyper_tuning.py:117 draws from a ``RandomState``; hyperopt from 0.2.6 on wants numpy's newer ``Generator``."""
+    module = _recbole("trainer.hyper_tuning")
+    module.np = _ModuleProxy(module.np, random=_ModuleProxy(np.random, RandomState=np.random.default_rng))
 
 
 def _quiet(owner, name):

@@ -121,16 +121,25 @@ def table_rows(results) -> list[list[str]]:
 
 def markdown_table(results) -> str:
     """The comparison as a Markdown table, numbers to the right."""
-    header, *rows = table_rows(results)
+    return rows_as_markdown(caption(results), table_rows(results))
+
+
+def rows_as_markdown(title, rows) -> str:
+    """A header and rows as a Markdown table, all columns but the first to the right."""
+    header, *rows = rows
     rule = ["---"] + ["---:"] * (len(header) - 1)
     table = "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
-    return f"{caption(results)}\n\n{table}"
+    return f"{title}\n\n{table}"
 
 
 def print_table(results):
     """Print the comparison on standard output: a row a model, or a column a model where the terminal is narrow."""
-    rows, console = table_rows(results), Console()
-    title = caption(results)
+    print_rows(caption(results), table_rows(results))
+
+
+def print_rows(title, rows):
+    """Print a header and rows as a table, turned round where the terminal is narrow."""
+    console = Console()
     natural = Console(width=1000).measure(_rich_table(title, rows)).maximum
     if console.is_terminal and natural > console.width:
         rows = [list(column) for column in zip(*rows)]
@@ -160,9 +169,9 @@ def print_index(title, catalogue, decisions):
 
 
 def _rich_table(title, rows):
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for column, name in enumerate(rows[0]):
-        table.add_column(name, justify="right" if column else "left", no_wrap=True)
+        table.add_column(escape(name), justify="right" if column else "left", no_wrap=True)
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table

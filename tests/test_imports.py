@@ -20,7 +20,7 @@ FLOORS = [
     {"model"},
     {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
     {"atomic_files", "confidence", "recommend", "results", "model_card", "export", "process"},
-    {"quick_start"},
+    {"quick_start", "tuning"},
     {"cli"},
     {"__main__"},
 ]
