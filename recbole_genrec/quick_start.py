@@ -11,6 +11,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import dataset_arguments, init_seed
 
 from recbole_genrec.atomic_files import check_dataset, convert_raw_dump, download_failed, explain
+from recbole_genrec.cold_evaluation import evaluate_cold, row_users
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
@@ -148,7 +149,9 @@ class _SplitData:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
         getLogger().info(self.dataset)
         self.parts = self.dataset.build()
-        self.cold = self.dataset.cold_part
+        self.cold, count = self.dataset.cold_part, len(self.dataset.cold_items)
+        if self.cold is not None and longest >= count:
+            raise GenRecError(f"'topk' asks for {longest} items, but 'cold_items' holds only {count} out.")
         self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
         self.seconds = perf_counter() - started
         self._candidates = {}
@@ -266,7 +269,7 @@ def _run_model(config, data, saved):
     test_started = perf_counter()
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
     test_seconds = perf_counter() - test_started
-    intervals = bootstrap_intervals(rows.values, _row_users(test_data), config["seed"])
+    intervals = bootstrap_intervals(rows.values, row_users(test_data), config["seed"])
     generation, identifiers = {}, {}
     if hasattr(model, "generation_statistics"):
         generation, identifiers = model.generation_statistics(), model.identifier_statistics()
@@ -275,10 +278,14 @@ def _run_model(config, data, saved):
         tasks = model.evaluate_tasks(
             data.parts[2], config, lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False)
         )
-    cold = {} if data.cold is None else _test_cold(config, data, trainer, rows)
+    cold = {}
+    if data.cold is not None:
+        found = evaluate_cold(config, data.dataset, lambda: data.cold_loader(config), trainer, rows)
+        cold = {"rows": len(data.cold), **found}
     # every evaluation has written 'eval/...': the test is the one to stay
     trainer.wandblogger.log_eval_metrics(test_result, head="eval")
     trainer.wandblogger.log_eval_metrics(cold.get("test_result", {}), head="cold")
+    trainer.wandblogger.log_eval_metrics(cold.get("among_cold", {}).get("test_result", {}), head="among_cold")
     evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
     return {
         "model": config["model"],
@@ -311,26 +318,6 @@ def _run_model(config, data, saved):
         "versions": versions(),
         "hardware": hardware(config["device"]),
     }
-
-
-def _test_cold(config, data, trainer, rows):
-    """Test the weights at hand on the rows that ask for cold items; all other targets of the run are warm."""
-    loader = data.cold_loader(config)
-    result = trainer.evaluate(loader, load_best_model=False, show_progress=config["show_progress"])
-    return {
-        "items": len(data.dataset.cold_items),
-        "of": data.dataset.item_num - 1,
-        "rows": len(data.cold),
-        "test_result": dict(result),
-        "test_interval": bootstrap_intervals(rows.values, _row_users(loader), config["seed"]),
-    }
-
-
-def _row_users(loader):
-    """Whose row each row of an evaluation is: with sampled candidates a row is a user, else an interaction."""
-    if hasattr(loader, "uid_list"):
-        return loader.uid_list
-    return loader._dataset.inter_feat[loader._dataset.uid_field].numpy()
 
 
 def _build_model(config, data):

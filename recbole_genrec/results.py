@@ -98,12 +98,15 @@ def table_rows(results) -> list[list[str]]:
     """Header and one row a model: test metrics, the one that selects over cold items where there are any, parameters,
     seconds to train, users evaluated a second."""
     metrics = list(dict.fromkeys(metric for result in results for metric in result["test_result"]))
-    cold = [results[0]["valid_metric"].lower()] if results[0].get("cold") else []
-    named = [*metrics, *(f"cold {metric}" for metric in cold)]
-    rows = [["model", *named, "parameters", "trainable", "epochs", "train s", "users/s"]]
+    cold = []
+    if results[0].get("cold"):
+        metric = results[0]["valid_metric"].lower()
+        cold = [f"cold {metric}", f"among cold {metric}"]
+    rows = [["model", *metrics, *cold, "parameters", "trainable", "epochs", "train s", "users/s"]]
     for result in results:
         scores = [_score(result, metric) for metric in metrics]
-        scores += [f"{result['cold']['test_result'][metric]:.4f}" for metric in cold]
+        for tested in (result["cold"], result["cold"].get("among_cold")) if cold else ():
+            scores.append(f"{tested['test_result'][metric]:.4f}" if tested else "")
         parameters = result["parameters"]
         rows.append(
             [

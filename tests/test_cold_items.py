@@ -1,6 +1,7 @@
 """Cold items: no training batch of any model holds one, and the rows that ask for them are those of the rule."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,27 +160,29 @@ def _never_trained(data, items):
 class TestRunner:
     def test_the_json_and_the_table_have_both(self, split, capsys, tmp_path, monkeypatch):
         tested = []
-        monkeypatch.setattr(
-            quick_start, "_test_cold", lambda *args, call=quick_start._test_cold: tested.append(args) or call(*args)
-        )
-        settings = {
-            "data_path": str(tmp_path / "data"),
-            **{k: v for k, v in SMALL.items()},
-            "GenRec": {"decoding": "full"},
-        }
+        kept = quick_start.evaluate_cold
+        monkeypatch.setattr(quick_start, "evaluate_cold", lambda *args: tested.append(args) or kept(*args))
+        settings = {"data_path": str(tmp_path / "data"), **SMALL}
         results = run_recbole_genrec("GenRec,SASRec", "tiny", config_dict=settings)
-        assert "cold ndcg@3" in capsys.readouterr().out
-        for result, (_, data, trainer, _) in zip(results, tested):
+        assert "among cold ndcg@3" in capsys.readouterr().out
+        for result, (_, dataset, make_loader, trainer, _) in zip(results, tested):
             stored = json.loads(Path(f"results/{result['model']}-tiny-2020.json").read_text("utf-8"))
             cold = stored["cold"]
-            assert (cold["items"], cold["of"], cold["rows"]) == (4, 14, len(expected_rows(data.dataset)))
-            part = data.cold
+            assert (cold["items"], cold["of"], cold["rows"]) == (4, 14, len(expected_rows(dataset)))
+            part, model = make_loader()._dataset, trainer.model
             rows = part[np.arange(len(part))]
+            if result["model"] == "GenRec":
+                assert model.engine.decoding == "exact"  # as it was before
+                model.engine = replace(model.engine, decoding="full")
             with torch.no_grad():
-                scores = trainer.model.full_sort_predict(rows)
+                scores = model.full_sort_predict(rows)
             scores[:, 0] = -torch.inf
             hits = (scores.topk(3).indices == rows["item_id"][:, None]).any(1).float().mean()
             assert cold["test_result"]["hit@3"] == pytest.approx(float(hits), abs=1e-4)
+            items = torch.from_numpy(dataset.cold_items)
+            hits = (items[scores[:, items].topk(3).indices] == rows["item_id"][:, None]).any(1).float().mean()
+            assert cold["among_cold"]["test_result"]["hit@3"] == pytest.approx(float(hits), abs=1e-4)
+            assert cold["among_cold"]["test_result"]["hit@3"] > cold["test_result"]["hit@3"]
             low, high = cold["test_interval"]["hit@3"]
             assert low - 1e-4 <= cold["test_result"]["hit@3"] <= high + 1e-4
             assert cold["test_result"] != stored["test_result"]
@@ -200,6 +203,7 @@ class TestRunner:
         [
             ({"cold_items": 0.7}, "'cold_items' must be a share from 0 to 0.5, not 0.7"),
             ({"cold_items": True}, "'cold_items' must be"),
+            ({"cold_items": 0.2}, "'topk' asks for 3 items, but 'cold_items' holds only 3 out"),
             ({"eval_args": {"mode": "uni3"}}, "it takes 'mode: full'"),
             ({"benchmark_filename": ["a", "b", "c"]}, "benchmark_filename"),
         ],

@@ -19,7 +19,7 @@ FLOORS = [
     {"data"},
     {"model"},
     {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
-    {"atomic_files", "confidence", "recommend", "results", "model_card", "export", "process"},
+    {"atomic_files", "confidence", "recommend", "results", "model_card", "export", "process", "cold_evaluation"},
     {"quick_start", "tuning"},
     {"cli"},
     {"__main__"},
