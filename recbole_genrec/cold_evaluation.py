@@ -11,8 +11,8 @@ from recbole_genrec.confidence import bootstrap_intervals
 def evaluate_cold(config, dataset, make_loader, trainer, rows):
     """Test on the rows that ask for cold items: among all items, and among the cold ones alone.
 
-    A loss over the catalogue teaches that items which are never targets are never next, so that among all items few
-    models name a cold one. Among the cold ones alone all are alike in that: what is left is what a model knows of them.
+    A loss over the whole catalogue, as RecBole's models have it, teaches that an item which is never a target is never
+    next. Among the cold ones alone that is the same for all of them: what is left is what a model knows of each.
     A chat that writes lists has no scores to rank them by.
 
     Args:

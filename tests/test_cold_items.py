@@ -11,6 +11,8 @@ from recbole.data.interaction import Interaction
 
 from recbole_genrec import GenRecError, quick_start, run_recbole_genrec
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.quick_start import _build_model, _SplitData
 
 ROWS = [(f"u{u}", f"m{(u * 3 + t * (1 + u % 3)) % 14}", 1000 + t // 2) for u in range(12) for t in range(3 + u % 7)]
@@ -155,6 +157,44 @@ def _never_trained(data, items):
     """Items that stand in validation or test rows alone."""
     rows = data.parts[0][np.arange(len(data.parts[0]))]
     return items - set(rows["item_id"].tolist()) - set(rows["item_id_list"].unique().tolist())
+
+
+def test_the_loss_is_that_of_a_catalogue_without_them(split):
+    """Decisions at which only cold items are an alternative cost nothing; the others are those of a smaller trie."""
+    _, data, model = split("GenRec", item_indexing="title", normalization="trie")
+    cold, identifiers = set(data.dataset.cold_items.tolist()), model.catalogue.identifiers
+    warm = [item for item in range(1, 15) if item not in cold]
+    smaller = build_trie([identifiers[item - 1] for item in warm], model.packer.tokens.end)
+    torch.manual_seed(0)
+    states = torch.randn(max(map(len, identifiers)) + 1, model.backbone.hidden_size)  # by depth
+
+    def loss(trie, item, **unknown):
+        edges = trie.path_edge[trie.path_offset[item] : trie.path_offset[item + 1]]
+        return trie_loss(model.backbone, trie, states[trie.edge_begin[edges]], edges, **unknown)
+
+    assert 0 < model.unknown_edges.sum() < len(model.unknown_edges)
+    for place, item in enumerate(warm, start=1):
+        expected = loss(smaller, place)
+        torch.testing.assert_close(loss(model.trie, item, unknown=model.unknown_edges), expected)
+        weight = torch.full((int(model.trie.path_offset[item + 1] - model.trie.path_offset[item]),), 2.0)
+        weighted = loss(model.trie, item, unknown=model.unknown_edges, weight=weight)
+        torch.testing.assert_close(weighted, 2 * expected)
+    assert any(loss(model.trie, item) > loss(smaller, place) + 1e-4 for place, item in enumerate(warm, start=1))
+    assert split("GenRec", cold_items=0)[2].unknown_edges is None
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("GenRec", {}), ("P5", {"tasks": {"sequential": 1}}), ("GenRecSeq2Seq", {})]
+)
+def test_no_gradient_reaches_a_cold_item(split, name, settings):
+    config, data, model = split(name, normalization="trie", lora=False, **settings)
+    identifiers = model.catalogue.identifiers  # one new token an item
+    for batch in data.train_loader(config, model):
+        model.calculate_loss(batch).backward()
+    gradient = model.backbone.causal_model.get_input_embeddings().weight.grad.abs().sum(1)
+    cold = set(data.dataset.cold_items.tolist())
+    reached = {item for item in range(1, 15) if gradient[identifiers[item - 1][0]] > 0}
+    assert reached and not reached & cold
 
 
 class TestRunner:

@@ -34,8 +34,9 @@ class ColdItems:
         is_cold = np.isin(table[self.iid_field], cold)
         part = self._ask(table, is_cold)
         self.inter_feat = table[~is_cold].reset_index(drop=True)
+        self.cold_items = cold  # of the parts, too: a model's loss leaves them out
         parts = super().build()
-        self.cold_items, self.cold_part = cold, part
+        self.cold_part = part
         return parts
 
     def _ask(self, table, is_cold):

@@ -46,23 +46,30 @@ def child_logits(backbone, trie, hidden, node):
     return values.masked_fill(~mask, -torch.inf), edge
 
 
-def trie_loss(backbone, trie, hidden, edge, weight=None):
+def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None):
     """Negative log-likelihood of decisions, each normalised over the children of its node.
 
     Args:
         hidden: ``[D, H]``, the state at the decision.
         edge: ``[D]``, the edge that the target takes.
         weight: of each decision ``[D]``; by default 1.
+        unknown: edges that are no alternative, as if their items did not exist ``[E]``; no target takes one. By
+            default all are.
 
     Returns:
         The weighted sum over decisions, a scalar.
     """
     node = trie.edge_node[edge]
     at_root = node == 0
-    loss = _weighted_sum(root_logits(backbone, trie, hidden[at_root]), edge[at_root], weight, at_root)
+    logits = root_logits(backbone, trie, hidden[at_root])
+    if unknown is not None:
+        logits = logits.masked_fill(unknown[: len(trie.root_token)], -torch.inf)
+    loss = _weighted_sum(logits, edge[at_root], weight, at_root)
     if not at_root.all():
         below, node, edge = hidden[~at_root], node[~at_root], edge[~at_root]
-        logits, _ = child_logits(backbone, trie, below, node)
+        logits, children = child_logits(backbone, trie, below, node)
+        if unknown is not None:
+            logits = logits.masked_fill(unknown[children], -torch.inf)
         loss = loss + _weighted_sum(logits, edge - trie.node_offset[node], weight, ~at_root)
     return loss
 

@@ -73,6 +73,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         self.catalogue = Catalogue(item_tokens, texts, identifiers, index, columns)
         self._lay_out()
         self._add_embeddings()
+        # what training must not know: items held out of it are no alternatives in its loss
+        self.register_buffer("unknown_edges", self._edges_of_none_but(dataset.cold_items), persistent=False)
         self.register_load_state_dict_post_hook(_forgive_frozen)
         self.reset_statistics()
         getLogger().info(
@@ -89,6 +91,14 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     def _read_backbone(self, corpus):
         return read_backbone(self.arguments["backbone"], corpus)
+
+    def _edges_of_none_but(self, items):
+        """Which edges of the trie lead to no other items than ``items``, ids ``[C]``; ``None`` where there are none."""
+        if not len(items):
+            return None
+        chosen = torch.zeros(1, self.n_items, dtype=torch.bool)
+        chosen[0, items] = True
+        return self.trie.count_below(chosen)[0] == self.trie.edge_high - self.trie.edge_low
 
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""

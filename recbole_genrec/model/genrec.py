@@ -52,7 +52,7 @@ class GenRec(GenerativeRecommender):
         mask = batch.mask(self.backbone.mask_kind)
         hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.place]
         if self.engine.normalization == "trie":
-            loss = trie_loss(self.backbone, self.trie, hidden, batch.label)
+            loss = trie_loss(self.backbone, self.trie, hidden, batch.label, unknown=self.unknown_edges)
         else:
             loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
         return loss / batch.n_decisions

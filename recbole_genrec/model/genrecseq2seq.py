@@ -191,7 +191,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
             batch = self.pack_interaction(batch)
         hidden = self._answer(batch).flatten(0, 1)[batch.place]
         if self.engine.normalization == "trie":
-            loss = trie_loss(self.backbone, self.trie, hidden, batch.label)
+            loss = trie_loss(self.backbone, self.trie, hidden, batch.label, unknown=self.unknown_edges)
         else:
             loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
         return loss / batch.n_decisions

@@ -189,7 +189,9 @@ class P5(GenerativeRecommender):
         hidden = self.backbone(answers, prompts=encoded).flatten(0, 1)
         loss = hidden.new_zeros(())
         if len(batch.label) and self.engine.normalization == "trie":
-            loss = trie_loss(self.backbone, self.trie, hidden[batch.place], batch.label, batch.weight)
+            loss = trie_loss(
+                self.backbone, self.trie, hidden[batch.place], batch.label, batch.weight, self.unknown_edges
+            )
         elif len(batch.label):
             loss = self._token_loss(hidden[batch.place], batch.label, batch.weight)
         if len(batch.text_label):
