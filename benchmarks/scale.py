@@ -180,13 +180,13 @@ class _FirstBatches:
 
 def train(folder, steps, eval_users):
     """GenRec through its trainer: some steps, a validation, checkpoints, a test on a sample of users."""
-    from recbole_genrec.quick_start import _Clock
+    from recbole_genrec.clock import Clock
     from recbole_genrec.utils import get_trainer
 
     config, model, loaders, seconds = _prepare(folder, "GenRec", DATASET, epochs=1, eval_users=eval_users)
     batches, valid, test = _FirstBatches(loaders[0], steps), *loaders[1:]
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    clock = _Clock(trainer)
+    clock = Clock(trainer)
     start = perf_counter()
     trainer.fit(batches, valid)
     fitted = perf_counter()

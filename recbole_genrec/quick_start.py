@@ -11,12 +11,23 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import dataset_arguments, init_seed
 
 from recbole_genrec.atomic_files import check_dataset, convert_raw_dump, download_failed, explain
+from recbole_genrec.clock import Clock
 from recbole_genrec.cold_evaluation import evaluate_cold, row_users
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.outcomes import collecting
 from recbole_genrec.process import recbole_logging, tune_malloc, wandb_run
-from recbole_genrec.results import hardware, print_index, print_table, versions, write_result, write_table
+from recbole_genrec.results import (
+    hardware,
+    plain,
+    print_index,
+    print_table,
+    result_file,
+    versions,
+    write_result,
+    write_table,
+)
 from recbole_genrec.utils import get_trainer, plugin_models
 
 #: data settings that may differ between the models of a run: they name columns, of which all models get the union.
@@ -78,7 +89,7 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
         results = []
         for config in configs:
             with wandb_run(config):
-                results.append(_run_model(config, data, saved))
+                results.append(_run_model(config, data, saved, first["results_dir"]))
             write_result(first["results_dir"], results[-1])
     write_table(first["results_dir"], results)
     print_table(results)
@@ -252,8 +263,10 @@ def _build(dataset_class, config):
         raise explained from error
 
 
-def _run_model(config, data, saved):
+def _run_model(config, data, saved, folder):
+    """Train and test a model; returns its result, and writes the outcomes of the test into ``folder``."""
     started = perf_counter()
+    settings = plain(config.final_config_dict)  # as asked for: models and RecBole write into the configuration
     logger = getLogger()
     logger.info(config)
     # before the model: RecBole's transforms write into the configuration what BERT4Rec reads (transform.py:60)
@@ -264,12 +277,18 @@ def _run_model(config, data, saved):
     logger.info(model)
     train_data = data.train_loader(config, model)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    clock, rows = _Clock(trainer), RowMetrics(trainer.evaluator)
+    clock, rows = Clock(trainer, saved), RowMetrics(trainer.evaluator)
     best_score, best_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
+    clock.finish()
     test_started = perf_counter()
-    test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
+    with collecting(trainer) as collected:
+        test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
     test_seconds = perf_counter() - test_started
-    intervals = bootstrap_intervals(rows.values, row_users(test_data), config["seed"])
+    users = row_users(test_data)
+    intervals = bootstrap_intervals(rows.values, users, config["seed"])
+    outcomes = collected.outcomes(users, data.parts[0])
+    if outcomes is not None:
+        outcomes.write(result_file(folder, config["model"], config, "npz"))
     generation, identifiers = {}, {}
     if hasattr(model, "generation_statistics"):
         generation, identifiers = model.generation_statistics(), model.identifier_statistics()
@@ -299,7 +318,9 @@ def _run_model(config, data, saved):
         "test_interval": intervals,
         "cold": cold,
         "users": data.users,
+        "outcomes": outcomes is not None,
         "epochs": clock.epochs,
+        "curve": clock.curve,
         "seconds": {
             "data": data.seconds,
             "train": clock.training,
@@ -314,7 +335,7 @@ def _run_model(config, data, saved):
         "tasks": tasks,
         "usage": model.usage() if hasattr(model, "usage") else {},
         "checkpoint": str(trainer.saved_model_file) if saved and trainer.saved_model_file else None,
-        "config": dict(config.final_config_dict),
+        "config": settings,
         "versions": versions(),
         "hardware": hardware(config["device"]),
     }
@@ -328,31 +349,6 @@ def _build_model(config, data):
             raise
         # how RecBole's models refuse a value, e.g. of 'loss_type'
         raise GenRecError(f"{config['model']}: {error}") from error
-
-
-class _Clock:
-    """Counts and times a trainer's epochs and validations, whichever trainer it is."""
-
-    def __init__(self, trainer):
-        self.epochs = self.validations = 0
-        self.training = self.validation = 0.0
-        train_epoch, valid_epoch = trainer._train_epoch, trainer._valid_epoch
-
-        def timed_train_epoch(*args, **kwargs):
-            started = perf_counter()
-            loss = train_epoch(*args, **kwargs)
-            self.training += perf_counter() - started
-            self.epochs += 1
-            return loss
-
-        def timed_valid_epoch(*args, **kwargs):
-            started = perf_counter()
-            result = valid_epoch(*args, **kwargs)
-            self.validation += perf_counter() - started
-            self.validations += 1
-            return result
-
-        trainer._train_epoch, trainer._valid_epoch = timed_train_epoch, timed_valid_epoch
 
 
 def _count_parameters(model):

@@ -56,16 +56,17 @@ def write_text(path, text):
 
 def write_result(folder, result):
     """Write ``<model>-<dataset>-<seed>.json``; an earlier one of the same name is replaced."""
-    write_text(_file(folder, result["model"], result, "json"), json.dumps(plain(result), indent=2) + "\n")
+    write_text(result_file(folder, result["model"], result, "json"), json.dumps(plain(result), indent=2) + "\n")
 
 
 def write_table(folder, results):
     """Write the table of all results as Markdown: ``<model>+<model>-<dataset>-<seed>.md``."""
     models = "+".join(result["model"] for result in results)
-    write_text(_file(folder, models, results[0], "md"), markdown_table(results))
+    write_text(result_file(folder, models, results[0], "md"), markdown_table(results))
 
 
-def _file(folder, models, result, ending):
+def result_file(folder, models, result, ending):
+    """Path of a run's file, ``<model>-<dataset>-<seed>.<ending>``; ``result`` names dataset and seed."""
     return Path(folder) / f"{models}-{result['dataset']}-{result['seed']}.{ending}"
 
 

@@ -138,7 +138,11 @@ def test_a_run_from_the_command_line(data, capsys):
     assert main([*data, "--config_files", "a.yaml b.yaml", "--n_heads", "1", "--results_dir=out"]) == 0
     printed = capsys.readouterr().out
     assert "ndcg@3" in printed and "users/s" in printed
-    assert sorted(path.name for path in Path("out").iterdir()) == ["SASRec-tiny-2020.json", "SASRec-tiny-2020.md"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "SASRec-tiny-2020.json",
+        "SASRec-tiny-2020.md",
+        "SASRec-tiny-2020.npz",
+    ]
 
 
 def test_the_module_runs_as_a_program(tmp_path):

@@ -19,7 +19,8 @@ FLOORS = [
     {"data"},
     {"model"},
     {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
-    {"atomic_files", "confidence", "recommend", "results", "model_card", "export", "process", "cold_evaluation"},
+    {"atomic_files", "clock", "cold_evaluation", "confidence", "export", "model_card", "outcomes", "process", "recommend"}
+    | {"results"},
     {"quick_start", "tuning"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,86 @@
+"""What is kept of a test is what RecBole measured, row by row, for every kind of evaluation."""
+
+import numpy as np
+import pytest
+import torch
+from recbole.evaluator import Evaluator
+from recbole.evaluator.collector import DataStruct
+
+from recbole_genrec import GenRecError, run_recbole_genrec
+from recbole_genrec.outcomes import Collected, Outcomes
+
+ROWS = [(f"u{user}", f"i{(user * step) % 11}", 1000 + step) for user in range(8) for step in range(4 + user)]
+SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "epochs": 2, "topk": [1, 3]}
+METRICS = ["Hit", "NDCG", "MRR", "Recall", "Precision", "MAP"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, write_dataset):
+    """Train SASRec on a small dataset; gives its result and the outcomes of its test."""
+    monkeypatch.chdir(tmp_path)
+    path = write_dataset(tmp_path / "data", ROWS)
+
+    def train(**settings):
+        result = run_recbole_genrec("SASRec", "tiny", config_dict=SMALL | {"data_path": path} | settings)
+        return result, Outcomes.read("results/SASRec-tiny-2020.npz")
+
+    return train
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"eval_args": {"mode": "uni3"}},
+        {"eval_args": {"split": {"RS": [0.2, 0.2, 0.6]}}},
+        {"eval_args": {"split": {"RS": [0.2, 0.2, 0.6]}, "mode": "uni3"}},
+        {"lazy_windows": False, "eval_users": 5},
+        {"eval_batch_size": 2},
+    ],
+    ids=str,
+)
+def test_the_metrics_are_recboles(run, settings):
+    result, outcomes = run(metrics=METRICS, **settings)
+    rows = outcomes.metrics(METRICS, [1, 3])
+    assert {name: value.mean() for name, value in rows.items()} == pytest.approx(result["test_result"], abs=1e-4)
+    found = outcomes.places > 0
+    assert (outcomes.lists[outcomes.rows[found], outcomes.places[found] - 1] == outcomes.targets[found]).all()
+    assert len(set(outcomes.users)) == result["users"]["evaluated"]
+
+
+def test_counts_are_those_of_training(run):
+    _, outcomes = run()
+    seen = [item for user in range(8) for _, item, _ in [row for row in ROWS if row[0] == f"u{user}"][:-2]]
+    counts = dict(zip(outcomes.items, outcomes.item_counts))
+    assert {item: count for item, count in counts.items() if count} == {item: seen.count(item) for item in set(seen)}
+    assert dict(zip(outcomes.users, outcomes.user_counts)) == {f"u{user}": 2 + user for user in range(8)}
+    targets = dict(zip(outcomes.users[outcomes.rows], outcomes.items[outcomes.targets]))
+    assert targets == {user: item for user, item, _ in ROWS}  # each user's last row
+
+
+def test_the_lists_feed_recboles_coverage_and_gini(run):
+    names = ["ItemCoverage", "GiniIndex"]
+    result, outcomes = run(metrics=["Hit", *names], topk=[3])
+    evaluator, collected = Evaluator({"metrics": names, "topk": [3], "metric_decimal_place": 4}), DataStruct()
+    collected.set("rec.items", torch.from_numpy(outcomes.lists.astype(np.int64)))
+    collected.set("data.num_items", len(outcomes.items))
+    measured = evaluator.evaluate(collected)
+    assert {name: result["test_result"][name] for name in measured} == pytest.approx(measured)
+
+
+def test_an_item_without_a_score_is_no_recommendation():
+    collected = Collected()
+    scores = torch.tensor([[-torch.inf, 2.0, -torch.inf, 1.0]])
+    collected.add(scores, torch.tensor([0]), torch.tensor([3]), 3)
+    assert collected._lists[0].tolist() == [[1, 3, 0]] and collected._places[0].tolist() == [2]
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", None])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    path = tmp_path / "x.npz"
+    if content is None:
+        np.savez(path, items=np.array([{}], object))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(GenRecError, match="x.npz does not hold the outcomes of a test"):
+        Outcomes.read(path)
