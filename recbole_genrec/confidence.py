@@ -51,11 +51,25 @@ def bootstrap_intervals(values, users, seed):
     _, owner = np.unique(users, return_inverse=True)
     table = np.stack([np.ones(len(owner)), *values.values()], 1)  # [R, 1 + M]
     sums = np.stack([np.bincount(owner, column) for column in table.T], 1)  # [U, 1 + M]
-    generator, drawn = np.random.default_rng(seed), []
-    while len(drawn) < RESAMPLES:
-        count = min(RESAMPLES - len(drawn), max(1, DRAWN_AT_ONCE // len(sums)))
-        drawn.extend(generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), count) @ sums)
-    drawn = np.array(drawn)
-    means = drawn[:, 1:] / drawn[:, :1]
+    means = resampled_means(sums, RESAMPLES, seed)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return {name: [low[column], high[column]] for column, name in enumerate(values)}
+
+
+def resampled_means(sums, resamples, seed):
+    """Means over users that are drawn again with replacement.
+
+    Args:
+        sums: for each user the number of rows, and then of each column the sum over them ``[U, 1 + M]``.
+        resamples: how often all users are drawn.
+        seed: of the draws.
+
+    Returns:
+        ``[resamples, M]``
+    """
+    generator, drawn = np.random.default_rng(seed), []
+    while len(drawn) < resamples:
+        count = min(resamples - len(drawn), max(1, DRAWN_AT_ONCE // len(sums)))
+        drawn.extend(generator.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), count) @ sums)
+    drawn = np.array(drawn)
+    return drawn[:, 1:] / drawn[:, :1]
