@@ -47,10 +47,12 @@ setup(
             "rouge-score>=0.1.2",
             "openai>=1.98",
             "hyperopt>=0.2.7",
+            "plotly>=6",
             "transformers[serving]",  # a real server to chat with: FastAPI and uvicorn, no more
         ],
         "chat": ["openai>=1.98"],
         "p5": ["sacrebleu>=2.3", "rouge-score>=0.1.2"],
+        "report": ["plotly>=6"],
         "quantization": ["bitsandbytes>=0.43"],
         "flash": ["flash-attn>=2.6"],
         "sentencepiece": ["sentencepiece>=0.2", "protobuf"],

@@ -28,6 +28,35 @@ index           give items identifiers, print a report of them, and train nothin
   python run_recbole_genrec.py add_items --help   put new items into its catalogue
   python run_recbole_genrec.py tune --help        search for hyper-parameters
   python run_recbole_genrec.py export --help      write a checkpoint for transformers, peft and vLLM
+  python run_recbole_genrec.py compare --help     models, datasets and seeds, a run each
+  python run_recbole_genrec.py report --help      tables and a page of any folder of results
+"""
+
+COMPARE_HELP = """\
+Make a run for each model, dataset and seed; a comparison that was stopped goes on where it was.
+
+  python -m recbole_genrec compare --models=GenRec,SASRec --datasets=ml-100k --seeds=1,2,3
+
+--models        names, with commas between them
+--datasets      names, with commas between them
+--seeds         whole numbers, with commas between them (default 2020)
+--config_files  YAML files for all runs; a section 'SASRec:' holds settings for that model alone
+--results_dir   receives a JSON and the test's outcomes (.npz) of each run (default 'results')
+--retry_failed  make runs again that failed before
+--any_key       any setting of RecBole or of the models, for all runs
+
+A run whose JSON is there with the same settings is not made again. Exit code 1: a run failed, see its .failed.json.
+"""
+
+REPORT_HELP = """\
+Write table.md, table.csv, table.tex and report.html over the runs of a folder and those below it.
+
+  python -m recbole_genrec report --results=results
+
+--results       the folder (default 'results')
+--output        where the files go (default: the same folder)
+--metric        of the pictures, such as ndcg@10 (default: the one that selected the epochs)
+--baseline      the model or row that the others are tested against (default: the best of each column)
 """
 
 CONVERT_HELP = """\
@@ -78,6 +107,8 @@ CONVERT_FLAGS = {"download": "true", "strict": "true"}
 EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite")
 EXPORT_FLAGS = {"merged": "true", "overwrite": "true"}
 TUNE_OPTIONS = ("params_file", "algo", "max_evals", "early_stop")
+COMPARE_FLAGS = {"retry_failed": "true"}
+REPORT_OPTIONS = ("results", "output", "metric", "baseline")
 
 
 def parse_arguments(arguments, flags=None) -> dict[str, str]:
@@ -182,6 +213,40 @@ def _flag(key, text):
     if text not in ("true", "false"):
         raise GenRecError(f"command line: --{key} is a flag; it may be true or false, not {text!r}.")
     return text == "true"
+def run_compare(arguments):
+    """Make the runs of a comparison; returns the exit code, 1 where some failed."""
+    texts = parse_arguments(arguments, COMPARE_FLAGS)
+    retry = _flag("retry_failed", texts.pop("retry_failed", "false"))
+    for key in ("model", "dataset", "seed"):
+        if key in texts:
+            raise GenRecError(f"command line: compare takes --{key}s, with commas between several, not --{key}.")
+    lists = {key: _listed(texts.pop(key, "")) for key in ("models", "datasets", "seeds")}
+    for seed in lists["seeds"]:
+        if not seed.isdecimal():
+            raise GenRecError(f"command line: --seeds must be whole numbers with commas between them, not {seed!r}.")
+    seeds = list(map(int, lists["seeds"])) or [2020]
+    from recbole_genrec.compare import compare
+    from recbole_genrec.config import parse_value
+
+    settings = {key: parse_value(key, text) for key, text in texts.items()}
+    files = settings.pop("config_files", "").split()
+    return int(bool(compare(lists["models"], lists["datasets"], seeds, files, settings, retry)))
+
+
+def _listed(text):
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def run_report(arguments):
+    """Write a report, and print where it is."""
+    texts = parse_arguments(arguments)
+    for key in texts:
+        if key not in REPORT_OPTIONS:
+            raise unknown_name("option", f"--{key}", (f"--{option}" for option in REPORT_OPTIONS))
+    from recbole_genrec.report import write_report
+
+    for path in write_report(**texts):
+        print(path)
 
 
 def _convert_value(key, text):
@@ -199,11 +264,13 @@ def run_on_checkpoint(name, arguments):
     command.run(name, parse_pairs(arguments, command.FLAGS))
 
 
-#: commands that are no run: their help, and what runs them.
+#: commands that are no run: their help, and what runs them; each returns an exit code or nothing, which is 0.
 COMMANDS = {
     "convert": (CONVERT_HELP, run_convert),
     "export": (EXPORT_HELP, run_export),
     "tune": (TUNE_HELP, run_tune),
+    "compare": (COMPARE_HELP, run_compare),
+    "report": (REPORT_HELP, run_report),
     **{name: (text, partial(run_on_checkpoint, name)) for name, text in command.HELP.items()},
 }
 
@@ -221,7 +288,9 @@ def main(arguments=None) -> int:
         return 0
     try:
         with terminable():
-            run_command(arguments[1:]) if run_command else run(arguments)
+            if run_command:
+                return run_command(arguments[1:]) or 0
+            run(arguments)
     except GenRecError as error:
         return _complain("error", error, 2)
     except OSError as error:

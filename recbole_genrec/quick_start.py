@@ -69,15 +69,19 @@ def run_recbole_genrec(model="GenRec", dataset=None, config_file_list=None, conf
     return run_models(model, dataset, config_file_list, config_dict, None, saved)
 
 
-def run_models(model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True):
-    """``run_recbole_genrec`` with the settings of a command line, which stand over all others."""
+def run_models(model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True, beside=()):
+    """``run_recbole_genrec`` with the settings of a command line, which stand over all others.
+
+    Keys of the models ``beside`` are known too, although they do not run.
+    """
     models = _model_list(model)
+    known = [*models, *beside]
     configs = [
-        GenRecConfig(name, dataset, config_file_list, config_dict, command_line, models=models) for name in models
+        GenRecConfig(name, dataset, config_file_list, config_dict, command_line, models=known) for name in models
     ]
     first = configs[0]
     for config in configs[1:]:
-        _share_data_settings(first, config)
+        share_data_settings(first, config)
     converted = convert_raw_dump(first)
     check_dataset(first)
     with recbole_logging(first):
@@ -126,7 +130,7 @@ def _model_list(model):
     return models
 
 
-def _share_data_settings(first, config):
+def share_data_settings(first, config):
     """Give two models the same columns, and refuse other differences in what they would see."""
     loads = [settings["load_col"] for settings in (first, config)]
     if None in loads:

@@ -32,7 +32,7 @@ from recbole_genrec.stopping import StopRequest
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: settings that say where and how a run is carried out, not which run it is.
-_PLACE_KEYS = frozenset(
+PLACE_KEYS = frozenset(
     ("resume", "checkpoint_dir", "results_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id")
     + ("use_gpu", "worker", "tune_malloc", "lazy_windows", "config_files", "save_steps")
 )
@@ -454,7 +454,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
 
 def run_name(config):
     """Name of a run's folder: two runs share it only if all settings that matter are the same."""
-    settings = {key: value for key, value in plain_settings(config).items() if key not in _PLACE_KEYS}
+    settings = {key: value for key, value in plain_settings(config).items() if key not in PLACE_KEYS}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{config['model']}-{config['dataset']}-{config['seed']}-{digest[:8]}"
 

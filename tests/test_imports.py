@@ -19,9 +19,11 @@ FLOORS = [
     {"data"},
     {"model"},
     {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
-    {"atomic_files", "clock", "cold_evaluation", "confidence", "export", "model_card", "outcomes", "process", "recommend"}
-    | {"results"},
+    {"atomic_files", "clock", "cold_evaluation", "confidence", "export", "identity", "model_card", "outcomes", "process"}
+    | {"recommend", "results"},
+    {"report"},
     {"quick_start", "tuning"},
+    {"compare"},
     {"cli"},
     {"__main__"},
 ]

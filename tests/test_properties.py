@@ -25,7 +25,9 @@ from recbole_genrec.utils import get_model, plugin_models
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 FOLDER = properties_folder()
-SETTINGS = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat"))
+SETTINGS = sorted(
+    path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat", "report")
+)
 #: models by the first word of a paper's or an ablation's file.
 MODEL_OF = {name.lower(): name for name in plugin_models()}
 
@@ -52,7 +54,7 @@ def named(paths):
 
 def test_the_folders_are_those_that_this_file_knows():
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
-    assert folders == {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "task"}
+    assert folders == {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "report", "task"}
     assert {path.stem for path in FOLDER.glob("model/*.yaml")} == plugin_models().keys()
 
 

@@ -214,7 +214,7 @@ def test_models_with_different_columns_share_their_union():
             return None
 
     first, second = Settings(first), Settings(second)
-    quick_start._share_data_settings(first, second)
+    quick_start.share_data_settings(first, second)
     assert first["load_col"] == {"inter": ["user_id", "item_id", "timestamp"], "item": "*"} == second["load_col"]
 
 

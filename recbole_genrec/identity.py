@@ -1,0 +1,48 @@
+"""Which run a configuration stands for: the settings that decide its outcome, and those in which two runs differ."""
+
+from dataclasses import asdict
+from functools import cache
+
+from recbole_genrec.arguments import ARGUMENT_GROUPS
+from recbole_genrec.results import plain
+from recbole_genrec.trainer import PLACE_KEYS
+
+#: settings that say where a run is carried out, or name columns, which a model reads or not.
+_ELSEWHERE = frozenset(("device", "data_path", "load_col", "local_rank", "single_spec"))
+
+
+def deciding_settings(settings):
+    """The settings that decide the outcome of a run, with the plugin's defaults where they say nothing.
+
+    Args:
+        settings: a configuration as ``results.plain`` gives it and a run's JSON holds it.
+    """
+    defaults = _plugin_defaults()
+    given = {key: value for key, value in settings.items() if key not in PLACE_KEYS | _ELSEWHERE}
+    return defaults | {key: value for key, value in given.items() if value is not None or key not in defaults}
+
+
+def differences(stored, config):
+    """Compare a run that was made with one that is asked for.
+
+    A setting that the stored run does not know, since the package or RecBole has got it later, counts only where it is
+    given.
+
+    Args:
+        stored: the configuration of the run that was made, from its JSON.
+        config: a ``GenRecConfig``.
+
+    Returns:
+        ``{key: (stored value, value asked for)}``
+    """
+    old, new = deciding_settings(stored), deciding_settings(plain(config.final_config_dict))
+    told = old.keys() | (new.keys() & config.external_config_dict.keys())
+    return {key: (old.get(key), new.get(key)) for key in sorted(told) if old.get(key) != new.get(key)}
+
+
+@cache
+def _plugin_defaults():
+    defaults = {}
+    for group in ARGUMENT_GROUPS:
+        defaults |= plain(asdict(group()))
+    return {key: value for key, value in defaults.items() if key not in PLACE_KEYS and value is not None}

@@ -1,0 +1,46 @@
+"""A report over any folder of results: tables as Markdown, CSV and LaTeX, and a page with pictures."""
+
+from pathlib import Path
+
+from recbole_genrec.errors import unknown_name
+from recbole_genrec.report.analysis import Analysis
+from recbole_genrec.report.page import page
+from recbole_genrec.report.pictures import plotly_objects
+from recbole_genrec.report.runs import read_results
+from recbole_genrec.report.strength import shortfalls
+from recbole_genrec.report.tables import csv_table, latex, markdown
+from recbole_genrec.results import write_text
+
+__all__ = ["Analysis", "markdown", "read_results", "shortfalls", "write_report"]
+
+
+def write_report(results="results", output=None, metric=None, baseline=None):
+    """Write ``table.md``, ``table.csv``, ``table.tex`` and ``report.html``.
+
+    Args:
+        results: a folder; every run below it takes part.
+        output: where the files go; None for the folder itself.
+        metric: of the pictures, such as ``ndcg@10``; None for the one that selected the epochs.
+        baseline: a model or a row of the table that the others are compared with; None for the best of each column.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        GenRecError: the folder holds no run, a name is unknown, or plotly is missing.
+    """
+    plotly_objects()
+    read = read_results(results)
+    analyses = [Analysis(board, metric, baseline) for board in read.boards]
+    if baseline and not any(analysis.find(baseline) for analysis in analyses):
+        raise unknown_name("baseline", baseline, {row.name for board in read.boards for row in board.rows})
+    texts = {
+        "table.md": "\n".join(f"## {analysis.name}\n\n{markdown(analysis)}" for analysis in analyses),
+        "table.csv": csv_table(analyses),
+        "table.tex": "\n".join(map(latex, analyses)),
+        "report.html": page(read, analyses),
+    }
+    folder = Path(output or results)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]

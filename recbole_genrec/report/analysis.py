@@ -1,0 +1,81 @@
+"""What a report says of a board: the best rows, the tests, and what the users' outcomes tell."""
+
+from functools import cached_property
+
+from recbole.evaluator.register import metrics_dict
+
+from recbole_genrec.errors import unknown_name
+from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds
+from recbole_genrec.report.statistics import UserSums, best_row, compare_rows, is_row_metric
+
+
+class Analysis:
+    """Reads the outcomes of a board's runs, one after the other.
+
+    Args:
+        board: :class:`~recbole_genrec.report.runs.Board`.
+        metric: of the pictures, such as ``ndcg@10``; None for the one that selected the epochs.
+        baseline: name of the row that the others are compared with, or of its model; None for the best row.
+
+    Attributes:
+        best: by metric, the row with the best mean.
+        references: by metric, the row that the others are compared with.
+        comparisons: by metric, a :class:`~recbole_genrec.report.statistics.Comparison` by name of the row.
+        history, popularity: by name of the row and group, the metric's mean and deviation over the seeds.
+        counts: by group, the targets in it, of one run.
+        beyond: by name of the row, the figures of :func:`~recbole_genrec.report.breakdowns.beyond_hits`, likewise.
+
+    Raises:
+        GenRecError: no run has the metric.
+    """
+
+    def __init__(self, board, metric=None, baseline=None):
+        self.board, self.name, self.rows, self.metrics = board, board.name, board.rows, board.metrics
+        if metric is not None and metric.lower() not in self.metrics:
+            raise unknown_name("metric", metric, self.metrics)
+        self.metric = metric.lower() if metric else board.metric
+        self.best = {name: best_row(self.rows, name, _smaller(name)) for name in self.metrics}
+        named = self.find(baseline)
+        self.against = named.name if named else "the best row of its column"
+        self.references = {name: named if named and named.values(name) else self.best[name] for name in self.metrics}
+        self.history, self.popularity, self.beyond, self.counts = {}, {}, {}, {}
+        users = {}
+        for row in self.rows:
+            self._read(row, users)
+        self.comparisons = {name: compare_rows(self.rows, self.references[name], name, users) for name in self.metrics}
+
+    def find(self, name):
+        """The row of this name, or the first of this model, or None."""
+        named = [row for row in self.rows if name in (row.name, row.model)]
+        return next((row for row in named if row.name == name), named[0] if named else None)
+
+    @cached_property
+    def length(self):
+        """Length of the lists that the pictures are about: that of their metric, else the longest of all."""
+        _, _, length = self.metric.partition("@")
+        return int(length) if length else max(self.board.rows[0].any.result["config"]["topk"])
+
+    def _read(self, row, users):
+        histories, popularities, beyond = [], [], []
+        for seed, run in row.runs.items():
+            outcomes = run.outcomes()
+            if outcomes is None:
+                continue
+            users[row.name, seed] = UserSums(outcomes, self.metrics)
+            beyond.append(beyond_hits(outcomes, self.length))
+            if is_row_metric(self.metric):
+                histories.append(self._counted(by_history(outcomes, self.metric)))
+                popularities.append(self._counted(by_popularity(outcomes, self.metric)))
+        if beyond:
+            self.beyond[row.name] = over_seeds(beyond)
+        if histories:
+            self.history[row.name], self.popularity[row.name] = over_seeds(histories), over_seeds(popularities)
+
+    def _counted(self, groups):
+        self.counts |= {name: count for name, (_, count) in groups.items()}
+        return {name: mean for name, (mean, _) in groups.items()}
+
+
+def _smaller(metric):
+    """Whether less is better."""
+    return getattr(metrics_dict[metric.partition("@")[0]], "smaller", False)

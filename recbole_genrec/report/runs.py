@@ -1,0 +1,203 @@
+"""The runs of a folder: read, and sorted into boards of runs that can be compared, and rows of equal settings."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.identity import deciding_settings
+from recbole_genrec.outcomes import Outcomes
+
+#: settings that decide whose and which targets a test has, and among which candidates: runs that differ in one are not
+#: compared.
+PROTOCOL_KEYS = (
+    "eval_args",
+    "eval_users",
+    "repeatable",
+    "benchmark_filename",
+    "threshold",
+    "val_interval",
+    "filter_inter_by_user_or_item",
+) + ("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended.
+
+    Attributes:
+        path: of its JSON.
+        result: what it holds.
+    """
+
+    path: Path
+    result: dict
+
+    @cached_property
+    def settings(self):
+        """The settings that decide its outcome, its seed aside."""
+        return {key: value for key, value in deciding_settings(self.result["config"]).items() if key != "seed"}
+
+    def outcomes(self):
+        """What its test gave every row, or None where no file beside the JSON says so."""
+        path = self.path.with_suffix(".npz")
+        return Outcomes.read(path) if self.result.get("outcomes") and path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one model with equal settings, by seed."""
+
+    name: str
+    runs: dict[int, Run]
+
+    def values(self, metric):
+        """A test metric of every run that has it, by seed."""
+        tested = {seed: run.result["test_result"].get(metric) for seed, run in self.runs.items()}
+        return {seed: value for seed, value in tested.items() if value is not None}
+
+    @property
+    def model(self):
+        """The model's name without settings."""
+        return self.any.result["model"]
+
+    @property
+    def any(self):
+        """One of the runs, the first."""
+        return next(iter(self.runs.values()))
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows that can be compared: one dataset, one split, the same candidates."""
+
+    name: str
+    dataset: str
+    rows: list[Row]
+
+    @property
+    def metrics(self):
+        """Names of all test metrics."""
+        return list(
+            dict.fromkeys(name for row in self.rows for run in row.runs.values() for name in run.result["test_result"])
+        )
+
+    @property
+    def metric(self):
+        """The metric that selected the epochs, where the test has it; else the last one."""
+        chosen = str(self.rows[0].any.result["valid_metric"]).lower()
+        return chosen if chosen in self.metrics else self.metrics[-1]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a folder holds.
+
+    Attributes:
+        boards: one for each dataset and protocol.
+        failed: contents of the ``.failed.json`` files.
+        repeated: paths of runs that another run with the same settings and seed stands for.
+    """
+
+    boards: list[Board]
+    failed: list[dict]
+    repeated: list[Path]
+
+
+def read_results(folder, only=None):
+    """Read every run below a folder.
+
+    Args:
+        folder: where they are.
+        only: absolute paths of the JSONs that take part; None for all.
+
+    Raises:
+        GenRecError: there is no such folder, no run in it, or a file that is not JSON.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise GenRecError(f"There is no folder {str(folder)!r} to report on: --results=FOLDER names one with runs.")
+    paths = [path for path in sorted(folder.rglob("*.json")) if only is None or path.resolve() in only]
+    contents = {path: _read(path) for path in paths}
+    failed = {path: content for path, content in contents.items() if path.name.endswith(".failed.json")}
+    superseded = {path.with_name(path.name.replace(".failed.json", ".json")) for path in failed}
+    runs = [Run(path, content) for path, content in contents.items() if _is_run(content) and path not in superseded]
+    if not runs and not failed:
+        raise GenRecError(f"{str(folder)!r} holds no run: the JSON of a run has 'model', 'test_result' and 'config'.")
+    kept, repeated = _without_repetitions(runs)
+    return Results(_boards(kept), list(failed.values()), repeated)
+
+
+def _read(path):
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise GenRecError(f"{path} is not JSON: {error}.") from error
+
+
+def _is_run(content):
+    return isinstance(content, dict) and {"model", "dataset", "seed", "test_result", "config"} <= content.keys()
+
+
+def _without_repetitions(runs):
+    """Runs, one of each model, dataset, seed and settings; and the paths of the others."""
+    kept, repeated = {}, []
+    for run in runs:
+        result = run.result
+        identity = result["model"], result["dataset"], result["seed"], _text(run.settings)
+        if identity in kept:
+            repeated.append(run.path)
+        else:
+            kept[identity] = run
+    return list(kept.values()), repeated
+
+
+def _boards(runs):
+    boards = []
+    for dataset, of_dataset in _groups(runs, lambda run: run.result["dataset"]).items():
+        protocols = _groups(of_dataset, lambda run: _text({key: run.settings.get(key) for key in PROTOCOL_KEYS}))
+        names = _names(dataset, [group[0].settings for group in protocols.values()], PROTOCOL_KEYS)
+        boards += [Board(name, dataset, _rows(group)) for name, group in zip(names, protocols.values())]
+    return boards
+
+
+def _rows(runs):
+    return [
+        row
+        for model, group in _groups(runs, lambda run: run.result["model"]).items()
+        for row in _variants(model, group)
+    ]
+
+
+def _variants(model, runs):
+    known = set.intersection(*(set(run.settings) for run in runs))  # others have come into the package later
+    variants = _groups(runs, lambda run: _text({key: run.settings[key] for key in known}))
+    names = _names(model, [group[0].settings for group in variants.values()], sorted(known))
+    seeds = [
+        sorted(((run.result["seed"], run) for run in group), key=lambda pair: pair[0]) for group in variants.values()
+    ]
+    return [Row(name, dict(pairs)) for name, pairs in zip(names, seeds)]
+
+
+def _groups(values, key):
+    groups = {}
+    for value in values:
+        groups.setdefault(key(value), []).append(value)
+    return groups
+
+
+def _names(name, variants, keys):
+    """Name variants by the settings in which they differ: ``GenRec (item_indexing=hybrid)``; one alone has no need."""
+    told = [key for key in keys if len({_text(settings.get(key)) for settings in variants}) > 1]
+    if not told:
+        return [name] * len(variants)
+    return [f"{name} ({', '.join(f'{key}={_shown(settings.get(key))}' for key in told)})" for settings in variants]
+
+
+def _shown(value):
+    return value if isinstance(value, str) and value else _text(value)
+
+
+def _text(value):
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,162 @@
+"""Means over seeds, and two paired tests: over users by bootstrap, over seeds by Student's t."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from recbole_genrec.confidence import resampled_means
+
+#: resamples of a test over users: the least p-value is twice their reciprocal.
+RESAMPLES = 2000
+#: seeds that a test over seeds needs.
+FEWEST_SEEDS = 3
+#: a difference is marked where its corrected p-value is below.
+LEVEL = 0.05
+#: metrics of RecBole that a row has by itself.
+ROW_METRICS = ("hit", "ndcg", "mrr", "recall", "precision", "map")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of a board against its reference, one metric.
+
+    Attributes:
+        difference: of the means over users, the row's minus the reference's.
+        interval: the 95 % bootstrap interval of the difference.
+        p_users: over users, corrected; None where the runs do not have the same users and targets.
+        p_seeds: over seeds, corrected; None below three common seeds.
+    """
+
+    difference: float | None
+    interval: tuple[float, float] | None
+    p_users: float | None
+    p_seeds: float | None
+
+
+def mean_and_deviation(values):
+    """Mean, and sample standard deviation, which one value alone has not."""
+    values = list(values)
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def best_row(rows, metric, smaller=False):
+    """The row with the highest mean, or with the lowest where ``smaller`` is better."""
+    sign = -1 if smaller else 1
+    tested = [row for row in rows if row.values(metric)]
+    return max(tested, key=lambda row: sign * mean_and_deviation(row.values(metric).values())[0])
+
+
+def is_row_metric(name):
+    """Whether a metric such as ``ndcg@10`` is a mean over rows."""
+    metric, at, _ = name.partition("@")
+    return bool(at) and metric in ROW_METRICS
+
+
+class UserSums:
+    """What the users of a run's test scored.
+
+    Args:
+        outcomes: :class:`~recbole_genrec.outcomes.Outcomes`.
+        names: of metrics such as ``ndcg@10``; those that no row has by itself are left out.
+
+    Attributes:
+        users: their tokens, sorted ``[U]``.
+        sums: by metric, the sum over each user's rows ``[U]``.
+        counts: each user's rows ``[U]``.
+    """
+
+    def __init__(self, outcomes, names):
+        parts = {name: name.partition("@") for name in names}
+        kept = list(filter(is_row_metric, names))
+        lengths = sorted({int(parts[name][2]) for name in kept})
+        values = outcomes.metrics({parts[name][0]: 0 for name in kept}, lengths) if kept else {}
+        self.users, owner = np.unique(outcomes.users, return_inverse=True)
+        self.counts = np.bincount(owner)
+        self.sums = {name: np.bincount(owner, values[name]) for name in kept}
+        asked = np.stack([owner[outcomes.rows].astype(str), outcomes.items[outcomes.targets]])
+        self._asked = asked[:, np.lexsort(asked)]
+
+    def same_test(self, other):
+        """Whether another run tested the same users on the same targets."""
+        return np.array_equal(self.users, other.users) and np.array_equal(self._asked, other._asked)
+
+
+def paired_over_users(pairs, metric, seed=0):
+    """Bootstrap of a difference over users, each drawn with all of its rows under all seeds (Efron 1979).
+
+    Args:
+        pairs: for each common seed the two runs' :class:`UserSums`, of the same test.
+        metric: such as ``ndcg@10``.
+        seed: of the draws.
+
+    Returns:
+        The difference of the means, its 95 % interval, and the two-sided p-value of no difference.
+    """
+    users = np.concatenate([one.users for one, _ in pairs])
+    _, owner = np.unique(users, return_inverse=True)
+    difference = np.concatenate([one.sums[metric] - other.sums[metric] for one, other in pairs])
+    counts = np.concatenate([one.counts for one, _ in pairs])
+    sums = np.stack([np.bincount(owner, column) for column in (counts, difference)], 1)  # [U, 2]
+    drawn = resampled_means(sums, RESAMPLES, seed)[:, 0]
+    above, below = (drawn >= 0).sum(), (drawn <= 0).sum()
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    mean = sums[:, 1].sum() / sums[:, 0].sum()
+    return float(mean), (float(low), float(high)), float(min(1, 2 * (1 + min(above, below)) / (RESAMPLES + 1)))
+
+
+def paired_over_seeds(values, others):
+    """Two-sided p-value of Student's paired t-test over common seeds.
+
+    Args:
+        values: a metric by seed. others: the same of the reference.
+
+    Returns:
+        The p-value; None below three common seeds, or where all differences are equal and so say nothing of chance.
+    """
+    seeds = sorted(values.keys() & others.keys())
+    differences = [values[seed] - others[seed] for seed in seeds]
+    if len(seeds) < FEWEST_SEEDS or np.ptp(differences) < 1e-12:
+        return None
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p_values):
+    """Correct p-values for their number (Holm 1979); None stays None and is not counted."""
+    order = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected, largest = list(p_values), 0.0
+    for rank, (p, place) in enumerate(order):
+        largest = max(largest, min(1.0, p * (len(order) - rank)))
+        corrected[place] = largest
+    return corrected
+
+
+def compare_rows(rows, reference, metric, users):
+    """Compare rows with one of them.
+
+    Args:
+        rows: of a board.
+        reference: the row that they are compared with.
+        metric: such as ``ndcg@10``.
+        users: :class:`UserSums` by row's name and seed, of those runs that have them.
+
+    Returns:
+        :class:`Comparison` by name of the row; p-values corrected for the number of rows.
+    """
+    others = [row for row in rows if row is not reference and row.values(metric)]
+    over_users = [_over_users(row, reference, metric, users) for row in others]
+    over_seeds = [paired_over_seeds(row.values(metric), reference.values(metric)) for row in others]
+    p_users = holm([found and found[2] for found in over_users])
+    return {
+        row.name: Comparison(*(found[:2] if found else (None, None)), one, other)
+        for row, found, one, other in zip(others, over_users, p_users, holm(over_seeds))
+    }
+
+
+def _over_users(row, reference, metric, users):
+    seeds = row.runs.keys() & reference.runs.keys()
+    pairs = [(users.get((row.name, seed)), users.get((reference.name, seed))) for seed in sorted(seeds)]
+    usable = all(one and other and metric in one.sums and metric in other.sums for one, other in pairs)
+    if not pairs or not usable or not all(one.same_test(other) for one, other in pairs):
+        return None
+    return paired_over_users(pairs, metric)

@@ -1,0 +1,134 @@
+"""The tables of a report as Markdown, CSV and LaTeX."""
+
+import csv
+import io
+
+from recbole_genrec.report.statistics import LEVEL, RESAMPLES, mean_and_deviation
+
+#: marks of a significant difference, over users and over seeds.
+USERS_MARK, SEEDS_MARK = "†", "‡"
+
+
+def caption(analysis) -> str:
+    """What a table's signs mean, for this board."""
+    seeds = sorted({seed for row in analysis.rows for seed in row.runs})
+    users = analysis.rows[0].any.result["users"]
+    whose = f"{users['evaluated']:,} users" + (f" of {users['of']:,}" if users["evaluated"] < users["of"] else "")
+    return (
+        f"{analysis.name}, test on {whose}. Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, "
+        f"where a row has several. The best mean in bold. Marks: differs from {analysis.against}, {USERS_MARK} over "
+        f"users (paired bootstrap, {RESAMPLES:,} draws), {SEEDS_MARK} over seeds (paired t-test, three seeds or more); "
+        f"p < {LEVEL} after Holm's correction for the rows of the table."
+    )
+
+
+def cells(analysis):
+    """Header and rows of a board's table, as texts.
+
+    Returns:
+        The header, and for each row its cells; of a metric ``(mean, deviation, marks, whether it is the best)``.
+    """
+    header = ["model", "seeds", *analysis.metrics, "parameters", "epochs", "train s", "users/s"]
+    return header, [[row.name, str(len(row.runs)), *_metrics(analysis, row), *_costs(row)] for row in analysis.rows]
+
+
+def _metrics(analysis, row):
+    for metric in analysis.metrics:
+        values = row.values(metric).values()
+        if not values:
+            yield ""
+            continue
+        mean, deviation = mean_and_deviation(values)
+        comparison = analysis.comparisons[metric].get(row.name)
+        marks = _marks(comparison) if comparison else ""
+        yield mean, deviation, marks, analysis.best[metric] is row
+
+
+def _marks(comparison):
+    found = ((comparison.p_users, USERS_MARK), (comparison.p_seeds, SEEDS_MARK))
+    return "".join(mark for p, mark in found if p is not None and p < LEVEL)
+
+
+def _costs(row):
+    results = [run.result for run in row.runs.values()]
+
+    def mean(figure):
+        return mean_and_deviation(map(figure, results))[0]
+
+    return [
+        f"{results[0]['parameters']['total']:,}",
+        f"{mean(lambda result: result['epochs']):.0f}",
+        f"{mean(lambda result: result['seconds']['train']):,.0f}",
+        f"{mean(lambda result: result['users_per_second']):,.0f}",
+    ]
+
+
+def markdown(analysis) -> str:
+    """A board's table as Markdown, with its caption."""
+
+    def shown(cell):
+        if isinstance(cell, str):
+            return cell.replace("|", "\\|")
+        mean, deviation, marks, best = cell
+        text = f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
+        return (f"**{text}**" if best else text) + (f" {marks}" if marks else "")
+
+    header, rows = cells(analysis)
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    lines = [header, rule, *([shown(cell) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(analysis)}\n"
+
+
+_LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+_LATEX_SIGNS |= {"^": r"\textasciicircum{}", "±": r"$\pm$", USERS_MARK: r"\dag{}", SEEDS_MARK: r"\ddag{}", "<": "$<$"}
+
+
+def escaped(text) -> str:
+    """Text as LaTeX prints it."""
+    return "".join(_LATEX_SIGNS.get(sign, sign) for sign in text)
+
+
+def latex(analysis) -> str:
+    """A board's table as LaTeX, for the package ``booktabs``."""
+
+    def shown(cell):
+        if isinstance(cell, str):
+            return escaped(cell)
+        mean, deviation, marks, best = cell
+        text = f"{mean:.4f}"
+        text = (f"\\textbf{{{text}}}" if best else text) + (f" $\\pm$ {deviation:.4f}" if deviation is not None else "")
+        return text + (f" {escaped(marks)}" if marks else "")
+
+    header, rows = cells(analysis)
+    body = "".join(f"{' & '.join(shown(cell) for cell in row)} \\\\\n" for row in rows)
+    return (
+        f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n\\toprule\n"
+        f"{' & '.join(map(escaped, header))} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+        f"\\caption{{{escaped(caption(analysis))}}}\n\\end{{table}}\n"
+    )
+
+
+def csv_table(analyses) -> str:
+    """All boards as one CSV, a line for each row and metric, with unrounded numbers and p-values."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    names = ("difference", "low", "high", "p_users", "p_seeds")
+    writer.writerow(["board", "model", "metric", "seeds", "mean", "sd", "against", *names])
+    for analysis in analyses:
+        for row in analysis.rows:
+            for metric in analysis.metrics:
+                writer.writerow(_csv_row(analysis, row, metric))
+    return file.getvalue()
+
+
+def _csv_row(analysis, row, metric):
+    values = row.values(metric).values()
+    mean, deviation = mean_and_deviation(values) if values else (None, None)
+    comparison = analysis.comparisons[metric].get(row.name)
+    reference = analysis.references[metric]
+    told = [None] * 5
+    if comparison:
+        interval = comparison.interval or (None, None)
+        told = [comparison.difference, *interval, comparison.p_users, comparison.p_seeds]
+    against = reference.name if comparison else None
+    return [analysis.name, row.name, metric, len(values), mean, deviation, against, *told]
