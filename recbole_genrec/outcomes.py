@@ -74,8 +74,9 @@ class Outcomes:
         Returns:
             By name, such as ``ndcg@10``, the metric ``[R]``.
         """
-        hits = np.zeros((len(self.lists), self.lists.shape[1] + 1), np.int64)
-        found = self.places > 0
+        longest = max(lengths)
+        hits = np.zeros((len(self.lists), longest + 1), np.int64)
+        found = (self.places > 0) & (self.places <= longest)
         hits[self.rows[found], self.places[found] - 1] = 1
         hits[:, -1] = np.bincount(self.rows, minlength=len(hits))  # as RecBole has it: the number of targets comes last
         evaluator = Evaluator({"metrics": list(names), "topk": list(lengths), "metric_decimal_place": 6})

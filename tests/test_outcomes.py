@@ -43,6 +43,7 @@ def test_the_metrics_are_recboles(run, settings):
     result, outcomes = run(metrics=METRICS, **settings)
     rows = outcomes.metrics(METRICS, [1, 3])
     assert {name: value.mean() for name, value in rows.items()} == pytest.approx(result["test_result"], abs=1e-4)
+    assert outcomes.metrics(["MAP"], [1])["map@1"] == pytest.approx(rows["map@1"])
     found = outcomes.places > 0
     assert (outcomes.lists[outcomes.rows[found], outcomes.places[found] - 1] == outcomes.targets[found]).all()
     assert len(set(outcomes.users)) == result["users"]["evaluated"]

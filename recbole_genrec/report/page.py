@@ -15,17 +15,17 @@ _STYLE = """
   :root { --ground: #16181c; --ink: #e8e8e8; --pale: #a5a9b0; --line: #3a3f47; --grid: #2b3037; }
 }
 body { background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 66rem; padding: 0 1rem; }
+  max-width: 72rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; }
 h2 { border-top: 1px solid var(--line); font-size: 1.3rem; margin-top: 3rem; padding-top: 1rem; }
 h3 { font-size: 1rem; margin: 2rem 0 0; }
 .note { color: var(--pale); font-size: .87rem; margin: .3rem 0 1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: right; vertical-align: top;
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .5rem; text-align: right; vertical-align: top;
   white-space: nowrap; }
 th:first-child, td:first-child, .texts th, .texts td { text-align: left; }
-.texts td { white-space: normal; overflow-wrap: anywhere; }
+.texts td { white-space: normal; min-width: 4.5rem; overflow-wrap: break-word; }
 summary { cursor: pointer; } code { font-size: .95em; }
 """
 
@@ -82,7 +82,7 @@ def _board(analysis, number):
 
 def _drawing(picture, name):
     return picture.figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=name, config={"displaylogo": False, "responsive": True}
+        full_html=False, include_plotlyjs=False, div_id=name, config={"displayModeBar": False, "responsive": True}
     )
 
 

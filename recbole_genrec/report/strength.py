@@ -27,8 +27,7 @@ def shortfalls(board):
     named = ", ".join(entry["setting"] for entry in entries)
     if not entries:
         said.append(
-            f"No published figures for {board.name} are known here, so nothing but the learning curves says "
-            "whether the baselines are as strong as they can be."
+            f"No published figures for {board.name} are known here: how far the baselines are from their best is open."
         )
     elif not said:
         said.append(f"Published figures are known for {named}, which this board does not have.")

@@ -12,14 +12,27 @@ USERS_MARK, SEEDS_MARK = "†", "‡"
 def caption(analysis) -> str:
     """What a table's signs mean, for this board."""
     seeds = sorted({seed for row in analysis.rows for seed in row.runs})
-    users = analysis.rows[0].any.result["users"]
-    whose = f"{users['evaluated']:,} users" + (f" of {users['of']:,}" if users["evaluated"] < users["of"] else "")
+    users = next(filter(None, (run.result.get("users") for row in analysis.rows for run in row.runs.values())), None)
+    whose = "all users" if not users or users["evaluated"] == users["of"] else _sample(users)
     return (
         f"{analysis.name}, test on {whose}. Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, "
         f"where a row has several. The best mean in bold. Marks: differs from {analysis.against}, {USERS_MARK} over "
         f"users (paired bootstrap, {RESAMPLES:,} draws), {SEEDS_MARK} over seeds (paired t-test, three seeds or more); "
-        f"p < {LEVEL} after Holm's correction for the rows of the table."
+        f"p < {LEVEL} after Holm's correction for the rows of the table.{_untested(analysis)}"
     )
+
+
+def _untested(analysis):
+    """Rows without a mark because there was no test, not because they passed it."""
+    compared = analysis.comparisons[analysis.metric]
+    names = [name for name, found in compared.items() if found.p_users is None and found.p_seeds is None]
+    if not names:
+        return ""
+    return f" Not tested, for want of the users' outcomes (.npz) or of common seeds: {', '.join(names)}."
+
+
+def _sample(users):
+    return f"{users['evaluated']:,} of {users['of']:,} users"
 
 
 def cells(analysis):

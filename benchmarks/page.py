@@ -1,0 +1,83 @@
+"""The results page, ``benchmarks/results/README.md``: made of the runs that lie beside it, which it names.
+
+python -m benchmarks.page                          write the page again
+python -m benchmarks.page --take results/mine      add a folder's runs first, without what belongs to a machine
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from recbole_genrec.identity import deciding_settings
+from recbole_genrec.report import Analysis, markdown, published, read_results, shortfalls
+from recbole_genrec.results import result_file, write_text
+
+FOLDER = Path(__file__).parent / "results"
+PAGE = "README.md"
+
+
+def take(results, folder):
+    """Copy the runs of a folder to ``<folder>/<dataset>/``, with their outcomes and without paths of this machine."""
+    for board in read_results(results).boards:
+        for row in board.rows:
+            for run in row.runs.values():
+                portable = run.result | {"config": deciding_settings(run.result["config"]), "checkpoint": None}
+                place = Path(folder) / board.dataset
+                target = result_file(place, run.result["model"], run.result, "json")
+                write_text(target, json.dumps(portable, indent=1) + "\n")
+                outcomes = run.path.with_suffix(".npz")
+                if outcomes.is_file():
+                    shutil.copyfile(outcomes, target.with_suffix(".npz"))
+
+
+def page(folder):
+    """The page over the runs below a folder, as Markdown."""
+    sections = "\n".join(_section(Analysis(board), folder) for board in read_results(folder).boards)
+    return (
+        "# Results\n\nWritten by `python -m benchmarks.page` from the files named below each table. "
+        "`python -m recbole_genrec report --results=benchmarks/results --output=FOLDER` draws the pictures.\n\n"
+        f"{sections}"
+    )
+
+
+def _section(analysis, folder):
+    runs = [run for row in analysis.rows for run in row.runs.values()]
+    files = ", ".join(f"`{run.path.relative_to(folder).as_posix()}`" for run in runs)
+    strength = "".join(f"- {sentence}\n" for sentence in shortfalls(analysis.board))
+    machines = {_machine(run.result): None for run in runs}
+    return (
+        f"## {analysis.name}\n\n{markdown(analysis)}\n### How strong the rows are\n\n{strength}\n"
+        f"{_published(analysis.board)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
+    )
+
+
+def _published(board):
+    entries = published(board)
+    if not entries:
+        return ""
+    lines = ["| published | hit@10 | ndcg@10 | source |", "|---|---:|---:|---|"]
+    lines += [f"| {e['setting']} | {e['hit@10']:.4f} | {e['ndcg@10']:.4f} | {e['source']} |" for e in entries]
+    return "\n".join(lines) + "\n\n"
+
+
+def _machine(result):
+    hardware, versions = result["hardware"], result["versions"]
+    named = ", ".join(f"{name} {versions[name]}" for name in ("python", "recbole_genrec", "torch", "recbole"))
+    return f"{hardware['device']} {hardware['name']}, {hardware['threads']} of {hardware['cpu_count']} threads, {named}"
+
+
+def main(arguments=None):
+    options = argparse.ArgumentParser(
+        prog="python -m benchmarks.page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--take", type=Path, help="a folder of runs to add first")
+    options.add_argument("--folder", type=Path, default=FOLDER, help="where the runs and the page are")
+    options = options.parse_args(arguments)
+    if options.take:
+        take(options.take, options.folder)
+    write_text(options.folder / PAGE, page(options.folder))
+
+
+if __name__ == "__main__":
+    main()
