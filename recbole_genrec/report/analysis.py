@@ -6,7 +6,7 @@ from recbole.evaluator.register import metrics_dict
 
 from recbole_genrec.errors import unknown_name
 from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds
-from recbole_genrec.report.statistics import UserSums, best_row, compare_rows, is_row_metric
+from recbole_genrec.report.statistics import PairedRows, UserSums, best_row, compare_rows, is_row_metric
 
 
 class Analysis:
@@ -42,7 +42,8 @@ class Analysis:
         users = {}
         for row in self.rows:
             self._read(row, users)
-        self.comparisons = {name: compare_rows(self.rows, self.references[name], name, users) for name in self.metrics}
+        paired = PairedRows(users)
+        self.comparisons = {name: compare_rows(self.rows, self.references[name], name, paired) for name in self.metrics}
 
     def find(self, name):
         """The row of this name, or the first of this model, or None."""

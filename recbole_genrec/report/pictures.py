@@ -8,6 +8,8 @@ from recbole_genrec.report.statistics import mean_and_deviation
 
 #: Okabe & Ito's colours without black and yellow, which the page's grounds swallow; then others that stand beside them.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1", "#7A7A7A", "#A6761D", "#66A61E")
+#: of what belongs to no model; it shows on a light and on a dark ground.
+_GREY = "#8C8C8C"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def _figure(traces, x="", y="", **layout):
 
 
 def _error_bars(pairs):
-    return {"type": "data", "array": [deviation or 0 for _, deviation in pairs], "visible": any(d for _, d in pairs)}
+    several = any(deviation is not None for _, deviation in pairs)
+    return {"type": "data", "array": [deviation or 0 for _, deviation in pairs], "visible": several, "color": _GREY}
 
 
 def _metric_by_model(analysis):
@@ -109,10 +112,10 @@ def _metric_by_model(analysis):
         x=[name for name, _ in points],
         y=[value for _, value in points],
         mode="markers",
-        marker={"color": "#7A7A7A", "size": 6},
+        marker={"color": _GREY, "size": 9, "symbol": "circle-open"},
         name="a run",
     )
-    figure = _figure([bars, dots], y=_name(analysis), showlegend=False)
+    figure = _figure([bars, dots], y=_name(analysis), bargap=0.5, showlegend=False)
     note = "Bars: means over seeds, with the sample standard deviation; a point is a run."
     return Picture(f"{_name(analysis)} by model", figure, note)
 
@@ -142,6 +145,7 @@ def _learning_curves(analysis):
     if not traces:
         return None
     figure = _figure(traces, x="epoch", y=f"validation {analysis.rows[0].any.result['valid_metric']}", showlegend=True)
+    figure.update_xaxes(nticks=min(12, max(max(trace.x) for trace in traces)))  # no halves of an epoch
     return Picture("Learning curves", figure, "A line is a run; validation, by the metric that selects the epoch.")
 
 

@@ -82,27 +82,30 @@ class UserSums:
         return np.array_equal(self.users, other.users) and np.array_equal(self._asked, other._asked)
 
 
-def paired_over_users(pairs, metric, seed=0):
-    """Bootstrap of a difference over users, each drawn with all of its rows under all seeds (Efron 1979).
+def paired_over_users(pairs, seed=0):
+    """Bootstrap of differences over users, each drawn with all of its rows under all seeds (Efron 1979).
 
     Args:
         pairs: for each common seed the two runs' :class:`UserSums`, of the same test.
-        metric: such as ``ndcg@10``.
         seed: of the draws.
 
     Returns:
-        The difference of the means, its 95 % interval, and the two-sided p-value of no difference.
+        By metric that all runs have: the difference of the means, its 95 % interval, and the two-sided p-value of no
+        difference.
     """
-    users = np.concatenate([one.users for one, _ in pairs])
-    _, owner = np.unique(users, return_inverse=True)
-    difference = np.concatenate([one.sums[metric] - other.sums[metric] for one, other in pairs])
-    counts = np.concatenate([one.counts for one, _ in pairs])
-    sums = np.stack([np.bincount(owner, column) for column in (counts, difference)], 1)  # [U, 2]
-    drawn = resampled_means(sums, RESAMPLES, seed)[:, 0]
-    above, below = (drawn >= 0).sum(), (drawn <= 0).sum()
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    mean = sums[:, 1].sum() / sums[:, 0].sum()
-    return float(mean), (float(low), float(high)), float(min(1, 2 * (1 + min(above, below)) / (RESAMPLES + 1)))
+    names = [name for name in pairs[0][0].sums if all(name in run.sums for pair in pairs for run in pair)]
+    _, owner = np.unique(np.concatenate([one.users for one, _ in pairs]), return_inverse=True)
+    columns = [np.concatenate([one.counts for one, _ in pairs])]
+    columns += [np.concatenate([one.sums[name] - other.sums[name] for one, other in pairs]) for name in names]
+    sums = np.stack([np.bincount(owner, column) for column in columns], 1)  # [U, 1 + M]
+    drawn = resampled_means(sums, RESAMPLES, seed)  # [RESAMPLES, M]
+    fewer = np.minimum((drawn >= 0).sum(0), (drawn <= 0).sum(0))
+    p_values = np.minimum(1, 2 * (1 + fewer) / (RESAMPLES + 1))
+    means, ends = sums[:, 1:].sum(0) / sums[:, 0].sum(), np.quantile(drawn, [0.025, 0.975], axis=0)
+    return {
+        name: (float(mean), (float(low), float(high)), float(p))
+        for name, mean, low, high, p in zip(names, means, *ends, p_values)
+    }
 
 
 def paired_over_seeds(values, others):
@@ -131,32 +134,44 @@ def holm(p_values):
     return corrected
 
 
-def compare_rows(rows, reference, metric, users):
+class PairedRows:
+    """Rows compared over users, all metrics of two rows at once, and once.
+
+    Args:
+        users: :class:`UserSums` by row's name and seed, of those runs that have them.
+    """
+
+    def __init__(self, users):
+        self._users, self._found = users, {}
+
+    def __call__(self, row, reference):
+        """:func:`paired_over_users` of two rows; nothing where a common seed lacks outcomes or has other users."""
+        names = row.name, reference.name
+        if names not in self._found:
+            seeds = sorted(row.runs.keys() & reference.runs.keys())
+            pairs = [(self._users.get((names[0], seed)), self._users.get((names[1], seed))) for seed in seeds]
+            paired = pairs and all(one and other and one.same_test(other) for one, other in pairs)
+            self._found[names] = paired_over_users(pairs) if paired else {}
+        return self._found[names]
+
+
+def compare_rows(rows, reference, metric, paired):
     """Compare rows with one of them.
 
     Args:
         rows: of a board.
         reference: the row that they are compared with.
         metric: such as ``ndcg@10``.
-        users: :class:`UserSums` by row's name and seed, of those runs that have them.
+        paired: :class:`PairedRows`.
 
     Returns:
         :class:`Comparison` by name of the row; p-values corrected for the number of rows.
     """
     others = [row for row in rows if row is not reference and row.values(metric)]
-    over_users = [_over_users(row, reference, metric, users) for row in others]
+    over_users = [paired(row, reference).get(metric, (None, None, None)) for row in others]
     over_seeds = [paired_over_seeds(row.values(metric), reference.values(metric)) for row in others]
-    p_users = holm([found and found[2] for found in over_users])
+    p_users = holm([p for _, _, p in over_users])
     return {
-        row.name: Comparison(*(found[:2] if found else (None, None)), one, other)
-        for row, found, one, other in zip(others, over_users, p_users, holm(over_seeds))
+        row.name: Comparison(difference, interval, one, other)
+        for row, (difference, interval, _), one, other in zip(others, over_users, p_users, holm(over_seeds))
     }
-
-
-def _over_users(row, reference, metric, users):
-    seeds = row.runs.keys() & reference.runs.keys()
-    pairs = [(users.get((row.name, seed)), users.get((reference.name, seed))) for seed in sorted(seeds)]
-    usable = all(one and other and metric in one.sums and metric in other.sums for one, other in pairs)
-    if not pairs or not usable or not all(one.same_test(other) for one, other in pairs):
-        return None
-    return paired_over_users(pairs, metric)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from recbole_genrec.report.runs import Row, Run
 from recbole_genrec.report.statistics import (
+    PairedRows,
     UserSums,
     best_row,
     compare_rows,
@@ -27,7 +28,7 @@ def test_users_are_paired_as_by_drawing_them_one_by_one(outcomes):
     random = np.random.default_rng(0)
     places = [random.integers(0, 11, 60) for _ in range(2)]
     sums = [UserSums(outcomes(place), ["ndcg@10"]) for place in places]
-    difference, (low, high), p = paired_over_users([tuple(sums)], "ndcg@10")
+    difference, (low, high), p = paired_over_users([tuple(sums)])["ndcg@10"]
     gains = [np.where(place > 0, 1 / np.log2(place + 1.0, where=place > 0, out=np.ones(60)), 0) for place in places]
     paired = gains[0] - gains[1]
     assert difference == pytest.approx(paired.mean())
@@ -39,15 +40,24 @@ def test_users_are_paired_as_by_drawing_them_one_by_one(outcomes):
 
 def test_equal_runs_differ_by_nothing_and_much_better_ones_surely(outcomes):
     same = UserSums(outcomes([1, 0, 3] * 20), ["hit@10"])
-    assert paired_over_users([(same, same)], "hit@10") == (0, (0, 0), 1)
+    assert paired_over_users([(same, same)])["hit@10"] == (0, (0, 0), 1)
     ones, none = (UserSums(outcomes([place] * 60), ["hit@10"]) for place in (1, 0))
-    assert paired_over_users([(ones, none)], "hit@10") == (1, (1, 1), pytest.approx(2 / 2001))
+    assert paired_over_users([(ones, none)])["hit@10"] == (1, (1, 1), pytest.approx(2 / 2001))
+
+
+def test_all_metrics_of_two_rows_are_tested_at_once(outcomes):
+    names = ["hit@5", "hit@10", "ndcg@5"]
+    one, other = (UserSums(outcomes(places), names) for places in ([1, 0, 7, 2] * 10, [0, 6, 3, 2] * 10))
+    together = paired_over_users([(one, other)])
+    for name in names:
+        alone = [UserSums(outcomes(places), [name]) for places in ([1, 0, 7, 2] * 10, [0, 6, 3, 2] * 10)]
+        assert paired_over_users([tuple(alone)]) == {name: together[name]}
 
 
 def test_the_seeds_of_a_user_are_drawn_together(outcomes):
     """Ten equal seeds tell of the users no more than one."""
     one, other = (UserSums(outcomes(places), ["hit@10"]) for places in ([1, 0, 0, 2] * 10, [0, 0, 3, 2] * 10))
-    (mean, ends, p), once = (paired_over_users([(one, other)] * seeds, "hit@10") for seeds in (10, 1))
+    (mean, ends, p), once = (paired_over_users([(one, other)] * seeds)["hit@10"] for seeds in (10, 1))
     assert (mean, *ends, p) == pytest.approx((once[0], *once[1], once[2]))
 
 
@@ -105,7 +115,7 @@ def test_rows_are_compared_with_the_reference(outcomes):
     rows = [row("A", {1: 0.3, 2: 0.31, 3: 0.29}), row("B", {1: 0.1, 2: 0.12, 3: 0.11}), row("C", {1: 0.2})]
     users = {("A", 1): UserSums(outcomes([1] * 40), ["ndcg@10"]), ("C", 1): UserSums(outcomes([2] * 40), ["ndcg@10"])}
     assert best_row(rows, "ndcg@10").name == "A" and best_row(rows, "ndcg@10", smaller=True).name == "B"
-    compared = compare_rows(rows, rows[0], "ndcg@10", users)
+    compared = compare_rows(rows, rows[0], "ndcg@10", PairedRows(users))
     assert compared.keys() == {"B", "C"}
     assert compared["B"].p_users is None and compared["B"].p_seeds < 0.05  # no outcomes, three seeds
     assert compared["C"].p_users < 0.01 and compared["C"].p_seeds is None  # outcomes, one seed
