@@ -125,12 +125,15 @@ def _test_table(analysis):
     rows = []
     for name, found in compared.items():
         low, high = found.interval or (None, None)
-        interval = "not the same users and targets" if low is None else f"{low:+.4f} to {high:+.4f}"
+        interval = "not paired" if low is None else f"{low:+.4f} to {high:+.4f}"
         difference = "" if found.difference is None else f"{found.difference:+.4f}"
         rows.append([escape(name), difference, interval, _p_value(found.p_users), _p_value(found.p_seeds)])
     against = escape(analysis.references[analysis.metric].name)
     header = [f"{analysis.metric} against {against}", "difference", "95 % interval over users", "p, users", "p, seeds"]
-    note = "p-values after Holm's correction; over seeds from three common ones on, if their differences differ."
+    note = (
+        "p-values after Holm's correction. Users are paired where the runs of all common seeds have their outcomes "
+        "(.npz) and tested the same users on the same targets; seeds from three common ones on."
+    )
     return f'<h3>Tests</h3>\n{_table(header, rows)}<p class="note">{escape(note)}</p>\n'
 
 
