@@ -213,6 +213,8 @@ def _flag(key, text):
     if text not in ("true", "false"):
         raise GenRecError(f"command line: --{key} is a flag; it may be true or false, not {text!r}.")
     return text == "true"
+
+
 def run_compare(arguments):
     """Make the runs of a comparison; returns the exit code, 1 where some failed."""
     texts = parse_arguments(arguments, COMPARE_FLAGS)

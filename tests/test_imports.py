@@ -19,8 +19,8 @@ FLOORS = [
     {"data"},
     {"model"},
     {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
-    {"atomic_files", "clock", "cold_evaluation", "confidence", "export", "identity", "model_card", "outcomes", "process"}
-    | {"recommend", "results"},
+    {"atomic_files", "clock", "cold_evaluation", "confidence", "identity", "outcomes", "process", "results"}
+    | {"export", "model_card", "recommend"},
     {"report"},
     {"quick_start", "tuning"},
     {"compare"},
