@@ -9,17 +9,17 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.identity import deciding_settings
 from recbole_genrec.outcomes import Outcomes
 
-#: settings that decide whose and which targets a test has, and among which candidates: runs that differ in one are not
-#: compared.
+#: settings that decide what is trained on, whose and which targets a test has, and among which candidates: runs that
+#: differ in one are not compared.
 PROTOCOL_KEYS = (
     "eval_args",
     "eval_users",
+    "cold_items",
     "repeatable",
     "benchmark_filename",
     "threshold",
     "val_interval",
-    "filter_inter_by_user_or_item",
-) + ("user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter")
+) + ("filter_inter_by_user_or_item", "user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter")
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,14 @@ def _without_repetitions(runs):
 def _boards(runs):
     boards = []
     for dataset, of_dataset in _groups(runs, lambda run: run.result["dataset"]).items():
-        protocols = _groups(of_dataset, lambda run: _text({key: run.settings.get(key) for key in PROTOCOL_KEYS}))
-        names = _names(dataset, [group[0].settings for group in protocols.values()], PROTOCOL_KEYS)
+        protocols = _groups(of_dataset, lambda run: _text(_protocol(run)))
+        names = _names(dataset, [_protocol(group[0]) for group in protocols.values()], PROTOCOL_KEYS)
         boards += [Board(name, dataset, _rows(group)) for name, group in zip(names, protocols.values())]
     return boards
+
+
+def _protocol(run):
+    return {key: run.settings.get(key) or None for key in PROTOCOL_KEYS}  # nothing, none and 0 are the same
 
 
 def _rows(runs):
