@@ -15,7 +15,8 @@ def published(board):
         Entries of ``properties/report/published.yaml``; none where the board's protocol is another.
     """
     protocol = board.rows[0].any.result["config"]["eval_args"]
-    if protocol["mode"] != "full" or "LS" not in protocol["split"]:
+    modes = protocol["mode"].values() if isinstance(protocol["mode"], dict) else [protocol["mode"]]
+    if set(modes) != {"full"} or "LS" not in protocol["split"]:
         return []
     return read_yaml(properties_folder() / "report" / "published.yaml").get(board.dataset, [])
 

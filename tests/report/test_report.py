@@ -144,8 +144,11 @@ class TestTables:
 
 
 class TestStrength:
-    def test_a_baseline_that_misses_the_published_figures(self, tmp_path, write_run):
-        write_run("SASRec", 1, dataset="ml-1m", test_result={"hit@10": 0.21398, "ndcg@10": 0.17})
+    @pytest.mark.parametrize("mode", ["full", {"valid": "full", "test": "full"}])
+    def test_a_baseline_that_misses_the_published_figures(self, tmp_path, write_run, mode):
+        protocol = {"eval_args": {"mode": mode, "split": {"LS": "valid_and_test"}}}
+        result = {"hit@10": 0.21398, "ndcg@10": 0.17}
+        write_run("SASRec", 1, dataset="ml-1m", config=protocol, test_result=result)
         (board,) = read_results(tmp_path / "results").boards
         said = shortfalls(board)
         assert "SASRec: hit@10 0.2140 misses by 25% the published 0.2853 (SASRec, sampled softmax" in said[0]
