@@ -1,5 +1,6 @@
 """Train, evaluate and compare models: the plugin's and RecBole's own, on one dataset object and one split."""
 
+from contextlib import closing
 from importlib import import_module
 from logging import getLogger
 from time import perf_counter
@@ -282,7 +283,10 @@ def _run_model(config, data, saved, folder):
     train_data = data.train_loader(config, model)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     clock, rows = Clock(trainer, saved), RowMetrics(trainer.evaluator)
-    best_score, best_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=config["show_progress"])
+    with closing(trainer.tensorboard):  # RecBole leaves its thread writing, below whichever folder is the working one
+        best_score, best_result = trainer.fit(
+            train_data, valid_data, saved=saved, show_progress=config["show_progress"]
+        )
     clock.finish()
     test_started = perf_counter()
     with collecting(trainer) as collected:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,12 @@ class TestSampleOfUsers:
     def test_other_values_are_refused(self, settings, key, value):
         with pytest.raises(GenRecError, match=f"'{key}' must be a positive whole number"):
             run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, key: value})
+
+
+def test_no_thread_goes_on_writing_after_a_run(settings):
+    before = set(threading.enumerate())
+    run_recbole_genrec("SASRec", "tiny", config_dict=settings)
+    assert not [thread for thread in set(threading.enumerate()) - before if "Writer" in type(thread).__name__]
 
 
 def test_the_json_says_what_was_run_and_what_came_out(settings):
