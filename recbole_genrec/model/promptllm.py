@@ -19,7 +19,13 @@ import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
-from recbole_genrec.arguments import IndexingArguments, P5Arguments, PromptArguments, PromptLLMArguments
+from recbole_genrec.arguments import (
+    EngineArguments,
+    IndexingArguments,
+    P5Arguments,
+    PromptArguments,
+    PromptLLMArguments,
+)
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
 from recbole_genrec.chat.client import ChatClient
 from recbole_genrec.chat.grounding import Grounder, GroundingReport, read_number, read_text
@@ -85,6 +91,12 @@ class PromptLLM(GenRec):
         if IndexingArguments.from_config(config).item_indexing != "title":
             raise GenRecError(
                 "'item_indexing' must be 'title': PromptLLM is not trained, and knows no other identifiers."
+            )
+        engine = EngineArguments.from_config(config)
+        if engine.edge_embedding or engine.item_embedding != "none":
+            raise GenRecError(
+                "PromptLLM is not trained, so vectors of items and edges would stay zero: it takes "
+                "'item_embedding: none', 'edge_embedding: false'."
             )
         if settings.ranking == "chat":
             ChatClient(settings)
