@@ -383,12 +383,16 @@ class TrainerArguments(Arguments):
     resume: str = ""
     #: write ``last`` after every so many optimizer steps, too; 0: after every epoch.
     save_steps: int = 0
+    #: what several processes do with the weights: ``ddp``, each holds all of them; ``fsdp``, each holds a share of
+    #: every layer of the language model, and gathers it when its turn comes. A single process holds all.
+    distributed: str = "ddp"
 
     def __post_init__(self):
         _at_least("learning_rate", self.learning_rate, 0)
         _at_least("weight_decay", self.weight_decay, 0)
         _one_of("lr_scheduler", self.lr_scheduler, ("constant", "linear", "cosine"))
         _one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
+        _one_of("distributed", self.distributed, ("ddp", "fsdp"))
         _at_least("warmup_steps", self.warmup_steps, 0)
         _at_least("gradient_accumulation_steps", self.gradient_accumulation_steps, 1)
         _at_least("save_steps", self.save_steps, 0)

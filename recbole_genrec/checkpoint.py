@@ -39,6 +39,7 @@ from recbole_genrec.checkpoint_files import (
     write_json,
     write_tensors,
 )
+from recbole_genrec.distributed.sharding import gathered, is_spread, spread_like
 from recbole_genrec.errors import GenRecError
 
 FORMAT = 1
@@ -48,7 +49,9 @@ TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "averag
 _MACHINE_KEYS = frozenset(("gpu_id", "use_gpu", "local_rank", "single_spec"))
 
 
-def save_checkpoint(folder, model, config, trainer_state, optimizer=None, average=(), previous=None):
+def save_checkpoint(
+    folder, model, config, trainer_state, optimizer=None, average=(), previous=None, randoms=None, weights=None
+):
     """Write a checkpoint, replacing the one that stands at ``folder``.
 
     Args:
@@ -56,18 +59,21 @@ def save_checkpoint(folder, model, config, trainer_state, optimizer=None, averag
         model: a generative recommender with ``backbone``, ``catalogue`` and ``prompt_settings``.
         config: RecBole's ``Config``.
         trainer_state: what the trainer wants back, a dict that JSON can hold.
-        optimizer: its state is stored too, if given.
+        optimizer: its state is stored too, if given, as :func:`optimizer_state` gives it.
         average: running averages of the trainable weights, in their order.
         previous: a folder beside that keeps the checkpoint which stood at ``folder``, instead of the one it holds.
+        randoms: :func:`random_states` of every process, if there are several.
+        weights: the model's state, where some of it is spread over processes: as a whole.
 
     Raises:
         GenRecError: it cannot be written, for example because the disk is full; what stood there stays.
     """
     with _fresh(folder, previous) as fresh:
-        _write_model(fresh, model)
+        _write_model(fresh, model, weights or model.state_dict())
         write_json(fresh / "config.json", plain_settings(config))
         write_json(fresh / "trainer.json", trainer_state)
-        write_json(fresh / "rng.json", random_states())
+        first, *others = randoms or [random_states()]
+        write_json(fresh / "rng.json", first | {"others": others})
         if optimizer is not None:
             _write_optimizer(fresh, optimizer)
         if average:
@@ -177,6 +183,9 @@ def load_checkpoint_into(model, folder, optimizer=None):
     _check_weights(folder, model, state)
     if optimizer is not None:
         _read_optimizer(folder, optimizer)
+    own = model.state_dict()
+    for name in [name for name in state if is_spread(own[name])]:
+        own[name].copy_(spread_like(state.pop(name), own[name]))
     model.load_state_dict(state, strict=False)
     return read_json(folder / "trainer.json")
 
@@ -261,17 +270,18 @@ def plain_settings(config):
 # ---- the model ----
 
 
-def _write_model(folder, model):
+def _write_model(folder, model, weights):
     backbone = model.backbone
+    own = {name[len(BACKBONE_PREFIX) :]: t for name, t in weights.items() if name.startswith(BACKBONE_PREFIX)}
     _write_tokenizer(folder / "tokenizer", backbone.tokenizer)
     if hasattr(backbone.model, "peft_config"):
         # New rows are stored with the adapter, so peft need not ask the hub whether the vocabulary grew.
-        backbone.model.save_pretrained(folder / "adapter", save_embedding_layers=False)
+        backbone.model.save_pretrained(folder / "adapter", state_dict=own, save_embedding_layers=False)
         if model.catalogue.index.codes:  # AutoPeftModel makes room for the tokens of the tokenizer that it finds here
             _write_tokenizer(folder / "adapter", backbone.tokenizer)
     else:
-        _write_backbone(folder / "backbone", backbone.model)
-    others = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(BACKBONE_PREFIX)}
+        _write_backbone(folder / "backbone", backbone.model, own)
+    others = {name: tensor for name, tensor in weights.items() if not name.startswith(BACKBONE_PREFIX)}
     write_tensors(folder / "extra.safetensors", others)
     prompts = json.loads(json.dumps(model.prompt_settings()))
     (folder / "prompt.yaml").write_text(yaml.safe_dump(prompts, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -287,12 +297,12 @@ def _write_tokenizer(folder, tokenizer):
         raise OSError(str(error)) from error
 
 
-def _write_backbone(folder, causal_model):
-    """Write ``causal_model`` as a folder that ``from_pretrained`` reads, under the names of its own state dict."""
+def _write_backbone(folder, causal_model, weights):
+    """Write ``causal_model`` with its state ``weights``, under the names of these, as ``from_pretrained`` reads it."""
     causal_model.config.architectures = [type(causal_model).__name__]
     causal_model.config.save_pretrained(folder)
     kept, tied, owners = {}, {}, {}
-    for name, tensor in causal_model.state_dict().items():
+    for name, tensor in weights.items():
         owner = owners.setdefault((tensor.data_ptr(), tensor.shape), name)
         if owner == name:
             kept[name] = tensor
@@ -345,8 +355,19 @@ def read_average(folder):
     return [tensor for _, tensor in sorted(read_tensors(path).items())] if path.is_file() else []
 
 
-def _write_optimizer(folder, optimizer):
+def optimizer_state(optimizer):
+    """The state of an optimizer, ``None`` of none; tensors that are spread over processes are gathered."""
+    if optimizer is None:
+        return None
     state = optimizer.state_dict()
+    whole = {
+        index: {name: gathered(value) if torch.is_tensor(value) else value for name, value in slots.items()}
+        for index, slots in state["state"].items()
+    }
+    return {"state": whole, "param_groups": state["param_groups"]}
+
+
+def _write_optimizer(folder, state):
     tensors, values = {}, {}
     for index, slots in state["state"].items():
         for name, value in slots.items():
@@ -365,8 +386,14 @@ def _read_optimizer(folder, optimizer):
         slots.setdefault(int(index), {})[name] = value
     groups = [
         {key: tuple(value) if key == "betas" else value for key, value in group.items()}
-        for group in stored["param_groups"]
+        | {key: own[key] for key in ("fused", "foreach") if key in own}  # kernels: of this machine, not of that run
+        for group, own in zip(stored["param_groups"], optimizer.param_groups)
     ]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, parameter in enumerate(parameters):
+        for name, value in slots.get(index, {}).items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                slots[index][name] = spread_like(value, parameter)
     try:
         optimizer.load_state_dict({"state": slots, "param_groups": groups})
     except (ValueError, KeyError) as error:
@@ -387,13 +414,24 @@ def random_states():
     }
 
 
-def restore_random_states(folder):
-    """Set the random states to those that were stored at the end of :func:`save_checkpoint`."""
-    stored = read_json(Path(folder) / "rng.json")
+def restore_random_states(folder, rank=0, step=0):
+    """Set the random states to those that were stored at the end of :func:`save_checkpoint`.
+
+    Args:
+        folder: the checkpoint.
+        rank: number of this process. One that had no part in the training so far draws torch's numbers anew.
+        step: optimizer steps done.
+    """
+    first = read_json(Path(folder) / "rng.json")
+    every = [first, *first.get("others", [])]
+    stored = every[rank] if rank < len(every) else first
     version, state, gauss = stored["python"]
     random.setstate((version, tuple(state), gauss))
     name, keys, *rest = stored["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    if rank >= len(every):
+        torch.manual_seed((step << 16) + rank)
+        return
     torch.set_rng_state(_bytes_tensor(stored["torch"]))
     if torch.cuda.is_available() and len(stored["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([_bytes_tensor(state) for state in stored["cuda"]])

@@ -1,9 +1,11 @@
 """The command line: ``run_recbole_genrec.py`` and ``python -m recbole_genrec``."""
 
+import os
 import sys
+import time
 from functools import partial
 
-from recbole_genrec.errors import GenRecError, Interrupted, unknown_name
+from recbole_genrec.errors import GenRecError, Interrupted, PeerLost, unknown_name
 from recbole_genrec.recommend import command
 from recbole_genrec.stopping import terminable
 
@@ -21,6 +23,7 @@ index           give items identifiers, print a report of them, and train nothin
 --config_files  YAML files, with spaces between them; later ones stand over earlier ones
 --results_dir   receives one JSON a model and the table as Markdown (default 'results')
 --resume        go on with the last run of the same settings, where one has stopped
+--nproc         so many processes of this machine, a GPU each where there are any; or start it with torchrun
 --any_key       any setting of RecBole or of the model, as --key=value or --key value; values are YAML
 
   python run_recbole_genrec.py convert --help     make atomic files from a raw dump
@@ -102,6 +105,8 @@ Search for the settings that are best on validation, by RecBole's HyperTuning.
 
 #: arguments that may go without a value, and the value that they then have.
 RUN_FLAGS = {"resume": "auto"}
+#: seconds in which the first of several processes can say what is wrong for all.
+_FIRST_SPEAKS = 5
 CONVERT_OPTIONS = ("source", "output", "download", "strict", "user_core", "item_core")
 CONVERT_FLAGS = {"download": "true", "strict": "true"}
 EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite")
@@ -157,18 +162,37 @@ def parse_options(arguments, options, flags) -> dict[str, str]:
 
 
 def run(arguments):
-    """Run what the command line asks for; raise what is wrong with it."""
+    """Run what the command line asks for; raise what is wrong with it.
+
+    Returns:
+        An exit code, where other processes have run it; else nothing.
+    """
     indexing = arguments[:1] == ["index"]
     texts = parse_arguments(arguments[indexing:], RUN_FLAGS)
+    processes = _process_count(texts.pop("nproc", None)) if not indexing else 1
+    if processes > 1:
+        from recbole_genrec.distributed.launch import launch
+
+        return launch(processes, [f"--{key}={text}" for key, text in texts.items()])
     from recbole_genrec.config import parse_value
     from recbole_genrec.quick_start import run_models, show_index
 
     settings = {key: parse_value(key, text) for key, text in texts.items()}
     files = settings.pop("config_files", "").split()
     if indexing:
-        return show_index(settings.pop("dataset", None), files, command_line=settings)
-    model = settings.pop("model", "GenRec")
-    return run_models(model, settings.pop("dataset", None), files, command_line=settings)
+        show_index(settings.pop("dataset", None), files, command_line=settings)
+    else:
+        run_models(settings.pop("model", "GenRec"), settings.pop("dataset", None), files, command_line=settings)
+
+
+def _process_count(text):
+    if text is None:
+        return 1
+    if not text.isdecimal() or int(text) < 1:
+        raise GenRecError(f"command line: --nproc must be a positive whole number, not {text!r}.")
+    if "WORLD_SIZE" in os.environ:
+        raise GenRecError("command line: --nproc starts processes, and torchrun has done that already.")
+    return int(text)
 
 
 def run_convert(arguments):
@@ -290,9 +314,9 @@ def main(arguments=None) -> int:
         return 0
     try:
         with terminable():
-            if run_command:
-                return run_command(arguments[1:]) or 0
-            run(arguments)
+            if run_command and os.environ.get("WORLD_SIZE", "1") != "1":
+                raise GenRecError(f"command line: {arguments[0]} takes one process: start it without torchrun.")
+            return (run_command(arguments[1:]) if run_command else run(arguments)) or 0
     except GenRecError as error:
         return _complain("error", error, 2)
     except OSError as error:
@@ -300,10 +324,16 @@ def main(arguments=None) -> int:
             raise
         return _complain("error", f"{error.filename}: {error.strerror}." if error.filename else error, 2)
     except Interrupted as stop:
-        return _complain("stopped", stop, 128 + stop.signal)
-    return 0
+        code = 128 + stop.signal
+        return code if os.environ.get("RANK", "0") != "0" else _complain("stopped", stop, code)
+    except PeerLost as error:
+        return _complain("stopped", error, 1)
 
 
 def _complain(kind, message, code):
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":  # the first process mostly has the same to say, and the others are stopped when it ends
+        time.sleep(_FIRST_SPEAKS)
+        message = f"process {rank}: {message}"
     print(f"{kind}: {' '.join(str(message).split())}", file=sys.stderr)
     return code

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from time import perf_counter
 
+from recbole_genrec.distributed import current
 from recbole_genrec.results import plain, write_text
 
 
@@ -81,7 +82,7 @@ class Clock:
 
     def _add(self, epoch):
         self.curve.append(epoch)
-        if self._file():
+        if self._file() and current().is_first:
             write_text(self._file(), json.dumps(plain(self.curve)) + "\n")
 
     def _file(self):

@@ -24,6 +24,8 @@ from recbole.utils import (
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptArguments, plugin_keys
 from recbole_genrec.compat import add_shipped_defaults, read_shipped
+from recbole_genrec.distributed import current
+from recbole_genrec.distributed.world import own_gpu
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
@@ -185,8 +187,18 @@ class GenRecConfig(Config):
         if "gpu_id" not in given and "CUDA_VISIBLE_DEVICES" in os.environ:
             # RecBole overwrites the variable with its default, the first device.
             settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
+        if current().size > 1:
+            self._take_place(given, settings)
         self._check_metrics()
         super()._set_default_parameters()
+
+    @staticmethod
+    def _take_place(given, settings):
+        """Choose the GPU of this one of several processes, and leave logs to the first."""
+        named = "gpu_id" in given or "CUDA_VISIBLE_DEVICES" in os.environ
+        settings["gpu_id"] = own_gpu(str(settings["gpu_id"]) if named else None)
+        if not current().is_first:
+            settings.update(show_progress=False, log_wandb=False)
 
     def _is_section(self, key, value):
         names = {model if isinstance(model, str) else model.__name__ for model in self.run_models}

@@ -1,4 +1,4 @@
-"""The package's own errors: what a user can mend, said in one message, and a run that was asked to stop."""
+"""The package's own errors: what a user can mend, said in one message; a run that was asked to stop; a lost peer."""
 
 
 class GenRecError(ValueError):
@@ -19,6 +19,10 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signal, message):
         super().__init__(message)
         self.signal = signal
+
+
+class PeerLost(RuntimeError):
+    """Another process of a run that has several is gone, and this one cannot go on alone."""
 
 
 def unknown_name(kind: str, name: object, known) -> GenRecError:

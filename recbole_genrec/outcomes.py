@@ -15,6 +15,7 @@ from recbole.evaluator.collector import DataStruct
 
 from recbole_genrec.confidence import RowMetrics
 from recbole_genrec.data.dataset import train_sequences
+from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
 
 
@@ -104,8 +105,18 @@ class Collected:
         self._targets.append(target)
         self._n_rows += len(lists)
 
+    def _take_in(self, everyone):
+        """Put the batches of all processes one after the other."""
+        self._lists, self._rows, self._targets, self._places, self._n_rows = [], [], [], [], 0
+        for lists, rows, targets, places, n_rows in everyone:
+            self._lists += lists
+            self._rows += [row + self._n_rows for row in rows]
+            self._targets += targets
+            self._places += places
+            self._n_rows += n_rows
+
     def outcomes(self, users, train):
-        """All batches together.
+        """All batches together, those of other processes too.
 
         Args:
             users: whose row each row is ``[R]``, RecBole's ids.
@@ -114,6 +125,7 @@ class Collected:
         Returns:
             :class:`Outcomes`, or None where no list was ranked, as in the evaluation of ratings.
         """
+        self._take_in(current().gather((self._lists, self._rows, self._targets, self._places, self._n_rows)))
         if not self._lists:
             return None
         item_counts, user_counts = training_counts(train)

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 
+from recbole.trainer import trainer
 from recbole.utils import init_logger
 
 from recbole_genrec.checkpoint import plain_settings
+from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
 
 
@@ -22,6 +24,10 @@ def recbole_logging(config):
     a second run in the same process would write into the first one's file.
     """
     root, streams = getLogger(), (sys.stdout, sys.stderr)
+    if not current().is_first:
+        with _silent(root):
+            yield
+        return
     level, before = root.level, list(root.handlers)
     for handler in before:
         root.removeHandler(handler)
@@ -40,6 +46,32 @@ def recbole_logging(config):
             handler.close()
         root.setLevel(level)
         sys.stdout, sys.stderr = streams
+
+
+@contextmanager
+def _silent(root):
+    """No logs of a process that is not the first, on the console or in files."""
+    level, get_tensorboard = root.level, trainer.get_tensorboard
+    root.setLevel(logging.ERROR)
+    trainer.get_tensorboard = lambda logger: _NoTensorBoard()
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        trainer.get_tensorboard = get_tensorboard
+
+
+class _NoTensorBoard:
+    """What RecBole's trainers ask of TensorBoard's writer."""
+
+    def add_scalar(self, *args):
+        pass
+
+    def add_hparams(self, *args):
+        pass
+
+    def close(self):
+        pass
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from contextlib import closing
 from importlib import import_module
 from logging import getLogger
+from pathlib import Path
 from time import perf_counter
 from urllib.error import URLError
 
@@ -16,6 +17,8 @@ from recbole_genrec.clock import Clock
 from recbole_genrec.cold_evaluation import evaluate_cold, row_users
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.distributed import current, joined
+from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.outcomes import collecting
 from recbole_genrec.process import recbole_logging, tune_malloc, wandb_run
@@ -83,21 +86,25 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
     first = configs[0]
     for config in configs[1:]:
         share_data_settings(first, config)
-    converted = convert_raw_dump(first)
-    check_dataset(first)
-    with recbole_logging(first):
-        if converted:
-            getLogger().info(converted)
-        if first["tune_malloc"] and first["device"].type == "cpu":
-            tune_malloc()
-        data = _SplitData(configs)
-        results = []
-        for config in configs:
-            with wandb_run(config):
-                results.append(_run_model(config, data, saved, first["results_dir"]))
-            write_result(first["results_dir"], results[-1])
-    write_table(first["results_dir"], results)
-    print_table(results)
+    with joined() as world:
+        with world.in_turn():  # what has to be converted, the first process converts
+            converted = convert_raw_dump(first)
+            check_dataset(first)
+        with recbole_logging(first):
+            if converted:
+                getLogger().info(converted)
+            if first["tune_malloc"] and first["device"].type == "cpu":
+                tune_malloc()
+            data = _SplitData(configs)
+            results = []
+            for config in configs:
+                with wandb_run(config):
+                    results.append(_run_model(config, data, saved, first["results_dir"]))
+                if world.is_first:
+                    write_result(first["results_dir"], results[-1])
+        if world.is_first:
+            write_table(first["results_dir"], results)
+            print_table(results)
     return results if len(models) > 1 or not isinstance(model, (str, type)) else results[0]
 
 
@@ -159,7 +166,12 @@ class _SplitData:
         config = configs[0]
         started = perf_counter()
         init_seed(config["seed"], config["reproducibility"])
-        self.dataset = _build(_dataset_class(configs), config)
+        dataset_class = _dataset_class(configs)
+        if Path(config["data_path"]).is_dir():
+            self.dataset = _build(dataset_class, config)
+        else:  # RecBole fetches it: once
+            with current().in_turn():
+                self.dataset = _build(dataset_class, config)
         longest = max(config["topk"])
         if longest >= self.dataset.item_num:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
@@ -295,16 +307,17 @@ def _run_model(config, data, saved, folder):
     users = row_users(test_data)
     intervals = bootstrap_intervals(rows.values, users, config["seed"])
     outcomes = collected.outcomes(users, data.parts[0])
-    if outcomes is not None:
+    if outcomes is not None and current().is_first:
         outcomes.write(result_file(folder, config["model"], config, "npz"))
     generation, identifiers = {}, {}
     if hasattr(model, "generation_statistics"):
         generation, identifiers = model.generation_statistics(), model.identifier_statistics()
     tasks = {}
     if hasattr(model, "evaluate_tasks"):
-        tasks = model.evaluate_tasks(
-            data.parts[2], config, lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False)
-        )
+        with whole(model):
+            tasks = model.evaluate_tasks(
+                data.parts[2], config, lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False)
+            )
     cold = {}
     if data.cold is not None:
         found = evaluate_cold(config, data.dataset, lambda: data.cold_loader(config), trainer, rows)
@@ -345,13 +358,17 @@ def _run_model(config, data, saved, folder):
         "checkpoint": str(trainer.saved_model_file) if saved and trainer.saved_model_file else None,
         "config": settings,
         "versions": versions(),
+        "processes": current().size,
         "hardware": hardware(config["device"]),
     }
 
 
 def _build_model(config, data):
     try:
-        return config.model_class(config, data.parts[0]).to(config["device"])
+        model = config.model_class(config, data.parts[0])
+        if current().size > 1 and hasattr(model, "backbone") and config["distributed"] == "fsdp":
+            spread_layers(model.backbone.model, config["device"])
+        return model.to(config["device"])
     except (NotImplementedError, AssertionError) as error:
         if config["model"] in plugin_models():  # ours refuse a value with a GenRecError: this one is a bug
             raise

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from recbole_genrec.distributed.sharding import is_spread, spread_like
+
 
 def learning_rate_factor(step, total_steps, arguments):
     """Share of the learning rate at ``step`` (from 0): linear warm-up, then constant or decay towards 0.
@@ -46,7 +48,10 @@ class WeightAverage:
         """Take in the weights after optimizer step number ``step``."""
         if self.tensors:
             decay = min(self.decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(self.tensors, self.parameters, 1 - decay)
+            for spread in (False, True):  # one kernel for all takes no mixture of spread and whole tensors
+                pairs = [pair for pair in zip(self.tensors, self.parameters) if is_spread(pair[0]) == spread]
+                if pairs:
+                    torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - decay)
 
     def swap_in(self):
         """Put the average into the model and keep the weights."""
@@ -70,4 +75,4 @@ class WeightAverage:
     def load(self, tensors):
         """Go on from stored averages, where there are any."""
         for own, stored in zip(self.tensors, tensors):
-            own.copy_(stored)
+            own.copy_(spread_like(stored, own))

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.properties_path import properties_folder
 
@@ -68,7 +69,14 @@ def get_model(name: str) -> type:
 
 
 def get_trainer(model_type, name: str) -> type:
-    """Return the trainer class of a model: the plugin's own, or the one RecBole picks."""
-    if name in plugin_models():
-        return plugin_trainer(name)
-    return import_module("recbole.utils").get_trainer(model_type, name)
+    """Return the trainer class of a model: the plugin's own, or the one RecBole picks; either shares its work where
+    there are several processes.
+
+    Raises:
+        GenRecError: it cannot.
+    """
+    own = name in plugin_models()
+    trainer = plugin_trainer(name) if own else import_module("recbole.utils").get_trainer(model_type, name)
+    if current().size > 1:
+        return import_module("recbole_genrec.trainer").for_several_processes(trainer)
+    return trainer

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 
 from recbole_genrec import checkpoint
-from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint, verify
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, optimizer_state, save_checkpoint, verify
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
 
@@ -157,7 +157,7 @@ def test_full_training_of_a_pretrained_model(world, base, tmp_path):
 def test_files_hold_no_pickle_and_say_what_they_are(world, tmp_path):
     config, model, _ = world()
     folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE, torch.optim.AdamW(model.parameters()))
+    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer_state(torch.optim.AdamW(model.parameters())))
     files = {path for path in folder.rglob("*") if path.is_file()}
     assert {path.suffix for path in files} <= {".json", ".yaml", ".safetensors", ".jinja"}
     items = json.loads((folder / "items.json").read_text())
@@ -176,7 +176,7 @@ def test_optimizer_and_random_numbers_come_back(world, tmp_path):
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
-    save_checkpoint(tmp_path / "last", model, config, TRAINER_STATE, optimizer)
+    save_checkpoint(tmp_path / "last", model, config, TRAINER_STATE, optimizer_state(optimizer))
     expected = [torch.rand(3), checkpoint.random.random(), checkpoint.np.random.rand(), torch.randn(3)]
 
     _, other, _ = world(seed=2)
@@ -276,7 +276,8 @@ def test_checkpoint_of_another_dataset_or_model(world, tmp_path, settings, messa
 
 def test_optimizer_of_another_model(world, tmp_path):
     config, model, _ = world()
-    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE, torch.optim.AdamW(model.parameters()))
+    state = optimizer_state(torch.optim.AdamW(model.parameters()))
+    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE, state)
     other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     with pytest.raises(GenRecError, match="optimizer state"):
         load_checkpoint_into(model, tmp_path / "best", other)
@@ -291,8 +292,9 @@ def test_crash_while_writing_keeps_the_old_checkpoint(world, tmp_path, monkeypat
         raise OSError("no space left")
 
     monkeypatch.setattr(checkpoint, "_write_optimizer", full_disk)
+    state = optimizer_state(torch.optim.AdamW(model.parameters()))
     with pytest.raises(GenRecError, match="best' cannot be written: no space"):
-        save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, torch.optim.AdamW(model.parameters()))
+        save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, state)
     assert load_checkpoint_into(model, folder)["epoch"] == 3
     assert not list(tmp_path.glob(".*"))
 
@@ -307,14 +309,14 @@ def test_a_disk_that_takes_no_more_keeps_the_old_checkpoint(world, tmp_path, lim
     folder, optimizer = tmp_path / "best", torch.optim.AdamW(model.parameters())
     model.backbone.embed(torch.tensor([[1]])).sum().backward()
     optimizer.step()
-    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer)
+    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer_state(optimizer))
     largest = max(path.stat().st_size for path in folder.rglob("*"))
     child = os.fork()
     if not child:
         code = 1
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, optimizer)
+            save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, optimizer_state(optimizer))
         except GenRecError as error:
             code = 2 if "cannot be written" in str(error) and "\n" not in str(error) else 3
         finally:

@@ -243,7 +243,7 @@ class TestPluginNames:
     def test_recbole_finds_every_plugin_model(self, name):
         model = get_model(name)
         assert (model.__name__, model.__module__) == (name, f"recbole_genrec.model.{name.lower()}")
-        assert get_trainer(model.type, name).__module__ == "recbole_genrec.trainer"
+        assert get_trainer(model.type, name).__module__.startswith("recbole_genrec.trainer")
         assert issubclass(getattr(recbole.data.dataset, f"{name}Dataset"), recbole.data.dataset.SequentialDataset)
         assert find_spec(f"recbole.model.sequential_recommender.{name.lower()}") is not None
 

@@ -12,6 +12,7 @@ PACKAGE = Path(recbole_genrec.__file__).parent
 #: floors of the house, lowest first; a module imports its own floor and those below.
 FLOORS = [
     {"errors", "properties_path"},
+    {"distributed"},
     {"utils"},
     {"compat", "arguments"},
     {"indexing", "prompt", "decoding", "backbone", "chat", "converter"},

@@ -6,6 +6,11 @@ from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.packing import Packer
 
 
+def every_row(count):
+    """The share that a single process takes of ``count`` rows."""
+    return slice(0, count)
+
+
 class PackedLoader:
     """Iterates over an epoch's windows in batches of about the same number of tokens.
 
@@ -25,7 +30,12 @@ class PackedLoader:
         batch_size: windows in a batch, where ``batch_tokens`` is 0.
         seed: of the windows, the batches and the instructions.
         shuffle: false keeps windows in order and cuts them at the same places.
+
+    Attributes:
+        share: gives the part of so many rows that this process takes, a slice; a batch without any is ``None``.
     """
+
+    share = staticmethod(every_row)
 
     def __init__(
         self,
@@ -64,7 +74,8 @@ class PackedLoader:
         self.set_epoch(self._epoch + 1)
         for batch in batches:
             instruction = generator.integers(len(self.packer.tokens.prefixes), size=len(batch))
-            yield self.packer.pack(items, windows[batch], instruction)
+            own = self.share(len(batch))
+            yield self.packer.pack(items, windows[batch[own]], instruction[own]) if len(batch[own]) else None
 
     def _plan(self):
         """The epoch's items, windows, batches (lists of indices) and generator, ready to draw the instructions."""

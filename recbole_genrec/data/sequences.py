@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from recbole_genrec.data.loader import batches_of_like_length
+from recbole_genrec.data.loader import batches_of_like_length, every_row
 from recbole_genrec.data.packing import ragged
 from recbole_genrec.data.tokens import MIDDLE
 
@@ -266,7 +266,12 @@ class SequenceLoader:
         batch_tokens: padded tokens in a batch, at least one sequence; 0: count sequences instead.
         batch_size: sequences in a batch, where ``batch_tokens`` is 0.
         seed: of everything drawn.
+
+    Attributes:
+        share: see :class:`~recbole_genrec.data.loader.PackedLoader`.
     """
+
+    share = staticmethod(every_row)
 
     def __init__(
         self,
@@ -312,7 +317,11 @@ class SequenceLoader:
                 masked = self.masking.draw(count, generator)
             else:
                 masked = order == count[row] - 1
-            yield self.writer.write(Stretches(user[batch], count, items[begin[batch][row] + order], masked))
+            own = np.zeros(len(batch), bool)
+            own[self.share(len(batch))] = True
+            item, kept = items[begin[batch][row] + order], own[row]
+            own_rows = Stretches(user[batch][own], count[own], item[kept], masked[kept])
+            yield self.writer.write(own_rows) if own.any() else None
 
     def _plan(self):
         """The epoch's sequences (user, begin, stop, and the flat items), its batches, and its generator."""

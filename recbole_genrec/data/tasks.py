@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from recbole_genrec.data.interaction_text import first_sentence, interaction_columns
+from recbole_genrec.data.loader import every_row
 from recbole_genrec.data.packing import ragged
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.prompt.item_text import clean_text
@@ -330,7 +331,12 @@ class TaskLoader:
         examples_per_user: examples that each user gives to a family of share 1 in an epoch.
         batch_size: examples in a batch.
         seed: of the draws.
+
+    Attributes:
+        share: see :class:`~recbole_genrec.data.loader.PackedLoader`.
     """
+
+    share = staticmethod(every_row)
 
     def __init__(self, writer, data, dataset, shares, examples_per_user, batch_size, seed):
         self.writer, self.data, self.dataset, self.shares = writer, data, dataset, shares
@@ -349,7 +355,9 @@ class TaskLoader:
         self.set_epoch(self._epoch + 1)
         starts = generator.permutation(np.arange(0, len(drawn), self.batch_size))
         for start in starts:
-            yield self.writer.write([self._example(*row, generator) for row in drawn[start : start + self.batch_size]])
+            examples = [self._example(*row, generator) for row in drawn[start : start + self.batch_size]]
+            own = examples[self.share(len(examples))]
+            yield self.writer.write(own) if own else None
 
     def _plan(self):
         """(family, prompt, place) of every example, those of like length together, and the epoch's generator."""

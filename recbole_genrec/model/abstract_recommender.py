@@ -18,6 +18,7 @@ from recbole_genrec.data.tokens import template_parts
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.tree import prompt_tree
+from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interactions
 from recbole_genrec.indexing.index import build_index, read_draft
@@ -60,7 +61,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         item_tokens, texts = self._read_items(config, dataset)
         pretrained = self.arguments["backbone"].backbone != SCRATCH
         backbone = self._read_backbone([]) if pretrained else None
-        draft = self._draft(config, dataset, item_tokens, texts, backbone)
+        # clusters may come out differently on different machines: all processes take those of the first
+        draft = current().from_first(lambda: self._draft(config, dataset, item_tokens, texts, backbone))
         if not pretrained:
             backbone = self._read_backbone([*draft.texts, *fixed_texts])
         index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
@@ -163,6 +165,12 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             "most_expanded_nodes": 0,
             "over_budget": 0,
         }
+
+    def merge_statistics(self, every):
+        """Take over the counts of several processes, this one's among them, as if one process had counted."""
+        for key in self.statistics:
+            merge = max if key.startswith("most_") else sum
+            self.statistics[key] = merge(statistics[key] for statistics in every)
 
     def generation_statistics(self):
         """What ranking has done since :meth:`reset_statistics`, ready for a report."""

@@ -41,6 +41,7 @@ from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.text_metrics import text_task_metrics
@@ -318,10 +319,8 @@ class P5(GenerativeRecommender):
         truth = [target[place] for place in places]
         if not examples:
             return {"examples": 0}
-        if family == "rating":
-            predicted = np.concatenate([self._rate(batch) for batch in batches])
-        else:
-            predicted = [text for batch in batches for text in self.write_texts(batch)]
+        predict = self._rate if family == "rating" else self.write_texts
+        predicted = [answer for batch in current().map(predict, batches) for answer in batch]
         return text_task_metrics(family, predicted, truth, config)
 
     def _rate(self, examples):

@@ -33,6 +33,10 @@ class SASRecAll(SASRec):
         """:class:`~recbole_genrec.data.windows.WindowLoader` over the training part of the split."""
         return WindowLoader(train_dataset, self.max_seq_length, config["train_batch_size"], config["seed"])
 
+    def loss_weight(self, interaction):
+        """Terms that the loss of a batch is the mean of: its new targets."""
+        return interaction["new_targets"].sum() if "new_targets" in interaction else len(interaction)
+
     def states(self, item_seq):
         """Hidden state at every place ``[B, L, H]`` of histories ``[B, L]``, right-padded with 0."""
         place = torch.arange(item_seq.shape[1], device=item_seq.device)
