@@ -73,9 +73,9 @@ def finish(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def outcome(folder, model="GenRec"):
+def outcome(folder, model="GenRec", seed=2020):
     """The result file of a run in ``folder`` without its times."""
-    return _without_times(json.loads((folder / "results" / f"{model}-tiny-2020.json").read_text("utf-8")))
+    return _without_times(json.loads((folder / "results" / f"{model}-tiny-{seed}.json").read_text("utf-8")))
 
 
 def _without_times(value):

@@ -51,7 +51,8 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
             precision = "fp16" if self.device.type == "cuda" else "bf16"
         self.autocast_dtype = AUTOCAST.get(precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        if self.scaler.is_enabled() and spread_modules(model):
+        self._is_spread = bool(spread_modules(model))
+        if self.scaler.is_enabled() and self._is_spread:
             raise GenRecError("'distributed: fsdp' takes 'precision: bf16' or 'fp32', not 'fp16'.")
         self.world.spread(parameter.data for parameter in self._trainable() if not is_spread(parameter))
         self.average = WeightAverage(self._trainable(), self.arguments.ema_decay)
@@ -243,12 +244,13 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         heard = [self._stop.signal * (rank == self.world.rank) for rank in range(self.world.size)]
         weight, n_tokens, *heard = map(int, self.world.total([*mine, *heard]))
         self._agreed_signal = max(heard)
-        self._last_batch = own[-1] if own else self._last_batch
+        if own and self._is_spread:
+            self._last_batch = own[-1]
         return max(weight, 1), n_tokens
 
     def _keep_step(self):
         """Compute along with the processes that have rows where this one has none: they share their layers."""
-        if not spread_modules(self.model):
+        if not self._is_spread:
             return
         if self._last_batch is None:
             raise GenRecError("'distributed: fsdp': the first batch has fewer rows than processes; make it larger.")
