@@ -176,10 +176,8 @@ def joined():
     if missing:
         raise GenRecError(f"environment: WORLD_SIZE is {world.size}, but {missing[0]} is missing; start with torchrun.")
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield world
-    finally:
-        dist.destroy_process_group()
+    yield world
+    dist.destroy_process_group()  # not after an error: it would wait for processes that have gone
 
 
 _gpu = None

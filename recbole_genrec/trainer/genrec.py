@@ -75,6 +75,8 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         if not trainable:
             raise GenRecError("The model has no trainable parameters.")
         if self.learner.lower() not in ("adam", "adamw"):
+            if any(map(is_spread, trainable)):
+                raise GenRecError(f"'distributed: fsdp' takes 'learner: adamw', not {self.learner!r}.")
             return super()._build_optimizer(params=trainable, **kwargs)
         groups = [
             {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.arguments.weight_decay},
