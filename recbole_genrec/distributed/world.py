@@ -197,7 +197,7 @@ def own_gpu(visible=None):
     if _gpu is None:
         place, count = _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1)
         ids = list(map(str, range(count))) if visible is None else [name.strip() for name in visible.split(",")]
-        if visible == "":
+        if visible == "" or not torch.cuda.is_available():  # a name may still be left over in the environment
             ids = [""] * count
         if len(ids) < count:
             raise GenRecError(f"'gpu_id' names {len(ids)} GPUs ({visible}) for {count} processes of this machine.")

@@ -109,6 +109,7 @@ def test_an_environment_that_is_no_world(monkeypatch, environment, message):
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     for place, visible, expected in ((0, None, "0"), (1, None, "1"), (1, "4, 6", "6"), (0, "", "")):
         monkeypatch.setattr("recbole_genrec.distributed.world._gpu", None)
@@ -118,6 +119,8 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr("recbole_genrec.distributed.world._gpu", None)
     with pytest.raises(GenRecError, match="'gpu_id' names 1 GPUs"):
         own_gpu("3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert own_gpu("3") == ""
 
 
 def test_the_environment_says_who_is_who(monkeypatch):
