@@ -382,7 +382,7 @@ FAULTS = {
     "429": {"status": 429, "body": b"{}", "headers": {"Retry-After": "0"}},
     "500": {"status": 500, "body": b"{}"},
     "cut": {"cut": "within", "text": "{}"},
-    "slow": {"delay": 1.5},
+    "slow": {"delay": 3.0},
     "malformed": {"body": b'{"choices"'},
 }
 
@@ -399,7 +399,7 @@ def test_faults_that_pass_change_nothing(chat):
         return faults[len(seen) % len(faults)] if first else oracle(body)
 
     with ScriptedServer(moody) as server:
-        settings = chat(server, eval_step=0, request_timeout=1.0, concurrency=16)
+        settings = chat(server, eval_step=0, request_timeout=1.5, concurrency=4)
         result = run_recbole_genrec("PromptLLM", "tiny", config_dict=settings)
     assert result["test_result"]["hit@1"] == 1
     assert result["usage"]["retries"] >= result["usage"]["requests"] == len(seen)
@@ -409,13 +409,13 @@ def test_faults_that_pass_change_nothing(chat):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_stays_is_one_error_and_the_next_run_goes_on(chat, fault):
     with ScriptedServer(lambda body, number: oracle(body) if number < 5 else FAULTS[fault]) as server:
-        settings = chat(server, eval_step=0, concurrency=1, request_attempts=2, request_timeout=0.3)
+        settings = chat(server, eval_step=0, concurrency=1, request_attempts=2, request_timeout=1.5)
         with pytest.raises(GenRecError, match="5 answers of this run are kept in 'chat_cache'"):
             run_recbole_genrec("PromptLLM", "tiny", config_dict=settings)
         assert len(server.bodies) == 7
         assert not Path("results").exists()
         server.script = oracle
-        result = run_recbole_genrec("PromptLLM", "tiny", config_dict=settings)
+        result = run_recbole_genrec("PromptLLM", "tiny", config_dict=settings | {"request_timeout": 60.0})
         assert result["usage"]["from_cache"] == 5
         assert len(server.bodies) == 7 + result["usage"]["requests"] - 5
 
