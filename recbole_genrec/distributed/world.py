@@ -6,7 +6,10 @@ are put together, so that a run gives the numbers of a single process. ``torchru
 Letters: P processes.
 """
 
+import ctypes
 import os
+import signal
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -175,9 +178,20 @@ def joined():
     missing = [key for key in ("MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
     if missing:
         raise GenRecError(f"environment: WORLD_SIZE is {world.size}, but {missing[0]} is missing; start with torchrun.")
+    _die_with_the_agent()
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     yield world
     dist.destroy_process_group()  # not after an error: it would wait for processes that have gone
+
+
+def _die_with_the_agent():
+    """Let the system end this process with the agent that has started it: nobody else would tell it that all is over.
+
+    What is trained is safe, as it is whenever a process is killed.
+    """
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        pr_set_pdeathsig = 1  # prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 _gpu = None

@@ -85,6 +85,13 @@ def processes_below(parent):
     return sorted(found)
 
 
+def is_running(number):
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def wait_for(condition):
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -128,7 +135,17 @@ def test_a_process_that_dies_takes_the_run_down(start, command, tmp_path):
     assert code == 1
     assert re.search(r"error: process \d of the run was killed by SIGKILL, and the others were stopped", errors)
     assert "Traceback" not in errors
-    wait_for(lambda: not Path(f"/proc/{first}").exists())
+    wait_for(lambda: not is_running(first))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end processes with the one that started them")
+def test_an_agent_that_dies_leaves_no_processes(start, command, tmp_path):
+    process = start("agent", sys.executable, "-m", "recbole_genrec", "--nproc=2", *command(["GenRec"], epochs=100000))
+    wait_for(lambda: list((tmp_path / "agent").glob("saved/*/last/manifest.json")) or process.poll() is not None)
+    children = processes_below(process.pid)
+    assert len(children) >= 2
+    process.kill()
+    wait_for(lambda: not any(is_running(child) for child in children))
 
 
 def test_a_signal_saves_and_stops_all(start, command, tmp_path):
