@@ -7,6 +7,7 @@ decision falls, and the forced tokens after it. An item is decided as soon as it
 """
 
 from dataclasses import dataclass, fields
+from itertools import chain
 
 import numpy as np
 import torch
@@ -132,39 +133,34 @@ def build_trie(identifiers, end):
         end: token that ends every identifier; it may stand in none.
 
     Returns:
-        The :class:`Trie`, on the CPU. Built level by level with array operations: O(tokens log I).
+        The :class:`Trie`, on the CPU. Built level by level with array operations: O(tokens log I) steps, and memory for
+        the tokens alone.
 
     Raises:
         GenRecError: an identifier is empty, repeated or holds the end token.
     """
     count = len(identifiers)
-    lengths = np.fromiter((len(identifier) for identifier in identifiers), np.int64, count)
     if count == 0:
         raise GenRecError("The catalogue is empty: there is no item to build a trie from.")
+    lengths = np.fromiter(map(len, identifiers), np.int64, count)
     if not lengths.all():
         raise GenRecError(f"Item {int(np.flatnonzero(lengths == 0)[0]) + 1} has an empty identifier.")
-    table = np.full((count, lengths.max() + 1), -1, np.int64)
-    place = np.arange(table.shape[1])
-    table[place < lengths[:, None]] = np.concatenate([np.asarray(identifier, np.int64) for identifier in identifiers])
-    holds_end = (table == end).any(1)
-    if holds_end.any():
-        raise GenRecError(f"Item {int(holds_end.argmax()) + 1} has the end token in its identifier.")
-    table[np.arange(count), lengths] = end
-    lengths += 1
-    order = np.lexsort(table.T[::-1])
-    rows = table[order]
-    equal = np.cumprod(rows[1:] == rows[:-1], axis=1, dtype=bool)
-    common = np.concatenate([[-1], equal.sum(1)])  # tokens that a row shares with the one before it
-    if (common == rows.shape[1]).any():
-        first = int(np.flatnonzero(common == rows.shape[1])[0])
-        raise GenRecError(f"Items {order[first - 1] + 1} and {order[first] + 1} share an identifier.")
+    offset = np.append(0, (lengths + 1).cumsum())  # [I + 1], where the tokens of each item begin, end token included
+    token = np.full(offset[-1], end, np.int64)
+    own = np.ones(len(token), bool)
+    own[offset[1:] - 1] = False
+    token[own] = np.fromiter(chain.from_iterable(identifiers), np.int64, lengths.sum())
+    held = np.flatnonzero(own & (token == end))
+    if len(held):
+        item = int(np.searchsorted(offset, held[0], "right"))
+        raise GenRecError(f"Item {item} has the end token in its identifier.")
 
-    parts = _edges(rows, common)
+    order, *parts = _branches(token, offset, end)
     edge_node, edge_low, edge_high, edge_begin, node_depth, edge_child, path_row, path_edge = parts
     leaf = edge_child < 0
     edge_item = np.where(leaf, order[edge_low] + 1, 0)
-    edge_end = np.where(leaf, lengths[order[edge_low]], node_depth[edge_child])
-    edge_token = rows[edge_low, edge_begin]
+    edge_end = np.where(leaf, lengths[order[edge_low]] + 1, node_depth[edge_child])
+    edge_token = token[offset[order[edge_low]] + edge_begin]
     path_item = order[path_row] + 1
     path_order = np.argsort(path_item, kind="stable")  # within an item edges stay in the order of depth
     inner = edge_node > 0
@@ -172,8 +168,8 @@ def build_trie(identifiers, end):
     edge_place = np.zeros(len(edge_token), np.int64)
     edge_place[inner] = edge_inner
     arrays = {
-        "token": table[place < lengths[:, None]],
-        "token_offset": np.concatenate([[0, 0], lengths.cumsum()]),
+        "token": token,
+        "token_offset": np.append(0, offset),
         "node_offset": np.searchsorted(edge_node, np.arange(len(node_depth) + 1)),
         "node_depth": node_depth,
         "edge_node": edge_node,
@@ -193,53 +189,68 @@ def build_trie(identifiers, end):
     return Trie(**{name: torch.from_numpy(np.ascontiguousarray(array, np.int64)) for name, array in arrays.items()})
 
 
-def _edges(rows, common):
-    """Find nodes and edges depth by depth.
+def _branches(token, offset, end):
+    """Sort identifiers, first token first, and find nodes and edges on the way.
+
+    A depth looks only at identifiers that are not told apart by then: the work follows the prefixes that they share,
+    and a long identifier costs its own tokens, not a column for everybody.
 
     Args:
-        rows: ``[I, L]`` identifiers in sorted order.
-        common: ``[I]`` tokens that a row shares with the one before it; -1 for the first.
+        token: tokens of all identifiers, flat, end tokens included. offset: where each one's begin ``[I + 1]``.
+        end: the end token.
 
     Returns:
-        For edges ``[E]``: node, first row, row after the last, depth, child (-1 at leaves); depth of each node
-        ``[N]``; and for path entries ``[P]``: row and edge.
+        Identifiers in sorted order ``[I]``; for edges ``[E]``: node, first row of that order, row after the last,
+        depth, child (-1 at leaves); depth of each node ``[N]``; and for path entries ``[P]``: row and edge.
+
+    Raises:
+        GenRecError: two identifiers are the same.
     """
-    count, depths = rows.shape
+    count, depth = len(offset) - 1, 0
+    order, row, group = np.arange(count), np.arange(count), np.zeros(count, np.int64)  # a group shares ``depth`` tokens
     edges = {name: [] for name in ("node", "low", "high", "begin")}
     node_depth, path_row, path_edge, child_of = [], [], [], []
     last_edge = np.full(count, -1, np.int64)  # the edge that a row has gone through last
     n_nodes = n_edges = 0
-    for depth in range(depths):
-        low = np.flatnonzero(common < depth + 1)  # rows that begin a new prefix of depth + 1 tokens
-        group_start = common[low] < depth  # of these, rows that begin a new prefix of depth tokens
-        group = group_start.cumsum() - 1
-        high = np.append(low[1:], count)
-        branching = np.bincount(group) > 1 if depth else np.ones(1, bool)
-        kept = branching[group]
-        low, high, group = low[kept], high[kept], group[kept]
-        if len(low) == 0:
-            continue
-        first = np.append(True, group[1:] != group[:-1])
-        node = n_nodes + first.cumsum() - 1
-        number = n_edges + np.arange(len(low))
-        parent = last_edge[low[first]]
-        child_of.append(np.stack([parent, node[first]], 1)[parent >= 0])
-        covered = np.repeat(number, high - low)
-        offset = np.repeat(low - np.append(0, (high - low).cumsum()[:-1]), high - low)
-        row = np.arange(len(covered)) + offset
-        last_edge[row] = covered
-        path_row.append(row)
-        path_edge.append(covered)
-        for name, values in (("node", node), ("low", low), ("high", high), ("begin", np.full(len(low), depth))):
-            edges[name].append(values)
-        node_depth.append(np.full(first.sum(), depth))
-        n_nodes += int(first.sum())
-        n_edges += len(low)
+    while len(row):
+        value = token[offset[order[row]] + depth]
+        by_value = np.lexsort((value, group))
+        order[row], value = order[row[by_value]], value[by_value]
+        begins = np.append(True, (value[1:] != value[:-1]) | (group[1:] != group[:-1]))  # a prefix of one token more
+        repeated = np.flatnonzero(~begins & (value == end))
+        if len(repeated):
+            second = row[repeated[0]]
+            raise GenRecError(f"Items {order[second - 1] + 1} and {order[second] + 1} share an identifier.")
+        first = np.flatnonzero(begins)
+        size = np.diff(np.append(first, len(row)))
+        branching = np.bincount(group[first]) > 1 if depth else np.ones(1, bool)
+        kept = branching[group[first]]
+        if kept.any():
+            low, width, parted = row[first[kept]], size[kept], group[first[kept]]
+            opens = np.append(True, parted[1:] != parted[:-1])
+            node = n_nodes + opens.cumsum() - 1
+            number = n_edges + np.arange(len(low))
+            parent = last_edge[low[opens]]
+            child_of.append(np.stack([parent, node[opens]], 1)[parent >= 0])
+            covered, below = np.repeat(number, width), row[np.repeat(kept, size)]
+            last_edge[below] = covered
+            path_row.append(below)
+            path_edge.append(covered)
+            for name, values in (("node", node), ("low", low), ("high", low + width)):
+                edges[name].append(values)
+            edges["begin"].append(np.full(len(low), depth))
+            node_depth.append(np.full(opens.sum(), depth))
+            n_nodes += int(opens.sum())
+            n_edges += len(low)
+        several = size > 1
+        row, group = row[np.repeat(several, size)], np.repeat(np.arange(several.sum()), size[several])
+        depth += 1
     child = np.full(n_edges, -1, np.int64)
     pairs = np.concatenate(child_of)
     child[pairs[:, 0]] = pairs[:, 1]
     flat = {name: np.concatenate(values) for name, values in edges.items()}
     return (
+        order,
         flat["node"],
         flat["low"],
         flat["high"],

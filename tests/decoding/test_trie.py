@@ -1,5 +1,7 @@
 """The trie against its definition, read off the identifiers one by one."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,3 +98,30 @@ def test_a_large_catalogue_is_built_whole():
     trie = build_trie(identifiers, 5000)
     assert trie.n_items == 100_000
     assert trie.n_nodes == 1 + 100 + 100 * 100
+
+
+def peak_bytes(identifiers):
+    """The most memory that building the trie takes beside the identifiers."""
+    tracemalloc.start()
+    try:
+        build_trie(identifiers, 50_000)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_follows_the_tokens():
+    identifiers = [(item % 997, item // 997, item % 7, item % 3) for item in range(16_000)]
+    small, large = peak_bytes(identifiers[:8_000]), peak_bytes(identifiers)
+    assert large < 2.3 * small
+    long = tuple(range(10_000))
+    # one title of 10,000 tokens costs these, and not as many columns for everybody
+    assert peak_bytes([*identifiers, long]) < large + 100 * len(long)
+    assert peak_bytes([*identifiers, long, (*long, 1)]) < large + 200 * len(long)
+
+
+def test_long_identifiers_that_part_at_their_end():
+    long = (7,) * 3000
+    trie = build_trie([(*long, 1), long, (*long, 1, 2), (8,)], END)
+    assert trie.node_depth.tolist() == [0, 3000, 3001]
+    assert trie.edge_item.tolist() == [0, 4, 0, 2, 3, 1]  # at each node in the order of tokens: END is 99
