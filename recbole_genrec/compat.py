@@ -23,6 +23,7 @@ import scipy.sparse
 import torch
 import yaml
 
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.properties_path import properties_folder
 from recbole_genrec.utils import plugin_dataset, plugin_model, plugin_models, plugin_trainer
 
@@ -46,6 +47,8 @@ def apply():
         load_data_and_model_checkpoints,
         grad_scaler,
         collector_of_counters,
+        scores_that_are_no_numbers,
+        losses_that_are_no_numbers,
         sparse_update,
         barrier_after_download,
         chained_fillna,
@@ -280,6 +283,33 @@ def collector_of_counters():
         collected.update(plain)
         struct._data_dict.update(plain)
         return struct
+
+
+def scores_that_are_no_numbers():
+    """collector.py:162: ``topk`` takes NaN for the highest score, so that a broken model hits targets."""
+
+    @_replace(_recbole("evaluator.collector").Collector, "eval_batch_collect")
+    def eval_batch_collect(original, collector, scores, *args):
+        # one pass: NaN and infinity are what a maximum cannot hide; -inf stands for items that are not ranked
+        if scores.numel() and not scores.max() < torch.inf:
+            rows = (~(scores < torch.inf)).reshape(len(scores), -1).any(1)
+            raise GenRecError(
+                f"{collector.config['model']} gives scores that are not finite, in {int(rows.sum())} of {len(rows)} "
+                "rows of a batch. Nothing is ranked by them."
+            )
+        return original(collector, scores, *args)
+
+
+def losses_that_are_no_numbers():
+    """trainer.py:344 stops at a loss of NaN, not of infinity, without saying of which model."""
+
+    @_replace(_recbole("trainer.trainer").Trainer, "_check_nan")
+    def check(original, trainer, loss):
+        if not torch.isfinite(loss):
+            raise GenRecError(
+                f"{trainer.config['model']}: the training loss is {loss.item()}. Lower 'learning_rate', or set "
+                "'clip_grad_norm'."
+            )
 
 
 def flops_of_language_models():

@@ -15,6 +15,7 @@ import torch
 
 from recbole_genrec import compat
 from recbole_genrec.cli import parse_arguments
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.utils import plugin_models
 
 # isort: split
@@ -262,3 +263,32 @@ class TestPluginNames:
         dataset = create_dataset(config)
         quick_start = sys.modules["recbole.quick_start.quick_start"]
         assert quick_start.get_flops(echo(config, dataset), dataset, "cpu", None, None) == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_refused(here, value):
+    config = Config("SASRec", "tiny", config_dict=here)
+    train, _, test = data_preparation(config, create_dataset(config))
+    trainer = recbole.trainer.Trainer(config, get_model("SASRec")(config, train.dataset))
+    trainer.evaluate(test, load_best_model=False)  # column 0 is -inf: that is no fault
+    score = trainer.model.full_sort_predict
+
+    def one_bad_row(interaction):
+        scores = score(interaction)
+        scores[1, 3] = value
+        return scores
+
+    trainer.model.full_sort_predict = one_bad_row
+    with pytest.raises(GenRecError, match="SASRec gives scores that are not finite, in 1 of 8 rows of a batch"):
+        trainer.evaluate(test, load_best_model=False)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_losses_that_are_no_numbers_are_refused(here, value):
+    config = Config("SASRec", "tiny", config_dict=here)
+    train, _, _ = data_preparation(config, create_dataset(config))
+    trainer = recbole.trainer.Trainer(config, get_model("SASRec")(config, train.dataset))
+    with torch.no_grad():
+        trainer.model.item_embedding.weight.fill_(float(value))
+    with pytest.raises(GenRecError, match=f"SASRec: the training loss is (nan|{value})"):
+        trainer.fit(train, saved=False)

@@ -11,7 +11,12 @@ Letters: D decisions, H hidden size, F children of a node.
 import torch
 from torch.nn.functional import cross_entropy
 
+from recbole_genrec.decoding.finite import check_scores
 from recbole_genrec.decoding.ragged import ragged_arange
+
+#: where scores stand that may not be finite, and what their rows are.
+_FIRST = ("at the first token of a title", "histories")
+_LATER = ("within a title", "nodes of the catalogue")
 
 
 def root_logits(backbone, trie, hidden):
@@ -36,6 +41,12 @@ def child_logits(backbone, trie, hidden, node):
     Returns:
         ``logits [D, F]``, -inf where there is no child, and ``edge [D, F]``.
     """
+    values, edge, mask = _padded_child_logits(backbone, trie, hidden, node)
+    return values.masked_fill(~mask, -torch.inf), edge
+
+
+def _padded_child_logits(backbone, trie, hidden, node):
+    """:func:`child_logits` with logits of other tokens where there is no child, and where there is one ``[D, F]``."""
     edge, mask = trie.children(node)
     values = backbone.logits(hidden, trie.inner_token).gather(1, trie.edge_inner[edge])
     if trie.edge_embedding is not None:
@@ -43,7 +54,7 @@ def child_logits(backbone, trie, hidden, node):
         decision = torch.nonzero(mask)[:, 0]
         product = (hidden.float()[decision] * trie.edge_embedding(edge[mask])).sum(-1)
         values = values + torch.zeros_like(values).masked_scatter(mask, product)
-    return values.masked_fill(~mask, -torch.inf), edge
+    return values, edge, mask
 
 
 def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None):
@@ -82,10 +93,18 @@ def _weighted_sum(logits, label, weight, chosen):
 
 
 def root_log_probs(backbone, trie, hidden, normalization):
-    """Log-probabilities ``[B, root edges]`` of the root's edges from the prompts' last states ``[B, H]``."""
+    """Log-probabilities ``[B, root edges]`` of the root's edges from the prompts' last states ``[B, H]``.
+
+    Raises:
+        GenRecError: one is not finite.
+    """
     if normalization == "trie":
-        return root_logits(backbone, trie, hidden).log_softmax(-1)
-    return backbone.logits(hidden).log_softmax(-1)[:, trie.root_token]
+        values = root_logits(backbone, trie, hidden)
+        check_scores(backbone, trie, values, *_FIRST)
+        return values.log_softmax(-1)
+    values = backbone.logits(hidden).log_softmax(-1)[:, trie.root_token]
+    check_scores(backbone, trie, values, *_FIRST)
+    return values
 
 
 def child_log_probs(backbone, trie, hidden, node, normalization):
@@ -93,12 +112,17 @@ def child_log_probs(backbone, trie, hidden, node, normalization):
 
     Returns:
         ``log_probs [D, F]``, -inf where there is no child, and ``edge [D, F]``.
+
+    Raises:
+        GenRecError: one of a child is not finite.
     """
     if normalization == "trie":
-        logits, edge = child_logits(backbone, trie, hidden, node)
-        return logits.log_softmax(-1), edge
+        values, edge, mask = _padded_child_logits(backbone, trie, hidden, node)
+        check_scores(backbone, trie, values, *_LATER)
+        return values.masked_fill(~mask, -torch.inf).log_softmax(-1), edge
     edge, mask = trie.children(node)
     values = backbone.logits(hidden).log_softmax(-1).gather(1, trie.edge_token[edge])
+    check_scores(backbone, trie, values, *_LATER)
     return values.masked_fill(~mask, -torch.inf), edge
 
 
@@ -112,10 +136,14 @@ def forced_log_probs(backbone, trie, hidden, owner, edge):
 
     Returns:
         ``[M]``; 0 where an edge has no token but the decisive one.
+
+    Raises:
+        GenRecError: one is not finite.
     """
     _, order = ragged_arange(torch.bincount(owner, minlength=len(edge)))
     depth = trie.edge_begin[edge][owner] + order + 1
     forced = depth < trie.edge_end[edge][owner]
     target = trie.token[(trie.token_offset[trie.edge_sample[edge]][owner] + depth)[forced]]
     log_probs = backbone.logits(hidden[forced]).log_softmax(-1).gather(1, target[:, None])[:, 0]
+    check_scores(backbone, trie, log_probs, *_LATER)
     return torch.zeros(len(edge), device=edge.device).index_add_(0, owner[forced], log_probs)

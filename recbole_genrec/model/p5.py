@@ -37,6 +37,7 @@ from recbole_genrec.data.tasks import (
     TaskWriter,
 )
 from recbole_genrec.data.tokens import PromptParts
+from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
@@ -341,5 +342,6 @@ class P5(GenerativeRecommender):
             max_new_tokens=self.settings.max_target_tokens,
             do_sample=False,
             num_beams=1,
+            logits_processor=[FiniteLogits(self.backbone)],
         )
         return [text.strip() for text in self.backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)]

@@ -33,6 +33,7 @@ from recbole_genrec.data.packing import Packer
 from recbole_genrec.data.questions import QuestionWriter, TrainingCounts, draw_examples
 from recbole_genrec.data.tasks import TaskData
 from recbole_genrec.data.tokens import MIDDLE, prepend_examples
+from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
@@ -395,6 +396,7 @@ class PromptLLM(GenRec):
             max_new_tokens=self.max_target_tokens,
             do_sample=False,
             num_beams=1,
+            logits_processor=[FiniteLogits(self.backbone)],
             pad_token_id=self.backbone.pad_id,
         )
         texts = self.backbone.tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)

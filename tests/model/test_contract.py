@@ -7,6 +7,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.utils import plugin_model, plugin_models
 
@@ -88,3 +89,16 @@ def test_sampled_candidates_are_ranked(built):
     _, model, _, test = built(eval_args={"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "uni5"})
     interaction, *_ = next(iter(test))
     assert torch.isfinite(model.eval().predict(interaction)).all()
+
+
+@pytest.mark.parametrize("decoding", ["exact", "beam", "full"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_rank_nothing(built, decoding, value):
+    _, model, _, test = built(decoding=decoding, num_beams=5)
+    model.eval()
+    interaction = next(iter(test))[0]
+    with torch.no_grad():
+        model.backbone.causal_model.get_input_embeddings().weight.fill_(value)
+    for rank in (model.full_sort_predict, model.predict):
+        with pytest.raises(GenRecError, match="score of .* at the first token of a title, for .* of .* histories"):
+            rank(interaction)

@@ -1,0 +1,63 @@
+"""Numbers that cannot be ranked: a logit that is not finite is named, with what is to blame, and no list is made of it.
+
+NaN compares as false with everything, so that a search would drop what it stands for without a word.
+"""
+
+import torch
+
+from recbole_genrec.errors import GenRecError
+
+
+def check_scores(backbone, trie, scores, place, rows):
+    """Refuse logits or log-probabilities that are not finite.
+
+    Args:
+        backbone: the language model that gave them.
+        trie: the catalogue, whose edge embeddings may have a part in them; ``None``: it had none.
+        scores: ``[R, N]``, or ``[R]``.
+        place: where they stand, such as ``"at the first token of a title"``.
+        rows: what R counts, such as ``"histories"``.
+
+    Raises:
+        GenRecError: one is NaN or infinite; the message names the place, the rows and what is to blame.
+    """
+    finite = torch.isfinite(scores)
+    if finite.all():
+        return
+    bad = torch.nonzero(~finite.reshape(len(finite), -1).all(1))[:, 0]
+    raise GenRecError(
+        f"The language model gives a score of {scores[~finite][0].item()} {place}, for {len(bad)} of {len(finite)} "
+        f"{rows}, number {bad[0].item() + 1} the first: {_blame(backbone, trie)}. Nothing is ranked by it."
+    )
+
+
+class FiniteLogits:
+    """A processor of logits for ``generate`` of ``transformers``: it changes none, and refuses NaN and infinity.
+
+    Minus infinity is left: other processors rule tokens out with it.
+
+    Args:
+        backbone: the language model.
+    """
+
+    def __init__(self, backbone):
+        self.backbone = backbone
+
+    def __call__(self, input_ids, scores):
+        ruled_out = scores == -torch.inf
+        place = f"after token {input_ids.shape[1]} of a text"
+        check_scores(self.backbone, None, scores.masked_fill(ruled_out, 0), place, "prompts")
+        return scores
+
+
+def first_not_finite(tensors):
+    """Name of the first tensor that holds a NaN or an infinity, of pairs of name and tensor; ``None`` without one."""
+    return next((name for name, tensor in tensors if not torch.isfinite(tensor).all()), None)
+
+
+def _blame(backbone, trie):
+    vectors = [] if trie is None or trie.edge_embedding is None else [("edge_embedding", trie.edge_embedding.weight)]
+    name = first_not_finite([*backbone.named_parameters(), *vectors])
+    if name:
+        return f"its weight {name!r} is not finite"
+    return "its weights are finite, so a number grew too large on the way, or a vector of an item is not finite"
