@@ -6,9 +6,10 @@ dataclasses. A model builds them once from RecBole's ``Config``; nothing behind 
 
 import re
 from dataclasses import dataclass, field, fields
+from math import inf
 from urllib.parse import urlsplit
 
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 
 ATTENTION_KERNELS = ("sdpa", "eager", "flash_attention_2", "flex_attention")
 
@@ -19,23 +20,28 @@ def _one_of(key, value, accepted):
 
 
 def _at_least(key, value, lowest):
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= lowest:
-        raise GenRecError(f"{key!r} must be a number of at least {lowest}, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value < inf:
+        raise GenRecError(f"{key!r} must be a number of at least {lowest}, not {shown(value)}.")
 
 
 def _whole(key, value, lowest):
     if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise GenRecError(f"{key!r} must be a whole number of at least {lowest}, not {value!r}.")
+        raise GenRecError(f"{key!r} must be a whole number of at least {lowest}, not {shown(value)}.")
 
 
 def _share(key, value):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise GenRecError(f"{key!r} must be a number in [0, 1), not {value!r}.")
+        raise GenRecError(f"{key!r} must be a number in [0, 1), not {shown(value)}.")
+
+
+def _texts(key, value):
+    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
+        raise GenRecError(f"{key!r} must be a list of texts, not {shown(value)}.")
 
 
 def _flag(key, value):
     if not isinstance(value, bool):
-        raise GenRecError(f"{key!r} must be true or false, not {value!r}.")
+        raise GenRecError(f"{key!r} must be true or false, not {shown(value)}.")
 
 
 #: P5's task families.
@@ -75,7 +81,7 @@ class PromptArguments(Arguments):
     max_prompt_tokens: int = 512
 
     def __post_init__(self):
-        _at_least("max_prompt_tokens", self.max_prompt_tokens, 8)
+        _whole("max_prompt_tokens", self.max_prompt_tokens, 8)
 
 
 @dataclass(frozen=True)
@@ -158,9 +164,9 @@ class BackboneArguments(Arguments):
         for key in ("trust_remote_code", "gradient_checkpointing", "lora"):
             _flag(key, getattr(self, key))
         for key in ("lora_r", "lora_alpha", "scratch_hidden_size", "scratch_layers", "scratch_heads"):
-            _at_least(key, getattr(self, key), 1)
-        _at_least("scratch_intermediate_size", self.scratch_intermediate_size, 1)
-        _at_least("scratch_vocab_size", self.scratch_vocab_size, 300)
+            _whole(key, getattr(self, key), 1)
+        _whole("scratch_intermediate_size", self.scratch_intermediate_size, 1)
+        _whole("scratch_vocab_size", self.scratch_vocab_size, 300)
         if self.scratch_hidden_size % (2 * self.scratch_heads):
             raise GenRecError(
                 f"'scratch_hidden_size' ({self.scratch_hidden_size}) must be an even multiple of "
@@ -171,6 +177,7 @@ class BackboneArguments(Arguments):
         if isinstance(self.lora_target_modules, str):
             object.__setattr__(self, "lora_target_modules", (self.lora_target_modules,))
         else:
+            _texts("lora_target_modules", self.lora_target_modules)
             object.__setattr__(self, "lora_target_modules", tuple(self.lora_target_modules))
 
 
@@ -214,8 +221,8 @@ class EngineArguments(Arguments):
             )
         _share("history_dropout", self.history_dropout)
         for key in ("num_beams", "node_budget", "min_history"):
-            _at_least(key, getattr(self, key), 1)
-        _at_least("train_batch_tokens", self.train_batch_tokens, 0)
+            _whole(key, getattr(self, key), 1)
+        _whole("train_batch_tokens", self.train_batch_tokens, 0)
 
 
 @dataclass(frozen=True)
@@ -241,14 +248,14 @@ class P5Arguments(Arguments):
     def __post_init__(self):
         if not isinstance(self.tasks, dict):
             raise GenRecError(
-                f"'tasks' must give families their shares, such as {{sequential: 1}}, not {self.tasks!r}."
+                f"'tasks' must give families their shares, such as {{sequential: 1}}, not {shown(self.tasks)}."
             )
         for family, share in self.tasks.items():
             _one_of("tasks", family, FAMILIES)
             _at_least(f"tasks: {family}", share, 0)
         for key in ("examples_per_user", "max_target_tokens"):
-            _at_least(key, getattr(self, key), 1)
-        _at_least("n_candidates", self.n_candidates, 2)
+            _whole(key, getattr(self, key), 1)
+        _whole("n_candidates", self.n_candidates, 2)
         _flag("whole_word_embedding", self.whole_word_embedding)
 
 
@@ -303,10 +310,10 @@ class PromptLLMArguments(Arguments):
         if address.username or address.password or address.query:
             raise GenRecError("'base_url' must hold no user, password or query: the key comes from 'api_key_env'.")
         if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
-            raise GenRecError(f"'base_url' must begin with http:// or https://, not {self.base_url!r}.")
+            raise GenRecError(f"'base_url' must begin with http:// or https://, not {shown(self.base_url)}.")
         if not isinstance(self.chat_options, dict):
             raise GenRecError(
-                f"'chat_options' must be a mapping, such as {{temperature: 0}}, not {self.chat_options!r}."
+                f"'chat_options' must be a mapping, such as {{temperature: 0}}, not {shown(self.chat_options)}."
             )
         object.__setattr__(self, "chat_options", {"temperature": 0, "max_tokens": 1024, **self.chat_options})
         for key in ("model", "messages", "response_format", "stream", "n"):
@@ -347,7 +354,7 @@ class Seq2SeqArguments(Arguments):
         _one_of("train_stage", self.train_stage, ("pretrain", "finetune", "both"))
         if self.pretrained_checkpoint and self.train_stage != "finetune":
             raise GenRecError(
-                f"'pretrained_checkpoint' is where 'train_stage: finetune' starts, not {self.train_stage!r}."
+                f"'pretrained_checkpoint' is where 'train_stage: finetune' starts, not {shown(self.train_stage)}."
             )
         _whole("pretrain_epochs", self.pretrain_epochs, 1)
         _whole("targets_per_user", self.targets_per_user, 0)
@@ -358,8 +365,7 @@ class Seq2SeqArguments(Arguments):
             _flag(key, getattr(self, key))
         if self.mask_ratio and not self.mask_pointer:
             raise GenRecError("'mask_pointer: false' cannot tell masks apart: it takes 'mask_ratio: 0', one mask.")
-        if not isinstance(self.attribute_fields, (list, tuple)):
-            raise GenRecError(f"'attribute_fields' must be a list of columns, not {self.attribute_fields!r}.")
+        _texts("attribute_fields", self.attribute_fields)
         object.__setattr__(self, "attribute_fields", tuple(self.attribute_fields))
 
 
@@ -394,12 +400,14 @@ class TrainerArguments(Arguments):
         _one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
         _one_of("distributed", self.distributed, ("ddp", "fsdp"))
         _at_least("warmup_steps", self.warmup_steps, 0)
-        _at_least("gradient_accumulation_steps", self.gradient_accumulation_steps, 1)
-        _at_least("save_steps", self.save_steps, 0)
+        _whole("gradient_accumulation_steps", self.gradient_accumulation_steps, 1)
+        _whole("save_steps", self.save_steps, 0)
         _share("ema_decay", self.ema_decay)
+        if not isinstance(self.adam_betas, (list, tuple)) or len(self.adam_betas) != 2:
+            raise GenRecError(f"'adam_betas' must be two numbers, not {shown(self.adam_betas)}.")
+        for beta in self.adam_betas:
+            _share("adam_betas", beta)
         object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
-        if len(self.adam_betas) != 2:
-            raise GenRecError(f"'adam_betas' must be two numbers, not {self.adam_betas!r}.")
 
 
 #: every group of settings, in the order of the README.

@@ -1,6 +1,5 @@
 """Checks of RecBole's atomic files before RecBole reads them, so that a bad row is named by file and line."""
 
-import csv
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -8,9 +7,10 @@ from pathlib import Path
 import yaml
 
 from recbole_genrec.converter import convert_found, how_to_get
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, listed, shown
 
 TYPES = ("token", "token_seq", "float", "float_seq")
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def convert_raw_dump(config):
@@ -68,25 +68,36 @@ def check_rows(path, config):
 
     pandas fills a short row with missing values, for which RecBole puts the mean: a wrong time, without a word.
     """
-    separator = config["field_separator"]
-    with open(path, encoding=config["encoding"] or "utf-8") as file:
-        columns = _columns(path, file.readline().rstrip("\r\n").split(separator))
-        for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
-            if config[key] not in columns:
-                raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {', '.join(columns)}.")
-        for number, line in enumerate(file, start=2):
-            if line.count(separator) != len(columns) - 1 and line.strip():
-                raise GenRecError(
-                    f"{path}, line {number}: {line.count(separator) + 1} cells where the header has {len(columns)}."
-                )
+    separator, encoding = config["field_separator"], config["encoding"] or "utf-8"
+    last = 0
+    try:
+        with open(path, encoding=encoding) as file:
+            columns = _columns(path, file.readline().rstrip("\r\n").split(separator))
+            for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
+                if config[key] not in columns:
+                    raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {listed(columns)}.")
+            for number, line in enumerate(file, start=2):
+                if line.count(separator) != len(columns) - 1 and line.strip("\r\n"):
+                    raise GenRecError(
+                        f"{path}, line {number}: {line.count(separator) + 1} cells where the header has {len(columns)}."
+                    )
+                last = number
+    except UnicodeDecodeError as error:
+        raise GenRecError(_not_text(path, encoding, error)) from error
+    if not last:
+        raise GenRecError(f"{path}, line 2: the file has a header and no interactions.")
 
 
 def _columns(path, header):
+    if header[0].startswith(BYTE_ORDER_MARK):
+        raise GenRecError(f"{path}, line 1: the file begins with a byte order mark: set 'encoding: utf-8-sig'.")
     columns = {}
     for cell in header:
-        name, _, kind = cell.rpartition(":")
+        name, _, kind = cell.partition(":")
         if not name or kind not in TYPES:
-            raise GenRecError(f"{path}, line 1: {cell!r} is not 'name:type' with a type of {', '.join(TYPES)}.")
+            raise GenRecError(f"{path}, line 1: {shown(cell)} is not 'name:type' with a type of {', '.join(TYPES)}.")
+        if name in columns:
+            raise GenRecError(f"{path}, line 1: the column {shown(name)} comes twice.")
         columns[name] = kind
     return columns
 
@@ -97,17 +108,27 @@ def first_bad_row(path, config) -> str | None:
     Returns:
         The file, line and reason, or ``None`` where the file is sound.
     """
-    with open(path, encoding=config["encoding"] or "utf-8", newline="") as file:
-        rows = csv.reader(file, delimiter=config["field_separator"])
-        columns = _columns(path, next(rows))
-        for row in rows:
-            if row and len(row) != len(columns):
-                return f"{path}, line {rows.line_num}: {len(row)} cells where the header has {len(columns)}."
-            for (name, kind), cell in zip(columns.items(), row):
-                numbers = cell.split(config["seq_separator"]) if kind == "float_seq" else [cell]
-                if kind.startswith("float") and not all(map(_is_number, filter(None, numbers))):
-                    return f"{path}, line {rows.line_num}: {cell!r} in column {name!r} is not a number."
+    separator, encoding = config["field_separator"], config["encoding"] or "utf-8"
+    try:
+        with open(path, encoding=encoding) as file:
+            columns = _columns(path, file.readline().rstrip("\r\n").split(separator))
+            for number, line in enumerate(file, start=2):
+                row = line.rstrip("\r\n").split(separator)
+                if row == [""]:
+                    continue
+                if len(row) != len(columns):
+                    return f"{path}, line {number}: {len(row)} cells where the header has {len(columns)}."
+                for (name, kind), cell in zip(columns.items(), row):
+                    numbers = cell.split(config["seq_separator"]) if kind == "float_seq" else [cell]
+                    if kind.startswith("float") and not all(map(_is_number, filter(None, numbers))):
+                        return f"{path}, line {number}: {shown(cell)} in column {name!r} is not a number."
+    except UnicodeDecodeError as error:
+        return _not_text(path, encoding, error)
     return None
+
+
+def _not_text(path, encoding, error):
+    return f"{path} is not {encoding} text ({error}); set 'encoding' to the file's own."
 
 
 def explain(error, config) -> GenRecError | None:
@@ -120,11 +141,12 @@ def explain(error, config) -> GenRecError | None:
 
 
 def _is_number(cell):
+    """Whether pandas reads a number: Python also takes ``1_000`` and the digits of other scripts for one."""
     try:
         float(cell)
     except ValueError:
         return False
-    return True
+    return cell.isascii() and "_" not in cell
 
 
 def _downloadable():

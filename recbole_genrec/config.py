@@ -1,5 +1,6 @@
 """The runner's configuration: RecBole's ``Config``, strict about keys and without ``eval``."""
 
+import codecs
 import difflib
 import inspect
 import os
@@ -26,9 +27,10 @@ from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptA
 from recbole_genrec.compat import add_shipped_defaults, read_shipped
 from recbole_genrec.distributed import current
 from recbole_genrec.distributed.world import own_gpu
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import LONGEST_NAME, GenRecError, shown, unknown_name
 from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
+from recbole_genrec.strict_yaml import YamlProblem, load_yaml, read_yaml_file
 from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
@@ -62,17 +64,7 @@ def read_yaml(path) -> dict:
     Raises:
         GenRecError: there is no such file, or it is not YAML with keys at the top; the message names file and line.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.load(file, YamlLoader)
-    except OSError as error:
-        raise GenRecError(f"Cannot read configuration file {str(path)!r}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise GenRecError(f"Configuration file {str(path)!r} is not UTF-8 text: {error.reason}.") from error
-    except yaml.MarkedYAMLError as error:
-        raise GenRecError(f"{path}, line {error.problem_mark.line + 1}: not valid YAML: {error.problem}.") from error
-    except yaml.YAMLError as error:
-        raise GenRecError(f"{path}: not valid YAML: {error}.") from error
+    content = read_yaml_file(path, "configuration file ", YamlLoader)
     if content is not None and not isinstance(content, dict):
         raise GenRecError(f"{path}, line 1: a configuration file holds 'key: value' lines, not a {_kind(content)}.")
     return content or {}
@@ -87,11 +79,11 @@ def parse_value(key: str, text: str):
         GenRecError: the value is not YAML.
     """
     try:
-        value = yaml.load(text, YamlLoader)
-    except yaml.YAMLError as error:
+        value = load_yaml(text, YamlLoader)
+    except YamlProblem as error:
         if key in _text_keys():
             return text
-        raise GenRecError(f"command line: the value of --{key} is not valid YAML: {text!r}.") from error
+        raise GenRecError(f"command line: the value of --{key} is not valid YAML: {shown(text)} ({error}).") from error
     return text if key in _text_keys() and not isinstance(value, str) else value
 
 
@@ -221,15 +213,15 @@ class GenRecConfig(Config):
         for key, value in self.external_config_dict.items():
             default = self.internal_config_dict.get(key)
             if key in _text_keys() and value is not None and not isinstance(value, str):
-                raise GenRecError(f"{key!r} must be text, not {value!r}: quote it.")
+                raise GenRecError(f"{key!r} must be text, not {shown(value)}: quote it.")
             if not isinstance(default, (bool, int, float)) or value is None:
                 continue
             if isinstance(default, bool) != isinstance(value, bool) or not isinstance(value, (int, float)):
                 expected = "true or false" if isinstance(default, bool) else "a number"
-                raise GenRecError(f"{key!r} must be {expected}, not {value!r}.")
+                raise GenRecError(f"{key!r} must be {expected}, not {shown(value)}.")
         for key in ("epochs", "train_batch_size", "eval_batch_size", "eval_step", "stopping_step", "seed"):
             if not isinstance(self.final_config_dict[key], int):
-                raise GenRecError(f"{key!r} must be a whole number, not {self.final_config_dict[key]!r}.")
+                raise GenRecError(f"{key!r} must be a whole number, not {shown(self.final_config_dict[key])}.")
 
     def _check_metrics(self):
         """Check names of metrics, and let ``valid_metric`` follow ``metrics`` and ``topk`` where it is not given."""
@@ -251,12 +243,16 @@ class GenRecConfig(Config):
         for key in ("eval_users", "valid_users"):
             sample = self[key]
             if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
-                raise GenRecError(f"{key!r} must be a positive whole number, or empty for all users, not {sample!r}.")
+                raise GenRecError(
+                    f"{key!r} must be a positive whole number, or empty for all users, not {shown(sample)}."
+                )
         if self["log_wandb"] and not _is_installed("wandb"):
             raise GenRecError("'log_wandb: true' needs wandb: pip install 'recbole_genrec[wandb]'.")
+        if self["encoding"] is not None:
+            _check_encoding(self["encoding"])
         share = self["cold_items"]
         if share is not None and (isinstance(share, bool) or not 0 <= share <= 0.5):
-            raise GenRecError(f"'cold_items' must be a share from 0 to 0.5, not {share!r}.")
+            raise GenRecError(f"'cold_items' must be a share from 0 to 0.5, not {shown(share)}.")
         if share and self["eval_args"]["mode"]["test"] != "full":
             raise GenRecError("'cold_items' asks for items among the whole catalogue: it takes 'mode: full'.")
         if share and self["benchmark_filename"]:
@@ -313,9 +309,16 @@ def check_key(key, source, known):
     """
     if key in known:
         return
-    nearest = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.6)
+    nearest = difflib.get_close_matches(str(key)[:LONGEST_NAME], sorted(known), n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else " It is neither RecBole's, nor the plugin's, nor a model's."
-    raise GenRecError(f"Unknown key {key!r} ({source}).{hint}")
+    raise GenRecError(f"Unknown key {shown(key)} ({source}).{hint}")
+
+
+def _check_encoding(name):
+    try:
+        codecs.lookup(name)
+    except (LookupError, TypeError, ValueError):
+        raise GenRecError(f"'encoding' must be the name of one, such as 'utf-8', not {shown(name)}.") from None
 
 
 def _is_installed(package):

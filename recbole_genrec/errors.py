@@ -1,5 +1,8 @@
 """The package's own errors: what a user can mend, said in one message; a run that was asked to stop; a lost peer."""
 
+#: of a name that is not known, so much is compared with those that are.
+LONGEST_NAME = 200
+
 
 class GenRecError(ValueError):
     """Bad input: an unknown key, a missing column, a damaged checkpoint.
@@ -25,6 +28,18 @@ class PeerLost(RuntimeError):
     """Another process of a run that has several is gone, and this one cannot go on alone."""
 
 
+def shown(value: object, longest: int = 80) -> str:
+    """A value of the input as a message shows it: its ``repr``, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def listed(names, longest: int = 400) -> str:
+    """Names of the input with commas between them, cut where they are many or long."""
+    text = ", ".join(map(str, names))
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def unknown_name(kind: str, name: object, known) -> GenRecError:
     """Build the error for a name that is not registered.
 
@@ -39,6 +54,6 @@ def unknown_name(kind: str, name: object, known) -> GenRecError:
     import difflib
 
     names = sorted(map(str, known))
-    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    nearest = difflib.get_close_matches(str(name)[:LONGEST_NAME], names, n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return GenRecError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+    return GenRecError(f"Unknown {kind} {shown(name)}.{hint} Known: {', '.join(names)}.")

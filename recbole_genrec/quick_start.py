@@ -275,6 +275,8 @@ def _build(dataset_class, config):
         raise download_failed(error, config) from error
     except (ParserError, ValueError) as error:
         explained = explain(error, config)
+        if explained is None and "feat is empty" in str(error):  # dataset.py:873, after its filters
+            explained = GenRecError(f"Dataset {config['dataset']!r}: its filters leave no interaction.")
         if explained is None:
             raise
         raise explained from error

@@ -15,6 +15,7 @@ import pandas as pd
 
 from recbole_genrec.converter.cells import cell, is_token
 from recbole_genrec.converter.raw_dump import Download, Metadata, RawDump, Rows
+from recbole_genrec.errors import shown
 
 REVIEW_COLUMNS = (
     "user_id:token",
@@ -152,7 +153,7 @@ def _python_literal(line):
 def _token(record, key):
     value = record.get(key)
     if not is_token(value):
-        raise ValueError(f"{key!r} is {_short(value)}, not an id")
+        raise ValueError(f"{key!r} is {shown(value, 40)}, not an id")
     return value
 
 
@@ -163,14 +164,14 @@ def _number(record, key):
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{key!r} is {_short(value)}, not a number")
+        raise ValueError(f"{key!r} is {shown(value, 40)}, not a number")
     return number
 
 
 def _whole_number(record, key):
     value, number = record.get(key), _number(record, key)
     if not number.is_integer():
-        raise ValueError(f"{key!r} is {_short(value)}, not a whole number")
+        raise ValueError(f"{key!r} is {shown(value, 40)}, not a whole number")
     return value if isinstance(value, int) else int(number)
 
 
@@ -183,11 +184,6 @@ def _price(value):
     """The digits of a price; a range, such as ``$5.00 - $9.00``, or a scrap of the shop's page gives an empty cell."""
     match = _PRICE.fullmatch(_text(value).strip())
     return match[1].replace(",", "") if match else ""
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _keys(identifiers):

@@ -10,6 +10,7 @@ Letters: N interactions, U users, L the longest history (``MAX_ITEM_LIST_LENGTH`
 import copyreg
 import csv
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,10 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_genrec.data.cold import ColdItems
 from recbole_genrec.data.histories import Histories, LazyInteraction, with_history
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, shown
+
+#: words that stand for a missing value, as pandas has them.
+MISSING = ("", "NA", "N/A", "<NA>", "n/a", "#N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "None", "NULL", "null")
 
 
 class ExactOrder:
@@ -97,6 +101,13 @@ class CompactTables:
     """
 
     def _load_feat(self, filepath, source):
+        table = self._read_table(filepath, source)
+        if table is not None:
+            self._check_table(filepath, table)
+        return table
+
+    def _read_table(self, filepath, source):
+        _check_bytes(filepath)
         columns = self._columns_to_load(filepath, source) if source == FeatureSource.INTERACTION else {}
         if not columns or any(kind.value.endswith("seq") for kind in columns.values()):
             return super()._load_feat(filepath, source)
@@ -115,8 +126,37 @@ class CompactTables:
             encoding=self.config["encoding"],
             quoting=csv.QUOTE_NONE,  # a cell that begins with a quote would swallow the rows up to the next one
             float_precision="round_trip",
+            keep_default_na=False,  # a user or an item may be called "NA"
+            na_values={
+                cell: [""] if cell.split(":")[0] in (self.uid_field, self.iid_field) else MISSING for cell in columns
+            },
         )
         return table.rename(columns={cell: cell.split(":")[0] for cell in columns})
+
+    def _check_table(self, filepath, table):
+        """Refuse a table that lacks rows of its file, or a user, an item or a time in one of them.
+
+        RecBole would leave such rows out with a line in the log (``dataset.py:817``), but puts the mean for a time.
+        """
+        encoding = self.config["encoding"]
+        if any(kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ) for kind in map(self.field2type.get, table)):
+            rows = sum(1 for _ in _rows(filepath, encoding))
+            if rows != len(table):
+                raise GenRecError(
+                    f"{filepath}: of {rows} rows RecBole's reader finds {len(table)}. To it a cell that begins with a "
+                    "quote reaches to the next quote, over rows too: leave columns of text out of 'load_col'."
+                )
+        for field in (self.uid_field, self.iid_field, self.time_field):
+            if field not in table:
+                continue
+            missing = table[field].isna()
+            if field == self.time_field and self.field2type[field] == FeatureType.FLOAT:
+                missing |= ~np.isfinite(table[field])
+            if missing.any():
+                line, text = next(islice(_rows(filepath, encoding), int(missing.argmax()), None))
+                raise GenRecError(
+                    f"{filepath}, line {line}: the row {shown(text)} has no value in column {field!r} that can be read."
+                )
 
     def _columns_to_load(self, filepath, source):
         """The cells of the header whose columns the configuration asks for, with their types, in file order."""
@@ -215,6 +255,28 @@ class LazyWindows:
         counts = np.array([np.diff([0, *ends[len(group)], len(group)]) for group in groups])
         self._drop_unused_col()
         return [self.copy(self.inter_feat[index]) for index in _deal(groups, counts)]
+
+
+def _check_bytes(filepath):
+    """Refuse a file with a NUL, at which pandas ends a cell: two ids that part behind it would be one.
+
+    UTF-16 and UTF-32 are full of them, so that a file in either needs to become UTF-8.
+    """
+    line = 1
+    with open(filepath, "rb") as file:
+        while block := file.read(1 << 20):
+            place = block.find(b"\0")
+            if place >= 0:
+                line += block.count(b"\n", 0, place)
+                raise GenRecError(f"{filepath}, line {line}: the file holds a NUL byte; it must be text in UTF-8.")
+            line += block.count(b"\n")
+
+
+def _rows(filepath, encoding):
+    """Numbers and texts of the lines that are rows; empty lines are none."""
+    with open(filepath, encoding=encoding) as file:
+        next(file)
+        yield from ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 2) if line.strip("\r\n"))
 
 
 def _deal(groups, counts):

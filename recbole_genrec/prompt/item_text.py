@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
 
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
 
 #: columns that hold a title in the common ``.item`` files, the likeliest first.
 TITLE_COLUMNS = ("title", "movie_title", "name", "item_name", "item_title", "product_title", "product_name")
@@ -162,10 +162,14 @@ def _column_names(header, path, item_field):
     for cell in header:
         name, colon, kind = cell.partition(":")
         if not (name and colon and kind):
-            raise GenRecError(f"{path}, line 1: column {cell!r} must be written 'name:type', e.g. 'title:token_seq'.")
+            raise GenRecError(
+                f"{path}, line 1: column {shown(cell)} must be written 'name:type', e.g. 'title:token_seq'."
+            )
+        if name in names:
+            raise GenRecError(f"{path}, line 1: the column {shown(name)} comes twice.")
         names.append(name)
     if item_field not in names:
-        raise GenRecError(f"{path} has no column {item_field!r}. Columns: {', '.join(names)}.")
+        raise GenRecError(f"{path} has no column {item_field!r}. Columns: {listed(names)}.")
     return tuple(names)
 
 
@@ -179,7 +183,7 @@ def _title_column(columns, path):
             if word in name.lower():
                 return name
     raise GenRecError(
-        f"{path} has no obvious title column. Set 'item_text' to a template over its columns: {', '.join(columns)}."
+        f"{path} has no obvious title column. Set 'item_text' to a template over its columns: {listed(columns)}."
     )
 
 
@@ -202,9 +206,11 @@ def _rows(lines, columns, item_index, field_separator, path):
         if len(cells) != len(columns):
             raise GenRecError(
                 f"{path}, line {number}: {len(cells)} cells, but the header names {len(columns)} columns "
-                f"({', '.join(columns)})."
+                f"({listed(columns)})."
             )
         item = cells[item_index]
+        if not item:
+            raise GenRecError(f"{path}, line {number}: the row has no value in column {columns[item_index]!r}.")
         if item in seen:
             continue
         seen.add(item)
@@ -236,7 +242,7 @@ def _parse_template(template, columns, path):
         if field not in columns or spec or conversion:
             raise GenRecError(
                 f"The 'item_text' template {template!r} asks for {field!r}, which is no column of {path}. "
-                f"Columns: {', '.join(columns)}."
+                f"Columns: {listed(columns)}."
             )
         stack[-1][1].append(("element", field))
     while len(stack) > 1:  # a bracket that is never closed is plain text
@@ -244,7 +250,7 @@ def _parse_template(template, columns, path):
         stack[-1][1].extend([("text", opening), *tokens])
     parsed = _piece("", stack[0][1], "")
     if not parsed.elements:
-        raise GenRecError(f"The 'item_text' template {template!r} names no column. Columns: {', '.join(columns)}.")
+        raise GenRecError(f"The 'item_text' template {template!r} names no column. Columns: {listed(columns)}.")
     return parsed
 
 

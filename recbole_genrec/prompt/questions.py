@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.properties_path import properties_folder
+from recbole_genrec.strict_yaml import read_yaml_file
 
 #: by task, the fields that its question must have and those that it may have; ``k`` is how many items are asked for.
 QUESTIONS = {
@@ -70,16 +69,13 @@ def load_questions(name_or_path):
         path = folder / f"{name_or_path}.yaml"
     elif not path.is_file():
         raise GenRecError(f"The file of question prompts {path} does not exist.")
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GenRecError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+    content = read_yaml_file(path, "file of question prompts ")
+    if not isinstance(content, dict) or type(content.get("version")) is not int:
         raise GenRecError(f"{path} must hold 'version: <number>' and a question for each task.")
     texts = {key: content.pop(key, "") for key in ("system", "examples")}
     for key, text in texts.items():
         if not isinstance(text, str):
-            raise GenRecError(f"{path}: {key!r} must be text, not {text!r}.")
+            raise GenRecError(f"{path}: {key!r} must be text, not {shown(text)}.")
     version = content.pop("version")
     for task in content:
         if task not in QUESTIONS:
@@ -113,7 +109,7 @@ def _parse(content, task, where):
         for field in _FIELD.findall(text):
             if field not in known[key]:
                 accepted = ", ".join(sorted(known[key])) or "none"
-                raise GenRecError(f"{where}, {key!r}: unknown field {field!r}. Accepted: {accepted}.")
+                raise GenRecError(f"{where}, {key!r}: unknown field {shown(field)}. Accepted: {accepted}.")
     for field in required:
         if field not in _FIELD.findall(content["question"]):
             raise GenRecError(f"{where}: 'question' must have the field {{{field}}}.")

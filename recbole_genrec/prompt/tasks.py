@@ -9,10 +9,9 @@ from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
 
-import yaml
-
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.properties_path import properties_folder
+from recbole_genrec.strict_yaml import read_yaml_file
 
 #: what each family generates.
 TARGETS = {
@@ -86,11 +85,8 @@ def load_tasks(name_or_path):
         path = properties_folder() / "task" / f"{name_or_path}.yaml"
     elif not path.is_file():
         raise GenRecError(f"The file of task prompts {path} does not exist.")
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GenRecError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+    content = read_yaml_file(path, "file of task prompts ")
+    if not isinstance(content, dict) or type(content.get("version")) is not int:
         raise GenRecError(f"{path} must hold 'version: <number>' and a list of prompts for each family.")
     families = {}
     for family, prompts in content.items():
@@ -100,7 +96,9 @@ def load_tasks(name_or_path):
             raise unknown_name(f"task family in {path}:", family, TARGETS)
         if not isinstance(prompts, list) or len(prompts) < 2 or not all(isinstance(text, str) for text in prompts):
             raise GenRecError(f"{path}, {family!r}: give at least two prompts as text; the last one is held out.")
-        families[family] = tuple(parse_prompt(text, family, f"{path}, {family!r}, prompt {text!r}") for text in prompts)
+        families[family] = tuple(
+            parse_prompt(text, family, f"{path}, {family!r}, prompt {shown(text)}") for text in prompts
+        )
     return TaskPrompts(path.stem, content["version"], families)
 
 
@@ -125,7 +123,7 @@ def parse_prompt(text, family, where):
             raise GenRecError(f"{where}: write {{{field}}} without a format.")
         known = REQUIRED[family] | ALLOWED[family]
         if field not in known:
-            raise GenRecError(f"{where}: unknown field {field!r}. Accepted: {', '.join(sorted(known))}.")
+            raise GenRecError(f"{where}: unknown field {shown(field)}. Accepted: {', '.join(sorted(known))}.")
         pieces.append(Piece("", field))
     if not REQUIRED[family] & {piece.field for piece in pieces}:
         raise GenRecError(f"{where}: one of {', '.join(sorted(REQUIRED[family]))} must be in it.")

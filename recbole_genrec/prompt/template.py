@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.properties_path import properties_folder
+from recbole_genrec.strict_yaml import read_yaml_file
 
 #: value of ``end`` that stands for the tokenizer's end-of-sequence token.
 END_OF_SEQUENCE = "eos"
@@ -53,19 +52,19 @@ class PromptTemplate:
     response_prefix: str = ""
 
     def __post_init__(self):
-        where = f"prompt template {self.name!r}"
+        where = f"prompt template {shown(self.name)}"
         if isinstance(self.version, bool) or not isinstance(self.version, int):
-            raise GenRecError(f"{where}: 'version' must be a whole number, not {self.version!r}.")
+            raise GenRecError(f"{where}: 'version' must be a whole number, not {shown(self.version)}.")
         for key in ("end", "prefix", "lead", "item_prefix", "item_suffix", "response_prefix"):
             if not isinstance(getattr(self, key), str):
-                raise GenRecError(f"{where}: {key!r} must be text, not {getattr(self, key)!r}.")
+                raise GenRecError(f"{where}: {key!r} must be text, not {shown(getattr(self, key))}.")
         if not self.end:
             raise GenRecError(f"{where}: 'end' must be 'eos' or text such as '\\n'; it cannot be empty.")
         if not isinstance(self.instructions, (list, tuple)) or not self.instructions:
-            raise GenRecError(f"{where}: 'instructions' must be a list of texts, not {self.instructions!r}.")
+            raise GenRecError(f"{where}: 'instructions' must be a list of texts, not {shown(self.instructions)}.")
         for instruction in self.instructions:
             if not isinstance(instruction, str):
-                raise GenRecError(f"{where}: every one of 'instructions' must be text, not {instruction!r}.")
+                raise GenRecError(f"{where}: every one of 'instructions' must be text, not {shown(instruction)}.")
         object.__setattr__(self, "instructions", tuple(self.instructions))
         if any(self.instructions) != (_INSTRUCTION in self.prefix):
             raise GenRecError(f"{where}: 'instructions' and {_INSTRUCTION!r} in 'prefix' go together; one is missing.")
@@ -129,10 +128,7 @@ def load_template(name_or_path):
         path = properties_folder() / "prompt" / f"{name_or_path}.yaml"
     elif not path.is_file():
         raise GenRecError(f"The prompt file {path} does not exist. Shipped: {', '.join(available_templates())}.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GenRecError(f"The prompt file {path} is not valid YAML: {error}") from error
+    content = read_yaml_file(path, "prompt file ")
     if not isinstance(content, dict):
         raise GenRecError(f"The prompt file {path} must hold 'key: value' lines.")
     keys = [field.name for field in fields(PromptTemplate) if field.name != "name"]

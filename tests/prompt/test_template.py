@@ -108,7 +108,7 @@ def test_templates_are_frozen_and_hashable():
         ("version: 1\nend: eos\ninstructions: [pick]\n", "go together"),
         ("version: 1\nend: eos\nprefix: '{instruction}'\n", "go together"),
         ("- version\n", "'key: value'"),
-        ("version: [\n", r"mine\.yaml is not valid YAML"),
+        ("version: [\n", r"mine\.yaml, line 2: not valid YAML"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, message):
