@@ -2,6 +2,7 @@
 
 import os
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 
 import yaml
@@ -141,12 +142,12 @@ def explain(error, config) -> GenRecError | None:
 
 
 def _is_number(cell):
-    """Whether pandas reads a number: Python also takes ``1_000`` and the digits of other scripts for one."""
+    """Whether pandas reads a number: Python also takes ``1_000``, digits of other scripts, and any length for one."""
     try:
-        float(cell)
+        number = float(cell)
     except ValueError:
         return False
-    return cell.isascii() and "_" not in cell
+    return cell.isascii() and "_" not in cell and (isfinite(number) or not any(map(str.isdigit, cell)))
 
 
 def _downloadable():

@@ -15,6 +15,7 @@
 """
 
 import json
+import math
 import random
 import shutil
 from contextlib import contextmanager
@@ -25,12 +26,15 @@ import torch
 import yaml
 from safetensors import SafetensorError
 
+from recbole_genrec.arguments import ARGUMENT_GROUPS
 from recbole_genrec.backbone.loading import adapter_names
 from recbole_genrec.checkpoint_files import (
     BACKBONE_PREFIX,
+    damage_of,
     fingerprint,
     items_of,
     read_extra,
+    read_items,
     read_json,
     read_state_dict,
     read_tensors,
@@ -40,9 +44,14 @@ from recbole_genrec.checkpoint_files import (
     write_tensors,
 )
 from recbole_genrec.distributed.sharding import gathered, is_spread, spread_like
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, listed, shown
+from recbole_genrec.shapes import check_shape
 
 FORMAT = 1
+#: what Adam remembers of a parameter.
+ADAM_STATE = frozenset(("step", "exp_avg", "exp_avg_sq"))
+#: endings of files that a checkpoint may be read from: its manifest names all of them.
+READ = (".json", ".yaml", ".safetensors", ".jinja", ".model", ".txt")
 #: what only resuming needs.
 TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "average.safetensors")
 #: settings of the machine that trained.
@@ -179,7 +188,7 @@ def load_checkpoint_into(model, folder, optimizer=None):
     """
     folder = verify(folder)
     _check_items(folder, model)
-    state = read_state_dict(folder)
+    trainer, state = read_json(folder / "trainer.json"), read_state_dict(folder)
     _check_weights(folder, model, state)
     if optimizer is not None:
         _read_optimizer(folder, optimizer)
@@ -187,7 +196,7 @@ def load_checkpoint_into(model, folder, optimizer=None):
     for name in [name for name in state if is_spread(own[name])]:
         own[name].copy_(spread_like(state.pop(name), own[name]))
     model.load_state_dict(state, strict=False)
-    return read_json(folder / "trainer.json")
+    return trainer
 
 
 def load_as_recbole(folder):
@@ -219,11 +228,16 @@ def read_config(folder):
     No setting is evaluated, and the device is chosen on this machine.
     """
     settings = read_json(folder / "config.json")
-    shaping = {key: settings[key] for key in ("metrics", "topk", "valid_metric", "eval_args")}
     from recbole_genrec.config import GenRecConfig  # the rest of this module needs no RecBole
 
-    config = GenRecConfig(settings["model"], settings["dataset"], config_dict=shaping)
-    config.final_config_dict.update({key: value for key, value in settings.items() if key not in _MACHINE_KEYS})
+    with damage_of(folder):
+        shape = {"metrics": ([str], str), "topk": ([int], int), "valid_metric": str, "eval_args": {}}
+        check_shape(settings, shape, "config.json")
+        shaping = {key: settings[key] for key in shape}
+        config = GenRecConfig(settings["model"], settings["dataset"], config_dict=shaping)
+        config.final_config_dict.update({key: value for key, value in settings.items() if key not in _MACHINE_KEYS})
+        for group in ARGUMENT_GROUPS:
+            group.from_config(config)
     # the identifiers that the weights were trained on: made anew, clusters may differ from machine to machine
     config.final_config_dict["item_index"] = str(folder)
     return config
@@ -241,18 +255,22 @@ def verify(folder):
         state = "has no manifest.json" if folder.is_dir() else "does not exist"
         raise GenRecError(f"The checkpoint folder {str(folder)!r} {state}.")
     manifest = read_json(folder / "manifest.json")
-    if (
-        not isinstance(manifest, dict)
-        or manifest.get("format") != FORMAT
-        or not isinstance(manifest.get("files"), dict)
-    ):
+    if manifest["format"] != FORMAT:
         raise GenRecError(f"The checkpoint {str(folder)!r} is not of format {FORMAT}, the one that this version reads.")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in READ and name not in manifest["files"] and name != "manifest.json":
+            raise GenRecError(
+                f"The checkpoint {str(folder)!r} is damaged: its manifest does not name {listed([name])}."
+            )
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.is_file():
-            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {name} is missing.")
+            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {listed([name])} is missing.")
         if fingerprint(path) != expected:
-            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {name} has changed (SHA-256 differs).")
+            raise GenRecError(
+                f"The checkpoint {str(folder)!r} is damaged: {listed([name])} has changed (SHA-256 differs)."
+            )
     return folder
 
 
@@ -312,7 +330,7 @@ def _write_backbone(folder, causal_model, weights):
 
 
 def _check_items(folder, model):
-    stored, own = read_json(folder / "items.json"), items_of(model.catalogue)
+    stored, own = read_items(folder), items_of(model.catalogue)
     for kind, reason in (
         ("tokens", "it belongs to another dataset or another filtering"),
         ("identifiers", "it belongs to another item text, indexing or tokenizer; 'item_index' takes its identifiers"),
@@ -332,18 +350,22 @@ def _check_weights(folder, model, state):
     if hasattr(model.backbone.model, "peft_config"):  # a frozen backbone keeps the weights that it has
         trained = {BACKBONE_PREFIX + name for name in adapter_names(model.backbone.model)}
         own = {n: t for n, t in own.items() if not n.startswith(BACKBONE_PREFIX) or n in trained}
-    problem = None
-    if missing := sorted(own.keys() - state.keys()):
-        problem = f"it lacks {missing[0]!r}"
-    elif unknown := sorted(state.keys() - own.keys()):
-        problem = f"it holds {unknown[0]!r}, which this model has not"
-    else:
-        for name, tensor in state.items():
-            if tensor.shape != own[name].shape:
-                problem = f"{name!r} is {list(tensor.shape)} there and {list(own[name].shape)} here"
-                break
-    if problem:
+    if problem := misfit(state, own):
         raise GenRecError(f"The checkpoint {str(folder)!r} belongs to another model: {problem}.")
+
+
+def misfit(state, own):
+    """What is wrong with stored tensors for a model whose ``own`` they shall replace, or ``None``."""
+    if missing := sorted(own.keys() - state.keys()):
+        return f"it lacks {missing[0]!r}"
+    if unknown := sorted(state.keys() - own.keys()):
+        return f"it holds {shown(unknown[0])}, which this model has not"
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape:
+            return f"{name!r} is {list(tensor.shape)} there and {list(own[name].shape)} here"
+        if tensor.is_floating_point() != own[name].is_floating_point():
+            return f"{name!r} is of type {tensor.dtype} there and {own[name].dtype} here"
+    return None
 
 
 # ---- optimizer, averages and random numbers ----
@@ -379,25 +401,61 @@ def _write_optimizer(folder, state):
 def _read_optimizer(folder, optimizer):
     if not (folder / "optimizer.json").is_file():
         raise GenRecError(f"The checkpoint {str(folder)!r} holds no optimizer.json: training cannot go on from it.")
-    stored = read_json(folder / "optimizer.json")
+    stored, own = read_json(folder / "optimizer.json"), optimizer.state_dict()
+    problem = _other_groups(stored["param_groups"], own["param_groups"])
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     slots = {}
     for key, value in {**read_tensors(folder / "optimizer.safetensors"), **stored["values"]}.items():
-        index, name = key.split(".", 1)
+        index, _, name = key.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters) or not name:
+            problem = f"it has {shown(key)}, which is of no parameter"
+            break
+        if torch.is_tensor(value) and not value.is_floating_point():
+            problem = f"{key!r} is of type {value.dtype}"
+            break
+        if torch.is_tensor(value) and value.ndim and value.shape != parameters[int(index)].shape:
+            problem = f"{key!r} is {list(value.shape)} there and {list(parameters[int(index)].shape)} here"
+            break
         slots.setdefault(int(index), {})[name] = value
+    if len(kinds := set(map(frozenset, slots.values()))) > 1:
+        problem = problem or f"a parameter has {listed(sorted(min(kinds, key=len)))} alone"
+    if isinstance(optimizer, torch.optim.Adam) and kinds - {ADAM_STATE}:
+        problem = problem or f"Adam keeps {listed(sorted(ADAM_STATE))} of each parameter, it has {listed(*kinds)}"
+    if problem:
+        raise GenRecError(f"The optimizer state in {str(folder)!r} belongs to another model: {problem}.")
     groups = [
-        {key: tuple(value) if key == "betas" else value for key, value in group.items()}
-        | {key: own[key] for key in ("fused", "foreach") if key in own}  # kernels: of this machine, not of that run
-        for group, own in zip(stored["param_groups"], optimizer.param_groups)
+        # what an earlier torch did not write, and kernels, which are of this machine, stay the optimizer's own
+        own
+        | {key: tuple(value) if key == "betas" else value for key, value in group.items()}
+        | {key: own[key] for key in ("fused", "foreach") if key in own}
+        for group, own in zip(stored["param_groups"], own["param_groups"])
     ]
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, parameter in enumerate(parameters):
         for name, value in slots.get(index, {}).items():
             if torch.is_tensor(value) and value.shape == parameter.shape:
                 slots[index][name] = spread_like(value, parameter)
-    try:
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    except (ValueError, KeyError) as error:
-        raise GenRecError(f"The optimizer state in {str(folder)!r} belongs to another model: {error}.") from None
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+
+
+def _other_groups(stored, own):
+    """What sets stored groups of parameters apart from an optimizer's own, or ``None``."""
+    if [group["params"] for group in stored] != [group["params"] for group in own]:
+        return "its groups of parameters are others"
+    for place, (group, expected) in enumerate(zip(stored, own)):
+        plain = json.loads(json.dumps(expected))
+        for key in plain.keys() & group.keys():
+            if not _alike(group[key], plain[key]):
+                return f"group {place} has {shown(group[key])} for {key!r}"
+    return None
+
+
+def _alike(value, own):
+    """Whether a stored setting may stand for the optimizer's own: a rate may be whole, and a switch not set."""
+    if isinstance(own, list):
+        return isinstance(value, list) and len(value) == len(own) and all(map(_alike, value, own))
+    if isinstance(own, bool) or own is None:
+        return value is None or isinstance(value, bool)
+    return type(value) in (int, float) and math.isfinite(value) if isinstance(own, (int, float)) else True
 
 
 def random_states():
@@ -425,14 +483,19 @@ def restore_random_states(folder, rank=0, step=0):
     first = read_json(Path(folder) / "rng.json")
     every = [first, *first.get("others", [])]
     stored = every[rank] if rank < len(every) else first
-    version, state, gauss = stored["python"]
-    random.setstate((version, tuple(state), gauss))
-    name, keys, *rest = stored["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
-    if rank >= len(every):
-        torch.manual_seed((step << 16) + rank)
-        return
-    torch.set_rng_state(_bytes_tensor(stored["torch"]))
+    try:
+        version, state, gauss = stored["python"]
+        random.setstate((version, tuple(state), gauss))
+        name, keys, *rest = stored["numpy"]
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+        if rank >= len(every):
+            torch.manual_seed((step << 16) + rank)
+            return
+        torch.set_rng_state(_bytes_tensor(stored["torch"]))
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise GenRecError(
+            f"The checkpoint {str(folder)!r} is damaged: rng.json holds no states of random numbers ({error})."
+        ) from None
     if torch.cuda.is_available() and len(stored["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([_bytes_tensor(state) for state in stored["cuda"]])
 

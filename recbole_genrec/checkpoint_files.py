@@ -5,19 +5,56 @@ import json
 import os
 import re
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.indexing.index import ItemIndex, pieces_from_json, pieces_to_json
 from recbole_genrec.model.prompt_ranker import Catalogue
 from recbole_genrec.prompt.item_text import ItemColumn
+from recbole_genrec.shapes import check_shape
+from recbole_genrec.strict_yaml import read_yaml_file
 
 BACKBONE_PREFIX = "backbone.model."
 _ADAPTER_NAME = "default"
+RANDOM_STATES = {
+    "python": [(int, [int], float, None)],
+    "numpy": [(str, [int], int, float)],
+    "torch": str,
+    "cuda": [str],
+}
+#: of each JSON file, what its readers take for granted.
+SHAPES = {
+    "manifest.json": {"format": int, "files": {"*": {"sha256": str, "bytes": int}}},
+    "config.json": {
+        "model": str,
+        "dataset": str,
+        "seed?": int,
+        "eval_batch_size?": int,
+        "MAX_ITEM_LIST_LENGTH?": int,
+        **{f"{key}?": (str, None) for key in ("ITEM_ID_FIELD", "field_separator", "encoding")},
+    },
+    "items.json": {
+        "tokens": [str],
+        "texts": [str],
+        "identifiers": [[int]],
+        "pieces": [[(str, [int])]],
+        "item_texts?": [(str, None)],
+    },
+    "item_columns.json": {"*": {"type": str, "values": [[str]]}},
+    "trainer.json": {
+        "epoch": int,
+        "cur_step": int,
+        "step": int,
+        "best_valid_score": (float, None),
+    },
+    "optimizer.json": {"param_groups": [{"params": [int]}], "values": {}},
+    "rng.json": {**RANDOM_STATES, "others?": [RANDOM_STATES]},
+}
 
 
 def write_json(path, value):
@@ -26,13 +63,31 @@ def write_json(path, value):
 
 
 def read_json(path):
-    """Read a JSON file; one that is none is named with its checkpoint."""
+    """Read a JSON file of a checkpoint.
+
+    Raises:
+        GenRecError: it is missing, no JSON, or not of the shape in :data:`SHAPES`; the message names the checkpoint.
+    """
+    with damage_of(path.parent):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise GenRecError(f"{path.name} cannot be read: {error.strerror}.") from None
+        except (ValueError, RecursionError) as error:
+            raise GenRecError(f"{path.name} is not JSON ({error}).") from None
+        check_shape(value, SHAPES[path.name], path.name)
+    return value
+
+
+@contextmanager
+def damage_of(folder):
+    """Name a checkpoint in errors about what it holds."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise GenRecError(
-            f"The checkpoint {str(path.parent)!r} is damaged: {path.name} is not JSON ({error})."
-        ) from None
+        yield
+    except GenRecError as error:
+        if str(folder) in str(error):
+            raise
+        raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {error}") from error
 
 
 def write_tensors(path, tensors, metadata=None):
@@ -43,9 +98,16 @@ def write_tensors(path, tensors, metadata=None):
 def read_tensors(path):
     """Read the tensors of a file by name; a damaged one is named with its checkpoint."""
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise GenRecError(f"The checkpoint {str(path.parent)!r} is damaged: {path.name} ({error}).") from None
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise GenRecError(
+                f"The checkpoint {str(path.parent)!r} cannot be used: {shown(name)} in {path.name} holds numbers that "
+                "are not finite."
+            )
+    return tensors
 
 
 def fingerprint(path):
@@ -86,10 +148,24 @@ def read_state_dict(folder):
     else:
         weights = read_tensors(whole)
         with safe_open(whole, "pt") as file:
-            tied = json.loads((file.metadata() or {}).get("tied", "{}"))
-        weights.update({name: weights[owner] for name, owner in tied.items()})
+            tied = (file.metadata() or {}).get("tied", "{}")
+        weights.update(_tied(tied, weights, folder))
         state.update({BACKBONE_PREFIX + name: tensor for name, tensor in weights.items()})
     return state
+
+
+def _tied(text, weights, folder):
+    """The tensors that are others under a second name."""
+    with damage_of(folder):
+        try:
+            tied = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise GenRecError(f"the names in model.safetensors are not JSON ({error}).") from None
+        check_shape(tied, {"*": str}, "model.safetensors, 'tied'")
+        for name, owner in tied.items():
+            if owner not in weights:
+                raise GenRecError(f"model.safetensors has no {shown(owner)}, which {shown(name)} shall be.")
+    return {name: weights[owner] for name, owner in tied.items()}
 
 
 def write_items(folder, catalogue):
@@ -122,15 +198,40 @@ def read_catalogue(folder):
         kept, item texts are the identifiers' and ``columns`` is ``None``.
     """
     folder = Path(folder)
-    stored, columns = read_json(folder / "items.json"), None
+    stored, columns = read_items(folder), None
     tokens, identifiers = stored["tokens"], [tuple(identifier) for identifier in stored["identifiers"]]
     if (folder / "item_columns.json").is_file():
-        columns = {
-            name: ItemColumn(column["type"], {item: v for item, v in zip(tokens, column["values"], strict=True) if v})
-            for name, column in read_json(folder / "item_columns.json").items()
-        }
+        columns = {}
+        for name, column in read_json(folder / "item_columns.json").items():
+            _check_count(folder, f"item_columns.json, {shown(name)}", column["values"], tokens)
+            values = {item: each for item, each in zip(tokens, column["values"]) if each}
+            columns[name] = ItemColumn(column["type"], values)
     index = ItemIndex(pieces_from_json(stored["pieces"]), identifiers, collisions=0, without_text=0, facts={})
     return Catalogue(tokens, stored.get("item_texts", stored["texts"]), identifiers, index, columns)
+
+
+def read_items(folder):
+    """The content of ``items.json``, with as many entries of each kind as there are items."""
+    stored = read_json(Path(folder) / "items.json")
+    for name, values in stored.items():
+        if isinstance(values, list):
+            _check_count(folder, f"items.json, {shown(name)}", values, stored["tokens"])
+    with damage_of(folder):
+        for name in ("tokens", "identifiers"):
+            values = stored[name] if name == "tokens" else list(map(tuple, stored[name]))
+            if len(set(values)) < len(values):
+                raise GenRecError(f"two items of items.json have the same of {name!r}.")
+        for item in stored["pieces"]:
+            if any(isinstance(piece, list) and len(piece) != 2 for piece in item):
+                raise GenRecError(f"items.json, 'pieces': {shown(item)} has a code that is not of two numbers.")
+    return stored
+
+
+def _check_count(folder, what, values, tokens):
+    if len(values) != len(tokens):
+        raise GenRecError(
+            f"The checkpoint {str(folder)!r} is damaged: {what} has {len(values)} entries for {len(tokens)} items."
+        )
 
 
 def read_settings(folder):
@@ -140,4 +241,8 @@ def read_settings(folder):
 
 def read_prompt(folder):
     """The prompts of a checkpoint, as ``prompt_settings`` of its model gave them."""
-    return yaml.safe_load((Path(folder) / "prompt.yaml").read_text(encoding="utf-8"))
+    path = Path(folder) / "prompt.yaml"
+    prompts = read_yaml_file(path)
+    if not isinstance(prompts, dict):
+        raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: prompt.yaml holds no 'key: value' lines.")
+    return prompts

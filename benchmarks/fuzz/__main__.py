@@ -2,7 +2,7 @@
 
 Every case ends with the right result, by a reader of the fuzzer's own; with rows that are left out and counted; or with
 an error of the package that names the file or the key. Anything else is a finding: another exception, a wrong result, a
-row that is lost without a word, or no end within ``--limit`` seconds. Findings are written to ``--findings``, one folder
+row that is lost without a word, or no end within ``--limit`` seconds. Findings are written to ``--findings``, a folder
 each, with the input and what was raised; the exit code is then 1.
 
     python -m benchmarks.fuzz --cases 10000 --seed 2020
@@ -34,7 +34,7 @@ class Hang(BaseException):
 
 @contextmanager
 def time_limit(seconds):
-    """Raise :class:`Hang` after so many seconds; where Python code never runs again, end the process with a traceback."""
+    """Raise :class:`Hang` after so many seconds; where no Python code runs any more, end with a traceback of it."""
 
     def stop(*_):
         raise Hang(f"no end within {seconds} seconds")

@@ -79,10 +79,8 @@ class Items(Target):
     share = 2
 
     def case(self, draw):
-        rows = [
-            f"i{draw.randint(0, 9)}\t{mutate.encodable(draw) if draw.random() < 0.3 else 'Heat 2'}\t1995\t{draw.random()}"
-            for _ in range(draw.randint(0, 8))
-        ]
+        titles = [mutate.encodable(draw) if draw.random() < 0.3 else "Heat 2" for _ in range(draw.randint(0, 8))]
+        rows = [f"i{draw.randint(0, 9)}\t{title}\t1995\t{draw.random()}" for title in titles]
         content = ("\n".join([ITEM_HEADER, *rows]) + "\n").encode()
         if draw.random() < 0.8:
             content = mutate.table(draw, content)

@@ -93,7 +93,8 @@ def read_saved(model_folder, tokenizer_folder, arguments):
     try:
         model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto", use_safetensors=True, **code)
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, **code)
-    except (OSError, ValueError, ImportError) as error:
+        tokenizer("a", add_special_tokens=False)  # some settings are looked at only now
+    except Exception as error:  # whatever transformers and tokenizers raise at a file that somebody has edited
         raise GenRecError(f"Cannot load the backbone {str(model_folder)!r}: {_gist(error)}") from None
     return Backbone(model, tokenizer)
 

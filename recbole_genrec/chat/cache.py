@@ -7,6 +7,23 @@ from pathlib import Path
 
 from recbole_genrec.errors import GenRecError
 
+#: no answer has more tokens than this; a number above it is no count.
+MOST_TOKENS = 10**12
+
+
+def is_count(value):
+    """Whether a value counts tokens."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+
+
+def is_entry(entry):
+    """Whether a value is what :meth:`AnswerCache.put` keeps, as far as it is read again."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
+        return False
+    counts = [entry.get(name) for name in ("input_tokens", "output_tokens")]
+    reason = entry.get("finish_reason")
+    return (reason is None or isinstance(reason, str)) and all(count is None or is_count(count) for count in counts)
+
 
 class AnswerCache:
     """Keeps what a server has answered, so that no request is paid for twice.
@@ -47,9 +64,9 @@ class AnswerCache:
         """The entry of a key, or ``None``: there is none, or it cannot be read and has to be asked for again."""
         try:
             entry = json.loads(self.path(key).read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return entry if isinstance(entry, dict) and isinstance(entry.get("text"), str) else None
+        return entry if is_entry(entry) else None
 
     def put(self, key, entry):
         """Keep an entry, a dictionary that JSON can hold."""

@@ -11,13 +11,15 @@ from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from logging import WARNING, getLogger
 
-from recbole_genrec.chat.cache import AnswerCache
+from recbole_genrec.chat.cache import AnswerCache, is_count
 from recbole_genrec.errors import GenRecError
 
 #: statuses after which the same request may succeed.
 TRANSIENT = (408, 409, 425, 429)
 #: longest wait between two attempts, in seconds: of our own, and of what a server asks for.
 LONGEST_BACKOFF, LONGEST_ASKED = 60.0, 600.0
+#: characters of an answer: more than any model writes, and few enough to be looked through.
+LONGEST_ANSWER = 1_000_000
 #: what a server that asks for no key is given.
 NO_KEY = "none"
 
@@ -177,7 +179,7 @@ class ChatClient:
                 if not _is_transient(error):
                     raise self._failure(problem, attempt) from None
                 asked_wait = _asked_wait(error.response.headers)
-            except (openai.APIError, ValueError) as error:
+            except (openai.APIError, ValueError, RecursionError) as error:
                 problem = f"an answer that is no chat completion ({self._without_key(_cause(error))})"
             if attempt == self.settings.request_attempts:
                 raise self._failure(problem, attempt)
@@ -260,17 +262,32 @@ def _entry(completion):
         ValueError: it is none.
     """
     choices = getattr(completion, "choices", None)
-    if not choices or getattr(choices[0], "message", None) is None:
+    message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+    if message is None:
         raise ValueError(f"it has no choices: {str(completion)[:100]!r}")
-    message, usage = choices[0].message, getattr(completion, "usage", None)
+    usage = getattr(completion, "usage", None)
+    text = _text(message, "content") or ""
+    if len(text) > LONGEST_ANSWER:
+        raise ValueError(f"it is {len(text):,} characters long")
     return {
-        "text": message.content if isinstance(message.content, str) else "",
-        "refusal": getattr(message, "refusal", None),
-        "finish_reason": getattr(choices[0], "finish_reason", None),
-        "input_tokens": getattr(usage, "prompt_tokens", None),
-        "output_tokens": getattr(usage, "completion_tokens", None),
+        "text": text,
+        "refusal": _text(message, "refusal"),
+        "finish_reason": _text(choices[0], "finish_reason"),
+        "input_tokens": _count(usage, "prompt_tokens"),
+        "output_tokens": _count(usage, "completion_tokens"),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _text(part, name):
+    """A text of a completion; the openai package hands on whatever else a server may have written in its place."""
+    value = getattr(part, name, None)
+    return value if isinstance(value, str) else None
+
+
+def _count(usage, name):
+    value = getattr(usage, name, None)
+    return value if is_count(value) else None
 
 
 def _without_format(body):

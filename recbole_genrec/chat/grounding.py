@@ -5,7 +5,6 @@ Preliminary Study", arXiv 2304.10149, output refinement): what is not in the for
 what the catalogue does not have is no recommendation.
 """
 
-import html
 import json
 import re
 import unicodedata
@@ -14,12 +13,15 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import islice
 
+from recbole_genrec.plain_text import unescape
+
 #: catalogue titles that are looked at for one that the catalogue does not have; brackets at which JSON may begin.
 LOOKED_AT = 8
 
 _FENCE = re.compile(r"```[\w-]*")
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_BULLET = re.compile(r"^\s*(?:\d+\s*[.):]|[-*\u2022])\s+(.+?)\s*$", re.MULTILINE)
+#: a string, or what is left of one: without the second way to end, every quote would be read to the end of the text
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)("|\\?\Z)', re.DOTALL)
+_BULLET = re.compile(r"^[^\S\n]*(?:\d+[^\S\n]*[.):]|[-*\u2022])\s+(\S.*)", re.MULTILINE)
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 _BRACKETS = re.compile(r"[(\[][^()\[\]]*[)\]]")
 _WORD = re.compile(r"\w+")
@@ -79,15 +81,20 @@ def read_titles(text):
         bullets or numbers; or ``lines``, where every line may or may not be one.
     """
     value, clean = read_json(text)
-    titles = _titles_of(value)
+    try:
+        titles = _titles_of(value)
+    except RecursionError:  # lists within lists that the reader of JSON has just managed
+        titles = None
     if titles is not None:
         return titles, "json" if clean else "repaired"
     begin = text.find("[")
-    titles = [_unescape(string) for string in _STRING.findall(text[begin:])] if begin >= 0 else []
+    strings = _STRING.findall(text[begin:]) if begin >= 0 else []
+    titles = [_unescape(string) for string, end in strings if end == '"']
     if not titles:
         titles = [title.strip("*_\"' ") for title in _BULLET.findall(text)]
+    titles = [title for title in titles if title.strip()]
     if titles:
-        return [title for title in titles if title], "repaired"
+        return titles, "repaired"
     return [line.strip() for line in text.splitlines() if line.strip()], "lines"
 
 
@@ -131,7 +138,7 @@ def read_number(text, key, lowest, highest):
         value = float(found[0].replace(",", ".")) if found else None
     if value is None or value != value:
         return None
-    return min(max(float(value), lowest), highest)
+    return float(min(max(value, lowest), highest))  # in this order: a whole number may be too large for a float
 
 
 def read_text(text, key):
@@ -169,7 +176,7 @@ class Grounder:
             title: a text.
             candidates: a set of item ids, preferred among equally fuzzy matches; ``None``: the whole catalogue.
         """
-        item = self._literal.get(title) or self._folded.get(_folded(title))
+        item = self._find_exact(title)
         if item:
             return item, "exact"
         similar = self._similar(title)
@@ -177,6 +184,9 @@ class Grounder:
             return None, "invented"
         preferred = [item for item in similar if candidates is not None and item in candidates]
         return (preferred or similar)[0], "fuzzy"
+
+    def _find_exact(self, title):
+        return self._literal.get(title) or self._folded.get(_folded(title))
 
     def _find_similar(self, title):
         """Items that a title may stand for, the likeliest first."""
@@ -203,7 +213,7 @@ class Grounder:
         report.answers += 1
         titles, form = read_titles(text)
         if form == "lines":  # prose is no title: only what the catalogue has counts
-            titles = [title for title in titles if self.find(title)[1] == "exact"]
+            titles = [title for title in titles if self._find_exact(title)]
         if not titles:
             report.refused += 1
             return []
@@ -225,7 +235,7 @@ class Grounder:
 
 
 def _folded(text):
-    text = unicodedata.normalize("NFKC", html.unescape(text)).casefold().replace("&", " and ")
+    text = unicodedata.normalize("NFKC", unescape(text)).casefold().replace("&", " and ")
     return " ".join(_WORD.findall(text)) or text.strip()
 
 

@@ -75,7 +75,7 @@ def tokenize_prompt(template, backbone, identifiers):
         :class:`PromptTokens`.
 
     Raises:
-        GenRecError: the template's ``end`` is not exactly one token of this tokenizer.
+        GenRecError: the template's ``end`` is not exactly one token of this tokenizer, or its prompts would be empty.
     """
 
     def encode(text):
@@ -84,8 +84,13 @@ def tokenize_prompt(template, backbone, identifiers):
     start = [] if backbone.bos_id is None else [backbone.bos_id]
     prefixes = []
     for instruction in range(len(template.instructions)):
-        text = backbone.encode(template.prefix_text(instruction))
-        prefixes.append(np.array(start + text or [backbone.eos_id], np.int64))
+        prefix = start + backbone.encode(template.prefix_text(instruction)) or [backbone.eos_id]
+        if None in prefix:
+            raise GenRecError(
+                f"Prompt {template.name!r} has no 'prefix', and the backbone's tokenizer no token to begin a prompt "
+                "with: neither one of its beginning nor of its end."
+            )
+        prefixes.append(np.array(prefix, np.int64))
     end = [backbone.eos_id] if template.ends_with_token else backbone.encode(template.end, context=MIDDLE)
     if len(end) != 1 or end[0] is None:
         raise GenRecError(

@@ -4,7 +4,6 @@ RecBole's own reader strips quotes, collapses spaces and takes ``None`` or ``NA`
 so the file is read here once more, with nothing interpreted but the separator and the line end.
 """
 
-import html
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from string import Formatter
 from typing import NamedTuple
 
 from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
+from recbole_genrec.plain_text import unescape
 
 #: columns that hold a title in the common ``.item`` files, the likeliest first.
 TITLE_COLUMNS = ("title", "movie_title", "name", "item_name", "item_title", "product_title", "product_name")
@@ -40,7 +40,7 @@ def clean_text(text):
     A run of white space and control characters that holds a line end, a tab or a control character becomes one space;
     every other space stays, double ones too. White space at both ends is stripped.
     """
-    return _one_line(html.unescape(text))
+    return _one_line(unescape(text))
 
 
 def _one_line(text):

@@ -131,11 +131,26 @@ def load_template(name_or_path):
     content = read_yaml_file(path, "prompt file ")
     if not isinstance(content, dict):
         raise GenRecError(f"The prompt file {path} must hold 'key: value' lines.")
-    keys = [field.name for field in fields(PromptTemplate) if field.name != "name"]
+    if "name" in content:
+        raise GenRecError(f"The prompt file {path} has the key 'name': its name is that of the file.")
+    return template_of({"name": path.stem, **content}, f"the prompt file {path}")
+
+
+def template_of(content, where):
+    """The template of named fields, as :meth:`dataclasses.asdict` gives them.
+
+    Args:
+        content: a dict.
+        where: names it in errors.
+
+    Raises:
+        GenRecError: a key is unknown or missing, or its value is not accepted.
+    """
+    keys = [field.name for field in fields(PromptTemplate)]
     for key in content:
         if key not in keys:
-            raise unknown_name(f"key in the prompt file {path}:", key, keys)
-    for key in ("version", "end"):
+            raise unknown_name(f"key in {where}:", key, keys)
+    for key in ("name", "version", "end"):
         if key not in content:
-            raise GenRecError(f"The prompt file {path} lacks the key {key!r}.")
-    return PromptTemplate(name=path.stem, **content)
+            raise GenRecError(f"{where[:1].upper()}{where[1:]} lacks the key {key!r}.")
+    return PromptTemplate(**content)

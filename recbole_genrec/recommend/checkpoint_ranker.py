@@ -2,18 +2,27 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from recbole_genrec.backbone.loading import adapt, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
-from recbole_genrec.checkpoint import verify
-from recbole_genrec.checkpoint_files import read_catalogue, read_extra, read_prompt, read_settings, read_state_dict
+from recbole_genrec.checkpoint import misfit, verify
+from recbole_genrec.checkpoint_files import (
+    damage_of,
+    read_catalogue,
+    read_extra,
+    read_prompt,
+    read_settings,
+    read_state_dict,
+)
 from recbole_genrec.data.tokens import append_items, tokenize_prompt
+from recbole_genrec.decoding.finite import first_not_finite
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing import Code
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
-from recbole_genrec.prompt.template import PromptTemplate
+from recbole_genrec.prompt.template import template_of
 
 #: models whose checkpoints a ranker reads: a prompt of texts, continued by a causal language model.
 MODELS = ("GenRec",)
@@ -35,6 +44,10 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
     def __init__(self, folder):
         super().__init__()
         folder = verify(folder)
+        with damage_of(folder):
+            self._read(folder)
+
+    def _read(self, folder):
         self.settings = read_settings(folder)
         if self.settings["model"] not in MODELS:
             raise GenRecError(
@@ -43,16 +56,38 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
             )
         self.arguments = read_arguments(self.settings)
         self.engine = self.arguments["engine"]
-        self.template = PromptTemplate(**read_prompt(folder))
+        self.template = template_of(read_prompt(folder), "prompt.yaml")
         self.catalogue = read_catalogue(folder)
         whole = (folder / "backbone").is_dir()
         self.backbone = self._read_whole(folder) if whole else self._read_adapted()
         self._check_length()
         self._lay_out()
+        self._check_tokens()
         self._add_embeddings()
-        # beside an adapter the language model has brought its frozen weights itself
-        self.load_state_dict(read_extra(folder) if whole else read_state_dict(folder), strict=False)
+        self._load(folder, whole)
         self.requires_grad_(False).eval()
+
+    def _check_tokens(self):
+        """Refuse tokens that the language model has no vectors for."""
+        tokens = self.packer.tokens
+        used = np.concatenate([tokens.item_token, *tokens.prefixes, tokens.response, [tokens.end]])
+        if not 0 <= used.min() <= used.max() < self.backbone.vocab_size:
+            raise GenRecError(
+                f"its prompts have tokens from {used.min()} to {used.max()}, its language model only those below "
+                f"{self.backbone.vocab_size}."
+            )
+
+    def _load(self, folder, whole):
+        """Load what the language model has not brought itself: beside an adapter, not its frozen weights."""
+        state = read_extra(folder) if whole else read_state_dict(folder)
+        own = {name: tensor for name, tensor in self.state_dict().items() if name in state}
+        vectors = [f"{name}_embedding.weight" for name in ("item", "edge") if getattr(self, f"{name}_embedding")]
+        own.update({name: self.state_dict()[name] for name in vectors})
+        if problem := misfit(state, own):
+            raise GenRecError(f"its tensors belong to another model: {problem}.")
+        if whole and (name := first_not_finite(self.backbone.named_parameters())):
+            raise GenRecError(f"its weight {name!r} holds numbers that are not finite.")
+        self.load_state_dict(state, strict=False)
 
     def _read_whole(self, folder):
         return read_saved(folder / "backbone", folder / "tokenizer", self.arguments["backbone"])
