@@ -260,9 +260,7 @@ def verify(folder):
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix in READ and name not in manifest["files"] and name != "manifest.json":
-            raise GenRecError(
-                f"The checkpoint {str(folder)!r} is damaged: its manifest does not name {listed([name])}."
-            )
+            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {listed([name])} is not in its manifest.")
     for name, expected in manifest["files"].items():
         path = folder / name
         if not path.is_file():

@@ -2,7 +2,23 @@
 
 from benchmarks.fuzz.atomic import Interactions, Items
 from benchmarks.fuzz.checkpoints import Damaged, Edited
+from benchmarks.fuzz.dumps import Amazon, MovieLens
 from benchmarks.fuzz.replies import Texts, Wire
 from benchmarks.fuzz.settings import CommandLine, ConfigFile, Prompts
+from benchmarks.fuzz.worlds import Runs, Worlds
 
-TARGETS = (Interactions, Items, ConfigFile, CommandLine, Prompts, Damaged, Edited, Wire, Texts)
+TARGETS = (
+    Interactions,
+    Items,
+    ConfigFile,
+    CommandLine,
+    Prompts,
+    MovieLens,
+    Amazon,
+    Worlds,
+    Runs,
+    Damaged,
+    Edited,
+    Wire,
+    Texts,
+)
