@@ -34,8 +34,8 @@ SHAPES = {
         "model": str,
         "dataset": str,
         "seed?": int,
-        "eval_batch_size?": int,
-        "MAX_ITEM_LIST_LENGTH?": int,
+        "eval_batch_size": int,
+        "MAX_ITEM_LIST_LENGTH": int,
         **{f"{key}?": (str, None) for key in ("ITEM_ID_FIELD", "field_separator", "encoding")},
     },
     "items.json": {

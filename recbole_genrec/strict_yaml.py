@@ -6,6 +6,8 @@ from recbole_genrec.errors import GenRecError, shown
 
 #: values that a file may hold once its aliases are unfolded; the largest shipped one has a few hundred.
 MOST_VALUES = 100_000
+#: the key ``<<``, whose value is merged into its mapping.
+MERGE = "tag:yaml.org,2002:merge"
 #: characters that a file may have.
 LONGEST = 10_000_000
 
@@ -87,7 +89,8 @@ def _check(node, parser, sizes):
     sizes[id(node)] = None
     size = 1
     if isinstance(node, yaml.ScalarNode):
-        _construct(node, parser, line)
+        if node.tag != MERGE:
+            _construct(node, parser, line)
     elif isinstance(node, yaml.MappingNode):
         known = set()
         for key, value in node.value:

@@ -9,6 +9,7 @@ import peft
 import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 
@@ -350,3 +351,65 @@ def test_crash_between_the_renames_is_mended(world, tmp_path):
     folder.rename(tmp_path / ".best.old")
     assert verify(folder) == folder and folder.is_dir()
     assert load_checkpoint_into(model, folder)["epoch"] == 3
+
+
+def sign(folder):
+    """Make the manifest fit what is there, as somebody who edits a checkpoint would."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    entries = {name: checkpoint.fingerprint(folder / name) for name in names if name != "manifest.json"}
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": entries}))
+
+
+def _edit_json(name, change):
+    def edit(folder):
+        content = json.loads((folder / name).read_text())
+        change(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return edit
+
+
+def _edit_tensor(name, value):
+    def edit(folder):
+        tensors = load_file(folder / "extra.safetensors")
+        tensors[name] = value(tensors[name])
+        save_file(tensors, folder / "extra.safetensors")
+
+    return edit
+
+
+@pytest.mark.parametrize(("edit", "message"), [
+    (_edit_json("items.json", lambda items: items.pop("pieces")), "items.json lacks the key 'pieces'"),
+    (_edit_json("items.json", lambda items: items["texts"].pop()), "'texts' has 7 entries for 8 items"),
+    (_edit_json("items.json", lambda items: items["identifiers"][2].append("x")), r"['identifiers'][2][2] is 'x'"),
+    (_edit_json("trainer.json", lambda state: state.update(epoch="3")), "['epoch'] is '3', not a whole number"),
+    (_edit_json("optimizer.json", lambda stored: stored["param_groups"][0].update(lr="x")), "has 'x' for 'lr'"),
+    (_edit_tensor("item_embedding.weight", lambda tensor: tensor * float("nan")), "are not finite"),
+    (_edit_tensor("item_embedding.weight", lambda tensor: tensor[:2].clone()), "is [2, 16] there and [9, 16] here"),
+    (_edit_tensor("item_embedding.weight", lambda tensor: tensor.bool()), "is of type torch.bool there"),
+    (lambda folder: (folder / "items.json").write_text("[" * 5000), "items.json is not JSON"),
+    (lambda folder: (folder / "items.json").unlink(), "items.json cannot be read: No such file"),
+])  # fmt: skip
+def test_an_edited_checkpoint_is_refused_by_name(world, tmp_path, edit, message):
+    config, model, _ = world()
+    folder, optimizer = tmp_path / "best", torch.optim.AdamW(model.parameters())
+    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer)
+    edit(folder)
+    sign(folder)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(GenRecError, match=re.escape(message)) as raised:
+        load_checkpoint_into(model, folder, optimizer)
+    assert str(folder) in str(raised.value)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_file_that_the_manifest_does_not_name(world, tmp_path):
+    config, model, _ = world()
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, config, TRAINER_STATE)
+    (folder / "README.md").write_text("mine")
+    assert verify(folder) == folder
+    (folder / "adapter").mkdir()
+    shutil.copy(folder / "backbone/model.safetensors", folder / "adapter/adapter_model.safetensors")
+    with pytest.raises(GenRecError, match="adapter/adapter_model.safetensors is not in its manifest"):
+        load_checkpoint_into(model, folder)

@@ -17,7 +17,7 @@ import tempfile
 import traceback
 import warnings
 from contextlib import contextmanager
-from logging import CRITICAL, disable
+from logging import CRITICAL, disable, root
 from pathlib import Path
 from time import perf_counter
 
@@ -112,12 +112,15 @@ def main(arguments=None):
     options.add_argument("--findings", type=Path, default=Path("results/fuzz"))
     options = options.parse_args(arguments)
     cases = 40 if options.quick else options.cases
+    level = root.manager.disable
     disable(CRITICAL)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        rows = fuzz(
-            Path(folder), cases, options.seed, options.targets, options.limit, options.only, options.findings.absolute()
-        )
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            chosen = (Path(folder), cases, options.seed, options.targets, options.limit, options.only)
+            rows = fuzz(*chosen, findings=options.findings.absolute())
+    finally:
+        disable(level)
     everything = {key: sum(row[key] for row in rows) for key in ("cases", RIGHT, REPORTED, REFUSED, "findings")}
     shown = Results("Broken and hostile input", COLUMNS, [*rows, {"target": "all", **everything}])
     report(options, {"rows": shown})

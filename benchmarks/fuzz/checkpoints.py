@@ -63,7 +63,7 @@ class Checkpoint(Target):
         shutil.rmtree(self.broken, ignore_errors=True)
         shutil.copytree(self.folder / "sound", self.broken)
         # numbers that grow too large on the way are no fault of a file
-        self.places = (self.broken, "The language model gives a score of")
+        self.places = (self.broken, "The language model gives a score of", "The text '")
 
     def read(self, draw):
         """Read the broken copy in one of the ways there are; ``None``, or recommendations."""

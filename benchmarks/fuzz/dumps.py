@@ -91,7 +91,8 @@ class MovieLens(Dump):
 
         The latter are known only of whole files; the count of a broken one is bounded instead.
         """
-        lines = [[line for line in files[name].split(b"\n") if line.strip()] for name in names]
+        blank = (b" \r", None)  # a rating of separators alone is a row
+        lines = [[line for line in files[name].split(b"\n") if line.strip(b)] for name, b in zip(names, blank)]
         given = sum(map(len, lines)) - (2 if form == "ml-25m" else 0)
         separator = {"ml-100k": b"|", "ml-1m": b"::", "ml-25m": b","}[form]
         return given, _Between(0, len(lines[1]) - len({line.split(separator)[0] for line in lines[1]}))

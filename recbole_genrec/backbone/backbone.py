@@ -108,11 +108,12 @@ class Backbone(nn.Module):
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
         if self._special_ids.isdisjoint(ids):
             return ids
-        # Some vocabularies hold their special tokens as ordinary pieces: cut the look-alike after its first character.
+        # Some vocabularies hold their special tokens as ordinary pieces: cut look-alikes after their first characters.
         for token in sorted(self.tokenizer.all_special_tokens, key=len, reverse=True):
-            start = text.find(token)
-            if start >= 0 and len(token) > 1:
-                return self._encode_plain(text[: start + 1]) + self._encode_plain(text[start + 1 :])
+            if token in text and len(token) > 1:
+                before, *others = text.split(token)
+                pieces = [before + token[0], *(token[1:] + other + token[0] for other in others[:-1])]
+                return [i for piece in (*pieces, token[1:] + others[-1]) for i in self._encode_plain(piece)]
         return [token for token in ids if token not in self._special_ids]
 
     def embed(self, input_ids):

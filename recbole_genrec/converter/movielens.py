@@ -11,7 +11,7 @@ import numpy as np
 
 from recbole_genrec.converter.cells import cell
 from recbole_genrec.converter.raw_dump import Download, Metadata, RawDump, Rows
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, shown
 
 ADDRESS = "https://files.grouplens.org/datasets/movielens/"
 
@@ -144,17 +144,20 @@ def split_year(title):
 
 def _blocks(file, header, progress):
     """Yield the lines of a file, without its header, as text and number of the first line; lines end in ``\\n``."""
+    empty = True
     for text, line in file.blocks(progress):
-        text = text.replace(b"\r\n", b"\n")
+        text, empty = text.replace(b"\r\n", b"\n"), False
         if line == 1 and header:
             found, _, text = text.partition(b"\n")
             if found.removeprefix(BYTE_ORDER_MARK).replace(b'"', b"") != header:
                 raise GenRecError(
-                    f"{file}, line 1: the header is {_decode(found)!r}, not {_decode(header)!r}. "
+                    f"{file}, line 1: the header is {shown(_decode(found))}, not {_decode(header)!r}. "
                     "Is this the right file?"
                 )
             line = 2
         yield text, line
+    if empty and header:
+        raise GenRecError(f"{file}, line 1: the file is empty; its header is {_decode(header)!r}.")
 
 
 def _rating_rows(text, first_line, file, malformed):
@@ -181,7 +184,7 @@ def _rating_rows(text, first_line, file, malformed):
     sound &= (first - starts <= ID_DIGITS) & (second - first - 1 <= ID_DIGITS)
     if not sound.all():
         for row in np.flatnonzero(~sound):
-            if text[starts[row] : stops[row]].strip():
+            if text[starts[row] : stops[row]].strip(b" \r"):  # a line of separators alone is a row, too
                 malformed.add(file, first_line + int(row), RATING_REASON)
         text = data[: len(text)][np.repeat(sound, stops + 1 - starts)].tobytes()
         starts, first, second = starts[sound], first[sound], second[sound]

@@ -19,7 +19,7 @@ from recbole_genrec.checkpoint_files import (
 from recbole_genrec.data.tokens import append_items, tokenize_prompt
 from recbole_genrec.decoding.finite import first_not_finite
 from recbole_genrec.decoding.tree import prompt_tree
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.indexing import Code
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import template_of
@@ -54,6 +54,9 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
                 f"The checkpoint {str(folder)!r} is of {self.settings['model']}; recommending is for checkpoints of "
                 f"{', '.join(MODELS)}."
             )
+        for key in ("eval_batch_size", "MAX_ITEM_LIST_LENGTH"):
+            if self.settings[key] < 1:
+                raise GenRecError(f"config.json: {key!r} is {self.settings[key]}.")
         self.arguments = read_arguments(self.settings)
         self.engine = self.arguments["engine"]
         self.template = template_of(read_prompt(folder), "prompt.yaml")
@@ -138,12 +141,15 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         """The packer, and one whose items I + 1, I + 2, ... are free texts.
 
         Raises:
-            GenRecError: a text has no tokens, or holds the one that ends a title.
+            GenRecError: a text has no tokens, or holds one that ends a title or has no vector.
         """
         identifiers = [tuple(self._encode_piece(self.backbone, text, False)) for text in texts]
         for text, identifier in zip(texts, identifiers):
-            if not identifier or self.packer.tokens.end in identifier:
-                raise GenRecError(f"The text {text!r} cannot stand in a prompt: it has no tokens, or ends a title.")
+            if not identifier or self.packer.tokens.end in identifier or max(identifier) >= self.backbone.vocab_size:
+                raise GenRecError(
+                    f"The text {shown(text)} cannot stand in a prompt: it has no tokens, one that ends a title, or one "
+                    "that the language model has no vector for."
+                )
         if not identifiers:
             return self.packer
         more = tokenize_prompt(self.template, self.backbone, identifiers)

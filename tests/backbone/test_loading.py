@@ -162,6 +162,10 @@ def test_text_that_looks_like_a_special_token_is_plain_text(tmp_path, build):
     ids = backbone.encode("a</s>b <s>", " ")
     assert not {backbone.eos_id, backbone.bos_id} & set(ids)
     assert backbone.tokenizer.decode(ids).strip() == "a</s>b <s>"
+    many = "</s><s>" * 2000
+    ids = backbone.encode(many, " ")
+    assert not {backbone.eos_id, backbone.bos_id} & set(ids)
+    assert backbone.tokenizer.decode(ids).strip() == many
 
 
 def test_scratch_needs_no_folder():

@@ -127,3 +127,30 @@ def test_ratings_are_read_and_stay_in_their_bounds(answer, number):
 def test_texts_are_read():
     assert read_text('{"explanation": "It is\\nfun."}', "explanation") == "It is fun."
     assert read_text("It is  fun.", "explanation") == "It is fun."
+
+
+def test_answers_that_would_take_forever_or_break_off():
+    """Each of these once took minutes, or raised; now time grows with the length alone."""
+    for text in ("\n" * 200_000, '"\\' * 100_000, '["\\' * 70_000, "1. a" + " " * 200_000 + "b", "other\n" * 50_000):
+        titles, form = read_titles(text)
+        assert form in ("lines", "repaired") and all(map(str.strip, titles))
+    assert read_titles('{"a":' * 450 + "[]" + "}" * 450)[0] == []
+    for depth in (500, 900, 2000):
+        assert isinstance(read_titles("[" * depth + '"Heat"' + "]" * depth)[0], list)
+
+
+def test_a_number_that_no_float_holds():
+    assert read_number('{"rating": 1' + "0" * 400 + "}", "rating", 1, 5) == 5
+    assert read_number('{"rating": -1' + "0" * 400 + "}", "rating", 1, 5) == 1
+
+
+def test_prose_of_many_lines_is_matched_exactly_only(monkeypatch):
+    grounder = Grounder(["Heat", "Brazil"], 90)
+    monkeypatch.setattr(grounder, "_similar", None)  # looking for the nearest title of every line would take hours
+    assert grounder.ground("I like\nheat\nBrasil\nand so on", 5) == [1]
+
+
+def test_a_character_with_a_number_of_thousands_of_digits():
+    title = "&#" + "9" * 5000 + ";"
+    grounder = Grounder([title, "Heat"], 90)
+    assert grounder.find(title) == (1, "exact")

@@ -247,3 +247,19 @@ def test_blocks_of_any_size_give_the_same_rows(ml_zip, monkeypatch, ratings_csv)
         assert b"".join(row.text for row in rows) == expected
         assert np.concatenate([row.users for row in rows]).tolist() == [_key(user) for user in ("1", "1", "12")]
         assert malformed.count == 0
+
+
+def test_a_line_of_separators_is_a_malformed_row(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/ratings.dat").write_bytes(b"1::2::3::4\n::\n\n:::\n1::3::3::5\n")
+    (tmp_path / "raw/movies.dat").write_bytes(b"2::Heat (1995)::Crime\n3::Up (2009)::Drama\n")
+    made = convert("ml-1m", tmp_path / "raw", tmp_path / "out")
+    assert (made.interactions, made.malformed) == (2, 2)
+
+
+def test_an_empty_file_has_no_header(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/ratings.csv").write_bytes(b"userId,movieId,rating,timestamp\n1,2,3,4\n")
+    (tmp_path / "raw/movies.csv").write_bytes(b"")
+    with pytest.raises(GenRecError, match="movies.csv, line 1: the file is empty; its header is 'movieId,"):
+        convert("ml-25m", tmp_path / "raw", tmp_path / "out")

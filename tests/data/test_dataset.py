@@ -428,3 +428,41 @@ def test_train_sequences_refuses_rows_that_are_no_whole_histories(tmp_path, writ
     train.inter_feat = train.inter_feat[[0, 1, 3, 4]]
     with pytest.raises(GenRecError, match="whole histories"):
         train_sequences(train)
+
+
+class TestRowsThatPandasWouldLose:
+    """Rows, ids and times are those of the file, or the file is refused by name and line."""
+
+    def read(self, tmp_path, lines, header="user_id:token\titem_id:token\ttimestamp:float", **settings):
+        (tmp_path / "tiny").mkdir()
+        (tmp_path / "tiny" / "tiny.inter").write_bytes("\n".join([header, *lines, ""]).encode())
+        return GenRecDataset(make_config(str(tmp_path), **settings))
+
+    def test_ids_that_read_like_missing_values_are_ids(self, tmp_path):
+        lines = [f"{user}\t{item}\t{time}" for time, (user, item) in enumerate([("NA", "null"), ("nan", "None")] * 2)]
+        dataset = self.read(tmp_path, lines)
+        assert len(dataset.inter_feat) == 4
+        assert dataset.field2id_token["user_id"].tolist() == ["[PAD]", "NA", "nan"]
+        assert dataset.field2id_token["item_id"].tolist() == ["[PAD]", "null", "None"]
+
+    @pytest.mark.parametrize(
+        ("row", "message"),
+        [
+            ("\ti\t5", "tiny.inter, line 5: the row .* has no value in column 'user_id'"),
+            ("u\t\t5", "tiny.inter, line 5: the row .* has no value in column 'item_id'"),
+            ("u\ti\t", "tiny.inter, line 5: the row .* has no value in column 'timestamp'"),
+            ("u\ti\tNA", "tiny.inter, line 5: the row .* has no value in column 'timestamp'"),
+            ("u\ti\tinf", "tiny.inter, line 5: the row .* has no value in column 'timestamp'"),
+            ("u\x00a\ti\t5", "tiny.inter, line 5: the file holds a NUL byte"),
+        ],
+    )
+    def test_what_has_no_value(self, tmp_path, row, message):
+        with pytest.raises(GenRecError, match=message):
+            self.read(tmp_path, ["u\ti\t1", "u\tj\t2", "", row, "u\tk\t9"])
+
+    def test_quotes_over_rows(self, tmp_path):
+        header = "user_id:token\titem_id:token\ttimestamp:float\ttext:token_seq"
+        lines = ["u\ti\t1\ta b", 'u\tj\t2\t"a', "u\tk\t3\tb", 'u\tl\t4\tc"', "u\tm\t5\td"]
+        columns = {"inter": ["user_id", "item_id", "timestamp", "text"]}
+        with pytest.raises(GenRecError, match="tiny.inter: of 5 rows RecBole's reader finds 3"):
+            self.read(tmp_path, lines, header, load_col=columns)

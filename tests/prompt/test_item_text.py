@@ -195,3 +195,22 @@ def test_values_of_categories(tmp_path):
             read_item_values(path, "item_id", [column])
     with pytest.raises(GenRecError, match="No item attributes"):
         read_item_values(tmp_path / "none.item", "item_id", ["genre"])
+
+
+def test_a_character_with_a_number_of_thousands_of_digits_stays():
+    text = "a &amp; &#" + "9" * 5000 + ";"
+    assert clean_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("item_id:token\ttitle:token\ttitle:token\n", "line 1: the column 'title' comes twice"),
+        ("item_id:token\ttitle:token\ni1\ta\n\tb\n", "line 3: the row has no value in column 'item_id'"),
+    ],
+)
+def test_tables_that_would_lose_something(tmp_path, content, message):
+    path = tmp_path / "tiny.item"
+    path.write_text(content, "utf-8")
+    with pytest.raises(GenRecError, match=f"tiny.item, {message}"):
+        read_item_text(path, "item_id")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from recbole_genrec import GenRecError, GenRecommender, ItemId, NewItem
 from recbole_genrec.checkpoint_files import fingerprint
@@ -420,3 +421,18 @@ assert not any(name.split(".")[0] in ("recbole", "pandas", "scipy") for name in 
 """
     expected = recommenders["trie"].recommend([["Heat", "some text"]], 3, {"genre": "Crime"})[0]
     assert run_without_recbole(code).split() == [r.item_id for r in expected]
+
+
+@pytest.mark.parametrize("name", ["backbone/model.safetensors", "extra.safetensors"])
+def test_weights_that_are_no_numbers_are_refused(train, name):
+    _, _, folder = train()
+    tensors = load_file(folder / name)
+    largest = max(tensors, key=lambda key: tensors[key].numel())
+    tensors[largest].view(-1)[0] = float("nan")
+    save_file(tensors, folder / name, {"format": "pt", "tied": "{}"})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = fingerprint(folder / name)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(GenRecError, match="holds numbers that are not finite") as raised:
+        GenRecommender.from_checkpoint(folder)
+    assert str(folder) in str(raised.value)
