@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import decoding, indexing, llama, synthetic, training
+from benchmarks import decoding, indexing, llama, synthetic, training, trie
 from benchmarks.common import forward_flops, layer_parameters
 from benchmarks.recommenders import build, write_movielens_25m
 from recbole_genrec.data.dataset import train_sequences
@@ -100,3 +100,11 @@ def test_indexing_goes_on_where_it_was(in_folder, write_dataset, monkeypatch):
     budget["min_history"] = 1
     run(indexing, in_folder, *arguments, "--schemes", "title")
     assert made == ["title", "independent", "title"]  # another budget is another run
+
+
+def test_a_trie_of_made_up_titles_takes_memory_for_its_tokens(in_folder):
+    rows = run(trie, in_folder)["rows"]
+    assert [row["long"] for row in rows] == ["no", "yes"]
+    assert rows[1]["items"] == rows[0]["items"] + 1 > 1900
+    assert rows[1]["tokens"] == rows[0]["tokens"] + trie.LONG + 1  # with its end token
+    assert rows[1]["peak_mib"] < rows[0]["peak_mib"] + 2

@@ -73,7 +73,9 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
     def _check_tokens(self):
         """Refuse tokens that the language model has no vectors for."""
         tokens = self.packer.tokens
-        used = np.concatenate([tokens.item_token, *tokens.prefixes, tokens.response, [tokens.end]])
+        used = np.concatenate(
+            [tokens.item_token, *tokens.prefixes, tokens.response, [tokens.end, self.backbone.pad_id]]
+        )
         if not 0 <= used.min() <= used.max() < self.backbone.vocab_size:
             raise GenRecError(
                 f"its prompts have tokens from {used.min()} to {used.max()}, its language model only those below "
