@@ -393,7 +393,7 @@ def _edit_tensor(name, value):
 def test_an_edited_checkpoint_is_refused_by_name(world, tmp_path, edit, message):
     config, model, _ = world()
     folder, optimizer = tmp_path / "best", torch.optim.AdamW(model.parameters())
-    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer)
+    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer_state(optimizer))
     edit(folder)
     sign(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -15,6 +15,7 @@ from recbole_genrec.checkpoint import (
     FORMAT,
     load_as_recbole,
     load_checkpoint_into,
+    optimizer_state,
     read_average,
     restore_random_states,
     save_checkpoint,
@@ -54,7 +55,14 @@ class Checkpoint(Target):
         self.model.backbone.embed(torch.tensor([[1]])).sum().backward()
         self.optimizer.step()
         state = {"epoch": 0, "cur_step": 0, "best_valid_score": 0.5, "best_valid_result": {}, "step": 1, "scaler": {}}
-        save_checkpoint(folder / "sound", self.model, self.config, state, self.optimizer, list(self.model.parameters()))
+        save_checkpoint(
+            folder / "sound",
+            self.model,
+            self.config,
+            state,
+            optimizer_state(self.optimizer),
+            list(self.model.parameters()),
+        )
         self.sound = files_of(folder / "sound")
         self.expected = GenRecommender(folder / "sound", "cpu").recommend(HISTORIES, 3)
         self.broken = folder / "broken"
