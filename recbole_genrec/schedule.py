@@ -5,6 +5,7 @@ import math
 import torch
 
 from recbole_genrec.distributed.sharding import is_spread, spread_like
+from recbole_genrec.errors import GenRecError
 
 
 def learning_rate_factor(step, total_steps, arguments):
@@ -73,6 +74,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def load(self, tensors):
-        """Go on from stored averages, where there are any."""
+        """Go on from stored averages, where there are any.
+
+        Raises:
+            GenRecError: they are of other weights.
+        """
+        shapes = [[tensor.shape for tensor in several] for several in (self.tensors, tensors)]
+        if all(shapes) and shapes[0] != shapes[1]:
+            raise GenRecError("average.safetensors of the checkpoint holds averages of other weights.")
         for own, stored in zip(self.tensors, tensors):
             own.copy_(spread_like(stored, own))

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 
 from recbole_genrec import checkpoint
-from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, optimizer_state, save_checkpoint, verify
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint, verify
+from recbole_genrec.checkpoint_training import optimizer_state, restore_random_states
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
 
@@ -187,7 +188,7 @@ def test_optimizer_and_random_numbers_come_back(world, tmp_path):
     one, two = optimizer.state_dict()["state"], fresh.state_dict()["state"]
     assert one.keys() == two.keys()
     assert all(torch.equal(slots[key], two[index][key]) for index, slots in one.items() for key in slots)
-    checkpoint.restore_random_states(tmp_path / "last")
+    restore_random_states(tmp_path / "last")
     again = [torch.rand(3), checkpoint.random.random(), checkpoint.np.random.rand(), torch.randn(3)]
     assert torch.equal(expected[0], again[0]) and expected[1:3] == again[1:3] and torch.equal(expected[3], again[3])
 
@@ -292,7 +293,7 @@ def test_crash_while_writing_keeps_the_old_checkpoint(world, tmp_path, monkeypat
     def full_disk(path, optimizer):
         raise OSError("no space left")
 
-    monkeypatch.setattr(checkpoint, "_write_optimizer", full_disk)
+    monkeypatch.setattr(checkpoint, "write_optimizer", full_disk)
     state = optimizer_state(torch.optim.AdamW(model.parameters()))
     with pytest.raises(GenRecError, match="best' cannot be written: no space"):
         save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, state)

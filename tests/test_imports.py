@@ -19,7 +19,7 @@ FLOORS = [
     {"config"},
     {"data"},
     {"model"},
-    {"checkpoint", "checkpoint_files", "schedule", "stopping", "trainer"},
+    {"checkpoint", "checkpoint_files", "checkpoint_training", "schedule", "stopping", "trainer"},
     {"atomic_files", "clock", "cold_evaluation", "confidence", "identity", "outcomes", "process", "results"}
     | {"export", "model_card", "recommend"},
     {"report"},

@@ -15,12 +15,10 @@ from recbole_genrec.checkpoint import (
     FORMAT,
     load_as_recbole,
     load_checkpoint_into,
-    optimizer_state,
-    read_average,
-    restore_random_states,
     save_checkpoint,
 )
 from recbole_genrec.checkpoint_files import fingerprint
+from recbole_genrec.checkpoint_training import optimizer_state, read_average, restore_random_states
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing.index import read_draft
 from recbole_genrec.recommend.history import ItemId

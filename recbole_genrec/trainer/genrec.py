@@ -13,7 +13,8 @@ from recbole.utils import set_color
 from tqdm import tqdm
 
 from recbole_genrec.arguments import TrainerArguments
-from recbole_genrec.checkpoint import load_checkpoint_into, restore_random_states
+from recbole_genrec.checkpoint import load_checkpoint_into
+from recbole_genrec.checkpoint_training import restore_random_states
 from recbole_genrec.distributed import current
 from recbole_genrec.distributed.sharding import clip_gradients, is_spread, spread_modules
 from recbole_genrec.errors import GenRecError, Interrupted

@@ -10,14 +10,12 @@ from recbole.utils import set_color
 from recbole_genrec.checkpoint import (
     is_checkpoint,
     load_checkpoint_into,
-    optimizer_state,
     plain_settings,
-    random_states,
-    read_average,
     save_checkpoint,
     settle,
     verify,
 )
+from recbole_genrec.checkpoint_training import optimizer_state, random_states, read_average
 from recbole_genrec.distributed.sharding import gathered, whole_state
 from recbole_genrec.errors import GenRecError
 
