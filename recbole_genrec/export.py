@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import yaml
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
@@ -24,6 +23,7 @@ from recbole_genrec.arguments import ARGUMENT_GROUPS, BackboneArguments
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.loading import read_backbone, read_seq2seq
 from recbole_genrec.checkpoint import read_config, verify
+from recbole_genrec.checkpoint_files import read_items, read_prompt
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model_card import Facts, write_card
 
@@ -76,8 +76,7 @@ def export(checkpoint, output, merged=False, overwrite=False):
     if not merged and not (folder / "adapter").is_dir():
         raise GenRecError(f"The checkpoint {str(folder)!r} holds a whole model and no adapter: add --merged.")
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    prompts = yaml.safe_load((folder / "prompt.yaml").read_text("utf-8"))
-    items = json.loads((folder / "items.json").read_text("utf-8"))
+    prompts, items = read_prompt(folder), read_items(folder)
     parts = config.model_class.prompt_parts(prompts, Backbone(None, tokenizer))
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = output.with_name(f".{output.name}.new")
