@@ -143,7 +143,7 @@ def restore_random_states(folder, rank=0, step=0):
             torch.manual_seed((step << 16) + rank)
             return
         torch.set_rng_state(_bytes_tensor(stored["torch"]))
-    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError, RuntimeError) as error:
         raise GenRecError(
             f"The checkpoint {str(folder)!r} is damaged: rng.json holds no states of random numbers ({error})."
         ) from None
