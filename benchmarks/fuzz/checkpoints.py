@@ -69,7 +69,7 @@ class Checkpoint(Target):
         shutil.rmtree(self.broken, ignore_errors=True)
         shutil.copytree(self.folder / "sound", self.broken)
         # numbers that grow too large on the way are no fault of a file
-        self.places = (self.broken, "The language model gives a score of", "The text '")
+        self.places = (self.broken, "The language model gives a score of", "The text '", "The catalogue has no item")
 
     def read(self, draw):
         """Read the broken copy in one of the ways there are; ``None``, or recommendations."""
