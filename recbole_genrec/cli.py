@@ -88,6 +88,7 @@ Write a checkpoint as a folder that transformers, peft and vLLM load, with promp
 --output        the folder to write
 --merged        the whole language model, the adapter's weights added into its own; without it, the adapter
 --overwrite     replace an earlier export
+--trust_remote_code  run Python code that comes with the checkpoint's backbone
 """
 
 TUNE_HELP = """\
@@ -109,8 +110,8 @@ RUN_FLAGS = {"resume": "auto"}
 _FIRST_SPEAKS = 5
 CONVERT_OPTIONS = ("source", "output", "download", "strict", "user_core", "item_core")
 CONVERT_FLAGS = {"download": "true", "strict": "true"}
-EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite")
-EXPORT_FLAGS = {"merged": "true", "overwrite": "true"}
+EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite", "trust_remote_code")
+EXPORT_FLAGS = {"merged": "true", "overwrite": "true", "trust_remote_code": "true"}
 TUNE_OPTIONS = ("params_file", "algo", "max_evals", "early_stop")
 COMPARE_FLAGS = {"retry_failed": "true"}
 REPORT_OPTIONS = ("results", "output", "metric", "baseline")

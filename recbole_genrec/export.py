@@ -17,13 +17,15 @@ from typing import NamedTuple
 import torch
 import yaml
 from peft import PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, BackboneArguments
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.loading import read_backbone, read_seq2seq
+from recbole_genrec.backbone.loading import read_backbone, read_saved_model, read_seq2seq
 from recbole_genrec.checkpoint import read_config, verify
+from recbole_genrec.checkpoint_files import read_tensors
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model_card import Facts, write_card
 
@@ -48,7 +50,7 @@ class Export(NamedTuple):
         return f"{text}; log-probabilities differ from the adapter's by {self.difference:.1e} at most"
 
 
-def export(checkpoint, output, merged=False, overwrite=False):
+def export(checkpoint, output, merged=False, overwrite=False, trust_remote_code=False):
     """Write a checkpoint as a folder for ``transformers`` and ``peft``.
 
     Args:
@@ -56,16 +58,18 @@ def export(checkpoint, output, merged=False, overwrite=False):
         output: the folder to write; it appears whole or not at all.
         merged: write the whole language model, with the adapter's weights added into its own, where there is one.
         overwrite: replace an earlier export.
+        trust_remote_code: run Python code that comes with the backbone, where the checkpoint was trained so.
 
     Returns:
         :class:`Export`.
 
     Raises:
-        GenRecError: the checkpoint is damaged, or its language model alone would give other scores; ``output`` stands.
+        GenRecError: the checkpoint is damaged, comes with code that is not trusted, or its language model alone would
+            give other scores; ``output`` stands.
     """
     folder, output = verify(checkpoint), Path(output)
     _check_output(output, overwrite)
-    config = read_config(folder)
+    config = read_config(folder, trust_remote_code)
     settings = {key: value for group in ARGUMENT_GROUPS for key, value in vars(group.from_config(config)).items()}
     _check_plain(folder, config, settings)
     if merged and settings["quantization"] != "none":
@@ -75,7 +79,9 @@ def export(checkpoint, output, merged=False, overwrite=False):
         )
     if not merged and not (folder / "adapter").is_dir():
         raise GenRecError(f"The checkpoint {str(folder)!r} holds a whole model and no adapter: add --merged.")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    if (folder / "adapter").is_dir():
+        read_tensors(folder / "adapter" / SAFETENSORS_WEIGHTS_NAME)  # peft would take a pickle in its place
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=settings["trust_remote_code"])
     prompts = yaml.safe_load((folder / "prompt.yaml").read_text("utf-8"))
     items = json.loads((folder / "items.json").read_text("utf-8"))
     parts = config.model_class.prompt_parts(prompts, Backbone(None, tokenizer))
@@ -93,7 +99,9 @@ def export(checkpoint, output, merged=False, overwrite=False):
         for name in ("prompt.yaml", "items.json"):
             shutil.copyfile(folder / name, fresh / name)
         kind = "merged model" if merged else "adapter"
-        facts = Facts(output.name, folder, config, settings, parts, items, _is_seq2seq(folder), merged, difference)
+        facts = Facts(
+            output.name, folder, config, settings, parts, items, _is_seq2seq(folder, config), merged, difference
+        )
         write_card(fresh / "README.md", facts, tokenizer, EXAMPLE_ITEMS)
         if output.exists():
             shutil.rmtree(output)
@@ -126,10 +134,11 @@ def _yaml(value):
     return json.dumps(value).strip('"')
 
 
-def _is_seq2seq(folder):
+def _is_seq2seq(folder, config):
     if (folder / "adapter").is_dir():
         return json.loads((folder / "adapter/adapter_config.json").read_text("utf-8"))["task_type"] == "SEQ_2_SEQ_LM"
-    return AutoConfig.from_pretrained(folder / "backbone").is_encoder_decoder
+    trusted = config["trust_remote_code"]
+    return AutoConfig.from_pretrained(folder / "backbone", trust_remote_code=trusted).is_encoder_decoder
 
 
 def _write_merged(fresh, folder, config, tokenizer, parts, items):
@@ -142,8 +151,8 @@ def _write_merged(fresh, folder, config, tokenizer, parts, items):
         model = model.merge_and_unload()
         difference = float((_next_log_probs(model, prompt) - before).abs().max())
     else:
-        auto_class = AutoModelForSeq2SeqLM if _is_seq2seq(folder) else AutoModelForCausalLM
-        model = _quietly(auto_class.from_pretrained, folder / "backbone", dtype="auto")
+        auto_class = AutoModelForSeq2SeqLM if _is_seq2seq(folder, config) else AutoModelForCausalLM
+        model = _quietly(read_saved_model, folder / "backbone", BackboneArguments.from_config(config), auto_class)
     model.generation_config.eos_token_id = parts.end
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     _quietly(model.save_pretrained, fresh)
@@ -162,7 +171,7 @@ def _write_tokenizer(fresh, tokenizer):
 
 def _with_adapter(folder, config, tokenizer):
     """The backbone of a run as it was loaded then, with rows for the new tokens and the adapter around it."""
-    read = read_seq2seq if _is_seq2seq(folder) else read_backbone
+    read = read_seq2seq if _is_seq2seq(folder, config) else read_backbone
     model = _quietly(read, BackboneArguments.from_config(config), []).model
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
+from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.new_tokens import token_rows
@@ -89,13 +90,21 @@ def read_saved(model_folder, tokenizer_folder, arguments):
     Raises:
         GenRecError: the model cannot be read.
     """
+    model = read_saved_model(model_folder, arguments)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, trust_remote_code=arguments.trust_remote_code)
+    except (OSError, ValueError, ImportError) as error:
+        raise _refusal(str(tokenizer_folder), error) from None
+    return Backbone(model, tokenizer)
+
+
+def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM):
+    """As :func:`read_saved`, the model alone and of any auto class of ``transformers``."""
     code = {"trust_remote_code": arguments.trust_remote_code}
     try:
-        model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto", use_safetensors=True, **code)
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, **code)
+        return auto_class.from_pretrained(folder, dtype="auto", use_safetensors=True, **code)
     except (OSError, ValueError, ImportError) as error:
-        raise GenRecError(f"Cannot load the backbone {str(model_folder)!r}: {_gist(error)}") from None
-    return Backbone(model, tokenizer)
+        raise _refusal(str(folder), error) from None
 
 
 def _load(arguments, auto_class):
@@ -107,7 +116,7 @@ def _load(arguments, auto_class):
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, GenRecError):
             raise
-        raise GenRecError(f"Cannot load the backbone {arguments.backbone!r}: {_gist(error)}") from None
+        raise _refusal(arguments.backbone, error) from None
     _ensure_padding(tokenizer, model)
     return model, tokenizer
 
@@ -195,10 +204,18 @@ def _dtype(arguments):
     return getattr(torch, arguments.torch_dtype)
 
 
-def _gist(error):
-    """The first line of what ``transformers`` says, without its advice."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _refusal(name, error):
+    """What ``transformers`` says, without its advice, or what it comes to here."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0]
+    if "trust_remote_code" in str(error):
+        reason = "it needs Python code that comes with it, which runs only with 'trust_remote_code: true'."
+    elif "file named" in reason and SAFE_WEIGHTS_NAME in reason:
+        reason = (
+            f"it has no {SAFE_WEIGHTS_NAME}. Weights are read from safetensors alone: "
+            f"a pickle, such as {WEIGHTS_NAME}, can run code."
+        )
+    return GenRecError(f"Cannot load the backbone {name!r}: {reason}")
 
 
 def _quantization_config(arguments):
