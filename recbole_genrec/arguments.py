@@ -94,6 +94,8 @@ class IndexingArguments(Arguments):
     svd_bins: int = 128
     #: where vectors of item texts come from: ``tfidf``, ``backbone``, or a sentence-transformers name or folder.
     text_embedding: str = "tfidf"
+    #: branch, tag or commit of a sentence-transformers hub id.
+    text_embedding_revision: str = "main"
     #: ``semantic``: codes of an item, codes to choose from at each level, and shape and training of the RQ-VAE.
     semantic_levels: int = 3
     semantic_codes: int = 256

@@ -18,12 +18,18 @@ import torch
 import yaml
 from peft import PeftModel
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, BackboneArguments
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.loading import read_backbone, read_saved_model, read_seq2seq
+from recbole_genrec.backbone.loading import (
+    read_backbone,
+    read_saved_model,
+    read_saved_tokenizer,
+    read_seq2seq,
+    saved_code,
+)
 from recbole_genrec.checkpoint import read_config, verify
 from recbole_genrec.checkpoint_files import read_tensors
 from recbole_genrec.errors import GenRecError
@@ -81,7 +87,7 @@ def export(checkpoint, output, merged=False, overwrite=False, trust_remote_code=
         raise GenRecError(f"The checkpoint {str(folder)!r} holds a whole model and no adapter: add --merged.")
     if (folder / "adapter").is_dir():
         read_tensors(folder / "adapter" / SAFETENSORS_WEIGHTS_NAME)  # peft would take a pickle in its place
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", trust_remote_code=settings["trust_remote_code"])
+    tokenizer = read_saved_tokenizer(folder / "tokenizer", BackboneArguments.from_config(config))
     prompts = yaml.safe_load((folder / "prompt.yaml").read_text("utf-8"))
     items = json.loads((folder / "items.json").read_text("utf-8"))
     parts = config.model_class.prompt_parts(prompts, Backbone(None, tokenizer))
@@ -137,8 +143,8 @@ def _yaml(value):
 def _is_seq2seq(folder, config):
     if (folder / "adapter").is_dir():
         return json.loads((folder / "adapter/adapter_config.json").read_text("utf-8"))["task_type"] == "SEQ_2_SEQ_LM"
-    trusted = config["trust_remote_code"]
-    return AutoConfig.from_pretrained(folder / "backbone", trust_remote_code=trusted).is_encoder_decoder
+    code = saved_code(folder / "backbone/config.json", BackboneArguments.from_config(config))
+    return AutoConfig.from_pretrained(folder / "backbone", **code).is_encoder_decoder
 
 
 def _write_merged(fresh, folder, config, tokenizer, parts, items):

@@ -90,21 +90,40 @@ def read_saved(model_folder, tokenizer_folder, arguments):
     Raises:
         GenRecError: the model cannot be read.
     """
-    model = read_saved_model(model_folder, arguments)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, trust_remote_code=arguments.trust_remote_code)
-    except (OSError, ValueError, ImportError) as error:
-        raise _refusal(str(tokenizer_folder), error) from None
-    return Backbone(model, tokenizer)
+    return Backbone(read_saved_model(model_folder, arguments), read_saved_tokenizer(tokenizer_folder, arguments))
 
 
 def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM):
     """As :func:`read_saved`, the model alone and of any auto class of ``transformers``."""
-    code = {"trust_remote_code": arguments.trust_remote_code}
+    code = saved_code(Path(folder) / "config.json", arguments)
     try:
         return auto_class.from_pretrained(folder, dtype="auto", use_safetensors=True, **code)
     except (OSError, ValueError, ImportError) as error:
         raise _refusal(str(folder), error) from None
+
+
+def read_saved_tokenizer(folder, arguments):
+    """As :func:`read_saved`, the tokenizer alone."""
+    code = saved_code(Path(folder) / "tokenizer_config.json", arguments)
+    try:
+        return AutoTokenizer.from_pretrained(folder, **code)
+    except (OSError, ValueError, ImportError) as error:
+        raise _refusal(str(folder), error) from None
+
+
+def saved_code(path, arguments):
+    """Whether and from which revision a saved model's code is read, for ``from_pretrained``.
+
+    A folder that was saved from the hub names its code as ``<hub id>--<module>``, without the revision.
+
+    Args:
+        path: the JSON in the folder that names the code.
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments` of the training.
+    """
+    code = {"trust_remote_code": arguments.trust_remote_code}
+    if arguments.trust_remote_code and f'"{arguments.backbone}--' in path.read_text("utf-8"):
+        code["code_revision"] = arguments.revision
+    return code
 
 
 def _load(arguments, auto_class):
