@@ -38,6 +38,12 @@ def _flag(key, value):
         raise GenRecError(f"{key!r} must be true or false, not {value!r}.")
 
 
+#: parameters of a request that would hold a secret; settings are kept with the results.
+SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token", "password", "secret") + (
+    "headers",
+    "extra_headers",
+)
+
 #: P5's task families.
 FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
 
@@ -298,14 +304,12 @@ class PromptLLMArguments(Arguments):
         for key in ("request_timeout", "retry_wait", "input_price", "output_price", "fuzzy_threshold"):
             _at_least(key, getattr(self, key), 0)
         _flag("json_mode", self.json_mode)
-        if not re.fullmatch(r"[A-Za-z_]\w{0,62}", self.api_key_env):
-            # the value may be a key: it must not come into a log
-            raise GenRecError("'api_key_env' must be the name of an environment variable, not the key itself.")
-        address = urlsplit(self.base_url)
-        if address.username or address.password or address.query:
-            raise GenRecError("'base_url' must hold no user, password or query: the key comes from 'api_key_env'.")
-        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
-            raise GenRecError(f"'base_url' must begin with http:// or https://, not {self.base_url!r}.")
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,62}", self.api_key_env):
+            # the value may be a key, of which some are of small letters: it must not come into a log
+            raise GenRecError(
+                "'api_key_env' must be the name of an environment variable, in capitals, not the key itself."
+            )
+        self._check_address()
         if not isinstance(self.chat_options, dict):
             raise GenRecError(
                 f"'chat_options' must be a mapping, such as {{temperature: 0}}, not {self.chat_options!r}."
@@ -314,8 +318,22 @@ class PromptLLMArguments(Arguments):
         for key in ("model", "messages", "response_format", "stream", "n"):
             if key in self.chat_options:
                 raise GenRecError(f"'chat_options' cannot hold {key!r}, which PromptLLM sets itself.")
+        for key in self.chat_options:
+            if str(key).lower().replace("-", "_") in SECRET_OPTIONS:
+                raise GenRecError(f"'chat_options' cannot hold {key!r}: the key comes from 'api_key_env'.")
         if self.ranking == "chat" and not self.chat_model:
             raise GenRecError("'ranking: chat' needs 'chat_model', the name of a model at the server.")
+
+    def _check_address(self):
+        """Refuse an address that may hold a secret, and show none: settings and errors come into logs and results."""
+        try:
+            address = urlsplit(self.base_url)
+        except ValueError:
+            raise GenRecError("'base_url' is no address, such as http://localhost:8000/v1.") from None
+        if "@" in address.netloc or address.query or address.fragment:
+            raise GenRecError("'base_url' must hold no user, password or query: the key comes from 'api_key_env'.")
+        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
+            raise GenRecError("'base_url' must begin with http:// or https:// and the name of a server.")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import sys
 import time
 from functools import partial
 
-from recbole_genrec.errors import GenRecError, Interrupted, PeerLost, unknown_name
+from recbole_genrec.errors import GenRecError, Interrupted, PeerLost, unknown_name, without_passwords
 from recbole_genrec.recommend import command
 from recbole_genrec.stopping import terminable
 
@@ -336,5 +336,5 @@ def _complain(kind, message, code):
     if rank != "0":  # the first process mostly has the same to say, and the others are stopped when it ends
         time.sleep(_FIRST_SPEAKS)
         message = f"process {rank}: {message}"
-    print(f"{kind}: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"{kind}: {' '.join(without_passwords(message).split())}", file=sys.stderr)
     return code
