@@ -6,6 +6,7 @@ dataclasses. A model builds them once from RecBole's ``Config``; nothing behind 
 
 import re
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from recbole_genrec.errors import GenRecError, unknown_name
@@ -50,6 +51,9 @@ FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
 
 class Arguments:
     """What the argument classes share: construction from a configuration."""
+
+    #: names of the models that read the class's keys; empty: every generative one.
+    models: ClassVar[tuple] = ()
 
     @classmethod
     def from_config(cls, config):
@@ -230,6 +234,8 @@ class EngineArguments(Arguments):
 class P5Arguments(Arguments):
     """What P5 (Geng et al. 2022) asks and is asked; ``tasks`` and what follows on prompts, PromptLLM too."""
 
+    models: ClassVar[tuple] = ("P5", "PromptLLM")
+
     #: name of task prompts in ``properties/task`` or the path of a YAML file.
     task_prompts: str = "p5"
     #: share of each family in an epoch; a family without one, or with 0, is off.
@@ -263,6 +269,8 @@ class P5Arguments(Arguments):
 @dataclass(frozen=True)
 class PromptLLMArguments(Arguments):
     """How PromptLLM asks, and whom."""
+
+    models: ClassVar[tuple] = ("PromptLLM",)
 
     #: ``scoring``: a local model, the exact top-K of the catalogue; ``chat``: an OpenAI-compatible server.
     ranking: str = "scoring"
@@ -339,6 +347,8 @@ class PromptLLMArguments(Arguments):
 @dataclass(frozen=True)
 class Seq2SeqArguments(Arguments):
     """How GenRecSeq2Seq (Cao & Lio 2024) masks, what it adds to its tokens, and in which stages it trains."""
+
+    models: ClassVar[tuple] = ("GenRecSeq2Seq",)
 
     #: ``pretrain`` on masked items, ``finetune`` on next items, or ``both``, one after the other.
     train_stage: str = "both"
