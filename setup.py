@@ -23,21 +23,22 @@ setup(
     install_requires=[
         # 1.2.1 needs a ray that Python 3.12 and later do not have; pip then takes 1.2.0, which works as well.
         "recbole>=1.2.0,<1.3",
-        "torch>=2.4,<2.14",
+        # before 2.6, weights_only=True could run code of a file all the same (CVE-2025-32434).
+        "torch>=2.6,<2.14",
         "transformers>=4.56",
         "peft>=0.17",
         # RecBole fills columns through a chain, which pandas 3 ignores without a word.
         "pandas>=1.4,<3",
         "numpy>=1.26",
         "scipy>=1.11",
-        "scikit-learn>=1.3",
+        "scikit-learn>=1.5",  # before: CVE-2024-5206
         "threadpoolctl>=3",
         "safetensors>=0.4.3",
         "tokenizers>=0.20",
         "rapidfuzz>=3",
         "rich>=13",
         "pyyaml>=6",
-        "tqdm",
+        "tqdm>=4.66.3",  # before: CVE-2024-34062
     ],
     extras_require={
         "test": [

@@ -7,6 +7,7 @@ dataclasses. A model builds them once from RecBole's ``Config``; nothing behind 
 import re
 from dataclasses import dataclass, field, fields
 from math import inf
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from recbole_genrec.errors import GenRecError, shown, unknown_name
@@ -44,12 +45,21 @@ def _flag(key, value):
         raise GenRecError(f"{key!r} must be true or false, not {shown(value)}.")
 
 
+#: parameters of a request that would hold a secret; settings are kept with the results.
+SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token", "password", "secret") + (
+    "headers",
+    "extra_headers",
+)
+
 #: P5's task families.
 FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
 
 
 class Arguments:
     """What the argument classes share: construction from a configuration."""
+
+    #: names of the models that read the class's keys; empty: every generative one.
+    models: ClassVar[tuple] = ()
 
     @classmethod
     def from_config(cls, config):
@@ -100,6 +110,8 @@ class IndexingArguments(Arguments):
     svd_bins: int = 128
     #: where vectors of item texts come from: ``tfidf``, ``backbone``, or a sentence-transformers name or folder.
     text_embedding: str = "tfidf"
+    #: branch, tag or commit of a sentence-transformers hub id.
+    text_embedding_revision: str = "main"
     #: ``semantic``: codes of an item, codes to choose from at each level, and shape and training of the RQ-VAE.
     semantic_levels: int = 3
     semantic_codes: int = 256
@@ -229,6 +241,8 @@ class EngineArguments(Arguments):
 class P5Arguments(Arguments):
     """What P5 (Geng et al. 2022) asks and is asked; ``tasks`` and what follows on prompts, PromptLLM too."""
 
+    models: ClassVar[tuple] = ("P5", "PromptLLM")
+
     #: name of task prompts in ``properties/task`` or the path of a YAML file.
     task_prompts: str = "p5"
     #: share of each family in an epoch; a family without one, or with 0, is off.
@@ -262,6 +276,8 @@ class P5Arguments(Arguments):
 @dataclass(frozen=True)
 class PromptLLMArguments(Arguments):
     """How PromptLLM asks, and whom."""
+
+    models: ClassVar[tuple] = ("PromptLLM",)
 
     #: ``scoring``: a local model, the exact top-K of the catalogue; ``chat``: an OpenAI-compatible server.
     ranking: str = "scoring"
@@ -303,14 +319,12 @@ class PromptLLMArguments(Arguments):
         for key in ("request_timeout", "retry_wait", "input_price", "output_price", "fuzzy_threshold"):
             _at_least(key, getattr(self, key), 0)
         _flag("json_mode", self.json_mode)
-        if not re.fullmatch(r"[A-Za-z_]\w{0,62}", self.api_key_env):
-            # the value may be a key: it must not come into a log
-            raise GenRecError("'api_key_env' must be the name of an environment variable, not the key itself.")
-        address = urlsplit(self.base_url)
-        if address.username or address.password or address.query:
-            raise GenRecError("'base_url' must hold no user, password or query: the key comes from 'api_key_env'.")
-        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
-            raise GenRecError(f"'base_url' must begin with http:// or https://, not {shown(self.base_url)}.")
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,62}", self.api_key_env):
+            # the value may be a key, of which some are of small letters: it must not come into a log
+            raise GenRecError(
+                "'api_key_env' must be the name of an environment variable, in capitals, not the key itself."
+            )
+        self._check_address()
         if not isinstance(self.chat_options, dict):
             raise GenRecError(
                 f"'chat_options' must be a mapping, such as {{temperature: 0}}, not {shown(self.chat_options)}."
@@ -319,13 +333,29 @@ class PromptLLMArguments(Arguments):
         for key in ("model", "messages", "response_format", "stream", "n"):
             if key in self.chat_options:
                 raise GenRecError(f"'chat_options' cannot hold {key!r}, which PromptLLM sets itself.")
+        for key in self.chat_options:
+            if str(key).lower().replace("-", "_") in SECRET_OPTIONS:
+                raise GenRecError(f"'chat_options' cannot hold {key!r}: the key comes from 'api_key_env'.")
         if self.ranking == "chat" and not self.chat_model:
             raise GenRecError("'ranking: chat' needs 'chat_model', the name of a model at the server.")
+
+    def _check_address(self):
+        """Refuse an address that may hold a secret, and show none: settings and errors come into logs and results."""
+        try:
+            address = urlsplit(self.base_url)
+        except ValueError:
+            raise GenRecError("'base_url' is no address, such as http://localhost:8000/v1.") from None
+        if "@" in address.netloc or address.query or address.fragment:
+            raise GenRecError("'base_url' must hold no user, password or query: the key comes from 'api_key_env'.")
+        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
+            raise GenRecError("'base_url' must begin with http:// or https:// and the name of a server.")
 
 
 @dataclass(frozen=True)
 class Seq2SeqArguments(Arguments):
     """How GenRecSeq2Seq (Cao & Lio 2024) masks, what it adds to its tokens, and in which stages it trains."""
+
+    models: ClassVar[tuple] = ("GenRecSeq2Seq",)
 
     #: ``pretrain`` on masked items, ``finetune`` on next items, or ``both``, one after the other.
     train_stage: str = "both"

@@ -203,6 +203,9 @@ def load_as_recbole(folder):
 
     Returns:
         A dict with ``config``, ``state_dict``, ``other_parameter``, ``epoch``, ``cur_step`` and ``best_valid_score``.
+
+    Raises:
+        GenRecError: it is damaged, or its backbone comes with code: RecBole has no way to say that this is trusted.
     """
     folder = verify(folder)
     trainer = read_json(folder / "trainer.json")
@@ -216,12 +219,33 @@ def load_as_recbole(folder):
     }
 
 
-def read_config(folder):
+def check_trust(folder, settings, trust_remote_code):
+    """Refuse a checkpoint whose backbone comes with Python code, unless who reads it trusts that code.
+
+    The setting that it was trained with is part of the checkpoint: whoever made one would else let it run code.
+
+    Args:
+        folder: the checkpoint. settings: its configuration.
+        trust_remote_code: whether who reads it has said so.
+
+    Raises:
+        GenRecError: nobody has.
+    """
+    if settings.get("trust_remote_code") and not trust_remote_code:
+        raise GenRecError(
+            f"The checkpoint {str(folder)!r} has 'trust_remote_code: true': Python code that comes with its backbone "
+            "would run. Where you trust that code, say so here, too: --trust_remote_code, in Python "
+            "trust_remote_code=True."
+        )
+
+
+def read_config(folder, trust_remote_code=False):
     """The configuration of a checkpoint, whose item index it names.
 
-    No setting is evaluated, and the device is chosen on this machine.
+    No setting is evaluated, and the device is chosen on this machine. See :func:`check_trust` for what is refused.
     """
     settings = read_json(folder / "config.json")
+    check_trust(folder, settings, trust_remote_code)
     from recbole_genrec.config import GenRecConfig  # the rest of this module needs no RecBole
 
     with damage_of(folder):

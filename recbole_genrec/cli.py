@@ -5,7 +5,7 @@ import sys
 import time
 from functools import partial
 
-from recbole_genrec.errors import GenRecError, Interrupted, PeerLost, unknown_name
+from recbole_genrec.errors import GenRecError, Interrupted, PeerLost, unknown_name, without_passwords
 from recbole_genrec.recommend import command
 from recbole_genrec.stopping import terminable
 
@@ -88,6 +88,7 @@ Write a checkpoint as a folder that transformers, peft and vLLM load, with promp
 --output        the folder to write
 --merged        the whole language model, the adapter's weights added into its own; without it, the adapter
 --overwrite     replace an earlier export
+--trust_remote_code  run Python code that comes with the checkpoint's backbone
 """
 
 TUNE_HELP = """\
@@ -109,8 +110,8 @@ RUN_FLAGS = {"resume": "auto"}
 _FIRST_SPEAKS = 5
 CONVERT_OPTIONS = ("source", "output", "download", "strict", "user_core", "item_core")
 CONVERT_FLAGS = {"download": "true", "strict": "true"}
-EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite")
-EXPORT_FLAGS = {"merged": "true", "overwrite": "true"}
+EXPORT_OPTIONS = ("checkpoint", "output", "merged", "overwrite", "trust_remote_code")
+EXPORT_FLAGS = {"merged": "true", "overwrite": "true", "trust_remote_code": "true"}
 TUNE_OPTIONS = ("params_file", "algo", "max_evals", "early_stop")
 COMPARE_FLAGS = {"retry_failed": "true"}
 REPORT_OPTIONS = ("results", "output", "metric", "baseline")
@@ -335,5 +336,5 @@ def _complain(kind, message, code):
     if rank != "0":  # the first process mostly has the same to say, and the others are stopped when it ends
         time.sleep(_FIRST_SPEAKS)
         message = f"process {rank}: {message}"
-    print(f"{kind}: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"{kind}: {' '.join(without_passwords(message).split())}", file=sys.stderr)
     return code

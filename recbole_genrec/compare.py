@@ -12,7 +12,7 @@ from time import perf_counter
 
 from recbole_genrec.atomic_files import check_dataset, convert_raw_dump
 from recbole_genrec.config import GenRecConfig
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, without_passwords
 from recbole_genrec.identity import differences
 from recbole_genrec.quick_start import run_models, share_data_settings
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls
@@ -146,7 +146,8 @@ def _succeeds(run, start):
         run.file("failed.json").unlink(missing_ok=True)
         _say(f"{start} done in {perf_counter() - started:,.0f} s. {_outcome(_read(run.file('json')))}")
         return True
-    output = run.file("log").read_text("utf-8", errors="replace")
+    output = without_passwords(run.file("log").read_text("utf-8", errors="replace"))
+    write_text(run.file("log"), output)
     error = _reason(code, output)
     told = {key: run.order[key] for key in ("model", "dataset")} | {"seed": run.config["seed"], "error": error}
     told |= {"exit_code": code, "traceback": output[output.rfind("Traceback (most recent call last)") :]}

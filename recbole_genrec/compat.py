@@ -6,6 +6,7 @@ A patch replaces a name inside a RecBole module, so nothing outside RecBole sees
 """
 
 import builtins
+import pickle
 import sys
 import types
 import warnings
@@ -45,6 +46,7 @@ def apply():
         numpy_aliases,
         trusted_checkpoints,
         load_data_and_model_checkpoints,
+        trusted_caches,
         grad_scaler,
         collector_of_counters,
         scores_that_are_no_numbers,
@@ -210,18 +212,62 @@ def sparse_update():
 # --- torch -------------------------------------------------------------------------------------------------------
 
 
+#: pickles that this process has written itself.
+_own_pickles = set()
+
+
+def _warn_of_code(file):
+    """Say that a pickle can run code, unless this process wrote it; of several processes, the first says so."""
+    path = Path(getattr(file, "name", file))
+    others = torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank()
+    if not others and path.resolve() not in _own_pickles:
+        getLogger().warning(f"{path} is a pickle of RecBole's: reading it can run any code that somebody put into it.")
+
+
+def _note_own(file):
+    _own_pickles.add(Path(getattr(file, "name", file)).resolve())
+
+
 def _load_checkpoint(file, *args, **kwargs):
     if isinstance(file, (str, Path)) and Path(file).is_dir():
         return import_module("recbole_genrec.checkpoint").load_as_recbole(file)
+    _warn_of_code(file)
     return torch.load(file, *args, **{"weights_only": False, **kwargs})
 
 
-def trusted_checkpoints():
-    """trainer.py:323, 583: RecBole's own checkpoints are pickles, which ``torch.load`` refuses by default.
+def _save_checkpoint(state, file, *args, **kwargs):
+    torch.save(state, file, *args, **kwargs)
+    _note_own(file)
 
-    Only these loads trust the file. A folder is one of this package's checkpoints and holds no pickle.
+
+def trusted_checkpoints():
+    """trainer.py:323, 583, s3rec.py:120: RecBole's checkpoints are pickles, which ``torch.load`` refuses by default.
+
+    Only these loads trust the file, and they say so. A folder is one of this package's checkpoints and holds no pickle.
     """
-    _recbole("trainer.trainer").torch = _ModuleProxy(torch, load=_load_checkpoint)
+    trusting = _ModuleProxy(torch, load=_load_checkpoint, save=_save_checkpoint)
+    for name in ("trainer.trainer", "model.sequential_recommender.s3rec"):
+        _recbole(name).torch = trusting
+
+
+def _load_cache(file):
+    _warn_of_code(file)
+    return pickle.load(file)
+
+
+def _dump_cache(value, file):
+    pickle.dump(value, file)
+    _note_own(file)
+
+
+def trusted_caches():
+    """data/utils.py:61, 122: datasets and loaders in ``checkpoint_dir`` are pickles, which RecBole reads unasked.
+
+    The runner builds its dataset itself and reads none of them.
+    """
+    warning = _ModuleProxy(pickle, load=_load_cache, dump=_dump_cache)
+    for name in ("data.utils", "data.dataset.dataset"):
+        _recbole(name).pickle = warning
 
 
 def load_data_and_model_checkpoints():

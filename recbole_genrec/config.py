@@ -274,6 +274,11 @@ class GenRecConfig(Config):
 
 def known_keys(models, dataset) -> frozenset[str]:
     """Every key that RecBole, the plugin or one of the model classes ``models`` reads."""
+    return own_keys(models, dataset) | plugin_keys() | OTHER_KEYS
+
+
+def own_keys(models, dataset) -> frozenset[str]:
+    """As :func:`known_keys`, without those of the plugin that no file or line of the model classes names."""
     names = [parent.__name__ for model in models for parent in _recommenders(model)]
     recbole = files("recbole") / "properties"
     yamls = [recbole / "overall.yaml", recbole / "dataset" / "sample.yaml", recbole / "dataset" / f"{dataset}.yaml"]
@@ -287,7 +292,7 @@ def known_keys(models, dataset) -> frozenset[str]:
         keys.update(read_shipped(name, YamlLoader))
     for model in models:
         keys.update(_keys_in_source(model))
-    return frozenset(keys | plugin_keys() | OTHER_KEYS)
+    return frozenset(keys)
 
 
 @cache

@@ -1,15 +1,25 @@
 """The package's own errors: what a user can mend, said in one message; a run that was asked to stop; a lost peer."""
 
+import re
+
 #: of a name that is not known, so much is compared with those that are.
 LONGEST_NAME = 200
+
+
+def without_passwords(text) -> str:
+    """A text in which no address shows its user and password: ``https://***@host/`` for ``https://me:secret@host/``."""
+    return re.sub(r"(\w://)[^\s/'\"]+@", r"\1***@", str(text))
 
 
 class GenRecError(ValueError):
     """Bad input: an unknown key, a missing column, a damaged checkpoint.
 
-    The message names the file, line or key and the accepted values. The command line prints it without a
-    traceback and exits with code 2.
+    The message names the file, line or key and the accepted values, and no password of an address. The command line
+    prints it without a traceback and exits with code 2.
     """
+
+    def __init__(self, message):
+        super().__init__(without_passwords(message))
 
 
 class Interrupted(KeyboardInterrupt):

@@ -16,14 +16,21 @@ from typing import NamedTuple
 
 import torch
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, BackboneArguments
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.loading import read_backbone, read_seq2seq
+from recbole_genrec.backbone.loading import (
+    read_backbone,
+    read_saved_model,
+    read_saved_tokenizer,
+    read_seq2seq,
+    saved_code,
+)
 from recbole_genrec.checkpoint import read_config, verify
-from recbole_genrec.checkpoint_files import read_items, read_prompt
+from recbole_genrec.checkpoint_files import read_items, read_prompt, read_tensors
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model_card import Facts, write_card
 
@@ -48,7 +55,7 @@ class Export(NamedTuple):
         return f"{text}; log-probabilities differ from the adapter's by {self.difference:.1e} at most"
 
 
-def export(checkpoint, output, merged=False, overwrite=False):
+def export(checkpoint, output, merged=False, overwrite=False, trust_remote_code=False):
     """Write a checkpoint as a folder for ``transformers`` and ``peft``.
 
     Args:
@@ -56,16 +63,18 @@ def export(checkpoint, output, merged=False, overwrite=False):
         output: the folder to write; it appears whole or not at all.
         merged: write the whole language model, with the adapter's weights added into its own, where there is one.
         overwrite: replace an earlier export.
+        trust_remote_code: run Python code that comes with the backbone, where the checkpoint was trained so.
 
     Returns:
         :class:`Export`.
 
     Raises:
-        GenRecError: the checkpoint is damaged, or its language model alone would give other scores; ``output`` stands.
+        GenRecError: the checkpoint is damaged, comes with code that is not trusted, or its language model alone would
+            give other scores; ``output`` stands.
     """
     folder, output = verify(checkpoint), Path(output)
     _check_output(output, overwrite)
-    config = read_config(folder)
+    config = read_config(folder, trust_remote_code)
     settings = {key: value for group in ARGUMENT_GROUPS for key, value in vars(group.from_config(config)).items()}
     _check_plain(folder, config, settings)
     if merged and settings["quantization"] != "none":
@@ -75,7 +84,9 @@ def export(checkpoint, output, merged=False, overwrite=False):
         )
     if not merged and not (folder / "adapter").is_dir():
         raise GenRecError(f"The checkpoint {str(folder)!r} holds a whole model and no adapter: add --merged.")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    if (folder / "adapter").is_dir():
+        read_tensors(folder / "adapter" / SAFETENSORS_WEIGHTS_NAME)  # peft would take a pickle in its place
+    tokenizer = read_saved_tokenizer(folder / "tokenizer", BackboneArguments.from_config(config))
     prompts, items = read_prompt(folder), read_items(folder)
     parts = config.model_class.prompt_parts(prompts, Backbone(None, tokenizer))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +103,9 @@ def export(checkpoint, output, merged=False, overwrite=False):
         for name in ("prompt.yaml", "items.json"):
             shutil.copyfile(folder / name, fresh / name)
         kind = "merged model" if merged else "adapter"
-        facts = Facts(output.name, folder, config, settings, parts, items, _is_seq2seq(folder), merged, difference)
+        facts = Facts(
+            output.name, folder, config, settings, parts, items, _is_seq2seq(folder, config), merged, difference
+        )
         write_card(fresh / "README.md", facts, tokenizer, EXAMPLE_ITEMS)
         if output.exists():
             shutil.rmtree(output)
@@ -125,10 +138,11 @@ def _yaml(value):
     return json.dumps(value).strip('"')
 
 
-def _is_seq2seq(folder):
+def _is_seq2seq(folder, config):
     if (folder / "adapter").is_dir():
         return json.loads((folder / "adapter/adapter_config.json").read_text("utf-8"))["task_type"] == "SEQ_2_SEQ_LM"
-    return AutoConfig.from_pretrained(folder / "backbone").is_encoder_decoder
+    code = saved_code(folder / "backbone/config.json", BackboneArguments.from_config(config))
+    return AutoConfig.from_pretrained(folder / "backbone", **code).is_encoder_decoder
 
 
 def _write_merged(fresh, folder, config, tokenizer, parts, items):
@@ -141,8 +155,8 @@ def _write_merged(fresh, folder, config, tokenizer, parts, items):
         model = model.merge_and_unload()
         difference = float((_next_log_probs(model, prompt) - before).abs().max())
     else:
-        auto_class = AutoModelForSeq2SeqLM if _is_seq2seq(folder) else AutoModelForCausalLM
-        model = _quietly(auto_class.from_pretrained, folder / "backbone", dtype="auto")
+        auto_class = AutoModelForSeq2SeqLM if _is_seq2seq(folder, config) else AutoModelForCausalLM
+        model = _quietly(read_saved_model, folder / "backbone", BackboneArguments.from_config(config), auto_class)
     model.generation_config.eos_token_id = parts.end
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     _quietly(model.save_pretrained, fresh)
@@ -161,7 +175,7 @@ def _write_tokenizer(fresh, tokenizer):
 
 def _with_adapter(folder, config, tokenizer):
     """The backbone of a run as it was loaded then, with rows for the new tokens and the adapter around it."""
-    read = read_seq2seq if _is_seq2seq(folder) else read_backbone
+    read = read_seq2seq if _is_seq2seq(folder, config) else read_backbone
     model = _quietly(read, BackboneArguments.from_config(config), []).model
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

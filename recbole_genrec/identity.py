@@ -3,9 +3,13 @@
 from dataclasses import asdict
 from functools import cache
 
-from recbole_genrec.arguments import ARGUMENT_GROUPS
+from recbole_genrec.arguments import ARGUMENT_GROUPS, plugin_keys
+from recbole_genrec.config import own_keys
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.results import plain
 from recbole_genrec.trainer import PLACE_KEYS
+from recbole_genrec.utils import get_model
 
 #: settings that say where a run is carried out, or name columns, which a model reads or not.
 _ELSEWHERE = frozenset(("device", "data_path", "load_col", "local_rank", "single_spec"))
@@ -14,12 +18,16 @@ _ELSEWHERE = frozenset(("device", "data_path", "load_col", "local_rank", "single
 def deciding_settings(settings):
     """The settings that decide the outcome of a run, with the plugin's defaults where they say nothing.
 
+    Settings that its model does not read, given for other models of the comparison, are left out.
+
     Args:
         settings: a configuration as ``results.plain`` gives it and a run's JSON holds it.
     """
     defaults = _plugin_defaults()
     given = {key: value for key, value in settings.items() if key not in PLACE_KEYS | _ELSEWHERE}
-    return defaults | {key: value for key, value in given.items() if value is not None or key not in defaults}
+    known = defaults | {key: value for key, value in given.items() if value is not None or key not in defaults}
+    unread = _unread(settings.get("model"))
+    return {key: value for key, value in known.items() if key not in unread}
 
 
 def differences(stored, config):
@@ -38,6 +46,22 @@ def differences(stored, config):
     old, new = deciding_settings(stored), deciding_settings(plain(config.final_config_dict))
     told = old.keys() | (new.keys() & config.external_config_dict.keys())
     return {key: (old.get(key), new.get(key)) for key in sorted(told) if old.get(key) != new.get(key)}
+
+
+@cache
+def _unread(model):
+    """Keys of the plugin that a model does not read, by its name; none of a model that is not known here."""
+    try:
+        model_class = get_model(model) if model else None
+    except GenRecError:
+        model_class = None
+    if model_class is None:
+        return frozenset()
+    generative = issubclass(model_class, GenerativeRecommender)
+    read = own_keys([model_class], "").union(
+        *(group.keys() for group in ARGUMENT_GROUPS if generative and model in (group.models or (model,)))
+    )
+    return plugin_keys() - read
 
 
 @cache

@@ -13,7 +13,7 @@ from recbole.utils import init_logger
 
 from recbole_genrec.checkpoint import plain_settings
 from recbole_genrec.distributed import current
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, without_passwords
 
 
 @contextmanager
@@ -33,6 +33,8 @@ def recbole_logging(config):
         root.removeHandler(handler)
     init_logger(config)
     own = list(root.handlers)
+    for handler in own:
+        handler.addFilter(_hide_passwords)
     for handler in before:
         root.addHandler(handler)
     try:
@@ -46,6 +48,15 @@ def recbole_logging(config):
             handler.close()
         root.setLevel(level)
         sys.stdout, sys.stderr = streams
+
+
+def _hide_passwords(record):
+    """Let a line of the log show no password: libraries warn with the addresses of mirrors and proxies in full."""
+    text = record.getMessage()
+    shown = without_passwords(text)
+    if shown != text:
+        record.msg, record.args = shown, ()
+    return True
 
 
 @contextmanager

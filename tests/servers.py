@@ -108,18 +108,14 @@ CHAT_TEMPLATE = "{{ messages[-1]['content'][-24:] }}{% if add_generation_prompt 
 def save_chat_model(folder, answer):
     """Save a tiny LLaMA over bytes, with a chat template, that has learnt one answer to ``titles``, as a checkpoint."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, LlamaConfig
 
-    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    pieces = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(pieces)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special, chat_template=CHAT_TEMPLATE)
+    from tests.builders import byte_tokenizer
+
+    tokenizer = byte_tokenizer(chat_template=CHAT_TEMPLATE)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(pieces),
+        vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,

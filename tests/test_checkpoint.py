@@ -12,28 +12,18 @@ import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from recbole_genrec import checkpoint
 from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint, verify
 from recbole_genrec.checkpoint_training import optimizer_state, restore_random_states
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
+from tests.builders import SCRATCH, randomize, write_base
 
 TRAINER_STATE = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.1 + 0.2, "step": 12}
 TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
-SMALL = {
-    "scratch_hidden_size": 16,
-    "scratch_layers": 1,
-    "scratch_intermediate_size": 32,
-    "scratch_vocab_size": 300,
-    "topk": [3],
-    "valid_metric": "NDCG@3",
-    "max_prompt_tokens": 64,
-    "item_embedding": "separator",
-    "edge_embedding": True,
-}
+SMALL = {**SCRATCH, "max_prompt_tokens": 64, "item_embedding": "separator", "edge_embedding": True}
 
 
 @pytest.fixture
@@ -59,26 +49,7 @@ def world(tmp_path, write_dataset):
 @pytest.fixture
 def base(tmp_path):
     """A folder with a tiny random LLaMA and a byte-level tokenizer."""
-    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    alphabet = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    config = LlamaConfig(
-        vocab_size=len(alphabet), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
-    )
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "base")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(tmp_path / "base")
-    return str(tmp_path / "base")
-
-
-def randomize(model):
-    """Random values for everything trainable, zero-initialised adapters included."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.normal_(std=0.2)
+    return write_base(tmp_path / "base")
 
 
 def logits(causal_model):

@@ -8,28 +8,17 @@ import pytest
 import torch
 import transformers
 import yaml
-from recbole.data import create_dataset, data_preparation
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from recbole_genrec.checkpoint import save_checkpoint
 from recbole_genrec.cli import main
-from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.export import export
 from recbole_genrec.results import write_result
+from tests.builders import SCRATCH, STATE, write_base, write_checkpoint
 
 TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
-STATE = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.25, "step": 12, "best_valid_result": {"ndcg@3": 0.25}}
-SMALL = {
-    "scratch_hidden_size": 16,
-    "scratch_layers": 1,
-    "scratch_intermediate_size": 32,
-    "scratch_vocab_size": 300,
-    "topk": [3],
-    "valid_metric": "NDCG@3",
-    "decoding": "full",
-    "max_prompt_tokens": 400,
-}
+SMALL = {**SCRATCH, "decoding": "full", "max_prompt_tokens": 400}
+SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 SHAPE = {"vocab_size": 262, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
 BASES = {
     "llama": lambda: transformers.LlamaConfig(**SHAPE, num_attention_heads=2),
@@ -61,21 +50,6 @@ WITH_ADAPTER = [name for name, (_, _, settings) in CASES.items() if settings.get
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
 
 
-def write_base(folder, family):
-    """A folder with a tiny random model and a byte-level tokenizer."""
-    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    alphabet = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-    config = BASES[family]()
-    auto_class = transformers.AutoModelForSeq2SeqLM if family == "t5" else transformers.AutoModelForCausalLM
-    torch.manual_seed(0)
-    auto_class.from_config(config).save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture
 def world(tmp_path, write_dataset, monkeypatch):
     """A function that builds a model with random weights, stores it and gives it with its configuration."""
@@ -86,17 +60,8 @@ def world(tmp_path, write_dataset, monkeypatch):
         items = [(f"m{i}", title) for i, title in enumerate(TITLES)]
         data_path = write_dataset(tmp_path / "data", rows, items)
         if family:
-            settings["backbone"] = write_base(tmp_path / "base", family)
-        config = GenRecConfig(name, "tiny", config_dict={"data_path": data_path, **SMALL, **settings})
-        dataset = create_dataset(config)
-        train, _, _ = data_preparation(config, dataset)
-        torch.manual_seed(1)
-        model = config.model_class(config, train._dataset).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.normal_(std=0.2)
-        save_checkpoint("best", model, config, STATE)
+            settings["backbone"] = write_base(tmp_path / "base", BASES[family](), SPECIAL)
+        config, model, _ = write_checkpoint("best", name, {"data_path": data_path, **SMALL, **settings})
         return config, model
 
     return build

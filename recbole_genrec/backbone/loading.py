@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
+from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.new_tokens import token_rows
@@ -89,14 +90,42 @@ def read_saved(model_folder, tokenizer_folder, arguments):
     Raises:
         GenRecError: the model cannot be read.
     """
-    code = {"trust_remote_code": arguments.trust_remote_code}
+    return Backbone(read_saved_model(model_folder, arguments), read_saved_tokenizer(tokenizer_folder, arguments))
+
+
+def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM):
+    """As :func:`read_saved`, the model alone and of any auto class of ``transformers``."""
+    code = saved_code(Path(folder) / "config.json", arguments)
     try:
-        model = AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto", use_safetensors=True, **code)
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, **code)
+        return auto_class.from_pretrained(folder, dtype="auto", use_safetensors=True, **code)
+    except Exception as error:  # whatever transformers raises at a file that somebody has edited
+        raise _refusal(str(folder), error) from None
+
+
+def read_saved_tokenizer(folder, arguments):
+    """As :func:`read_saved`, the tokenizer alone."""
+    code = saved_code(Path(folder) / "tokenizer_config.json", arguments)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **code)
         tokenizer("a", add_special_tokens=False)  # some settings are looked at only now
-    except Exception as error:  # whatever transformers and tokenizers raise at a file that somebody has edited
-        raise GenRecError(f"Cannot load the backbone {str(model_folder)!r}: {_gist(error)}") from None
-    return Backbone(model, tokenizer)
+        return tokenizer
+    except Exception as error:  # likewise, and tokenizers
+        raise _refusal(str(folder), error) from None
+
+
+def saved_code(path, arguments):
+    """Whether and from which revision a saved model's code is read, for ``from_pretrained``.
+
+    A folder that was saved from the hub names its code as ``<hub id>--<module>``, without the revision.
+
+    Args:
+        path: the JSON in the folder that names the code.
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments` of the training.
+    """
+    code = {"trust_remote_code": arguments.trust_remote_code}
+    if arguments.trust_remote_code and f'"{arguments.backbone}--' in path.read_text("utf-8"):
+        code["code_revision"] = arguments.revision
+    return code
 
 
 def _load(arguments, auto_class):
@@ -108,7 +137,7 @@ def _load(arguments, auto_class):
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, GenRecError):
             raise
-        raise GenRecError(f"Cannot load the backbone {arguments.backbone!r}: {_gist(error)}") from None
+        raise _refusal(arguments.backbone, error) from None
     _ensure_padding(tokenizer, model)
     return model, tokenizer
 
@@ -196,10 +225,18 @@ def _dtype(arguments):
     return getattr(torch, arguments.torch_dtype)
 
 
-def _gist(error):
-    """The first line of what ``transformers`` says, without its advice."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _refusal(name, error):
+    """What ``transformers`` says, without its advice, or what it comes to here."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0]
+    if "trust_remote_code" in str(error):
+        reason = "it needs Python code that comes with it, which runs only with 'trust_remote_code: true'."
+    elif "file named" in reason and SAFE_WEIGHTS_NAME in reason:
+        reason = (
+            f"it has no {SAFE_WEIGHTS_NAME}. Weights are read from safetensors alone: "
+            f"a pickle, such as {WEIGHTS_NAME}, can run code."
+        )
+    return GenRecError(f"Cannot load the backbone {name!r}: {reason}")
 
 
 def _quantization_config(arguments):

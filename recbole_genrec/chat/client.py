@@ -22,6 +22,8 @@ LONGEST_BACKOFF, LONGEST_ASKED = 60.0, 600.0
 LONGEST_ANSWER = 1_000_000
 #: what a server that asks for no key is given.
 NO_KEY = "none"
+#: a shorter key is a placeholder, such as EMPTY, which an answer may hold by chance.
+SHORTEST_KEY = 16
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ChatClient:
         usage: :class:`Usage` since the client was made.
 
     Raises:
-        GenRecError: ``openai`` is not installed, or there is no API key where one is needed.
+        GenRecError: ``openai`` is not installed, there is no API key where one is needed, or it cannot be one.
     """
 
     def __init__(self, settings):
@@ -74,7 +76,11 @@ class ChatClient:
         import openai
 
         self._openai, self.settings = openai, settings
-        self._key = os.environ.get(settings.api_key_env, "")
+        self._key = os.environ.get(settings.api_key_env, "").strip()  # a file ends with a line break
+        if not (self._key.isascii() and self._key.isprintable()):  # the HTTP library would show it in its error
+            raise GenRecError(
+                f"The environment variable {settings.api_key_env!r} ('api_key_env') holds characters that no key has."
+            )
         if not self._key and not settings.base_url:
             raise GenRecError(
                 f"'ranking: chat' finds no API key in the environment variable {settings.api_key_env!r} "
@@ -170,7 +176,7 @@ class ChatClient:
             except (asyncio.TimeoutError, openai.APITimeoutError):
                 problem = f"no answer within {self.settings.request_timeout:g} seconds ('request_timeout')"
             except openai.APIConnectionError as error:
-                problem = f"the connection failed ({_cause(error)})"
+                problem = f"the connection failed ({self._without_key(_cause(error))})"
             except openai.APIStatusError as error:
                 if self._refuses_format(error, sent):
                     attempt -= 1
@@ -194,7 +200,13 @@ class ChatClient:
             server.chat.completions.create(model=body["model"], messages=body["messages"], extra_body=options),
             self.settings.request_timeout,
         )
-        return _entry(completion)
+        return {name: self._unsaid(value) for name, value in _entry(completion).items()}
+
+    def _unsaid(self, value):
+        """What is kept of a part of an answer: a server may repeat the key that it was sent."""
+        if isinstance(value, str) and len(self._key) >= SHORTEST_KEY:
+            return value.replace(self._key, "***")
+        return value
 
     def _refuses_format(self, error, sent):
         """Whether a server does not know ``response_format``; it is left out from then on."""

@@ -38,7 +38,7 @@ def embed_items(given):
             )
         vectors = given.embed_texts(texts)
     else:
-        vectors = _sentence_transformer(source, texts)
+        vectors = _sentence_transformer(source, given.settings.text_embedding_revision, texts)
     vectors = np.array(vectors, np.float64)
     vectors[[not text for text in texts]] = 0
     return vectors
@@ -65,7 +65,7 @@ def _tfidf(learned, texts, random):
     return vectors / np.where(length > 1e-9, length, 1)
 
 
-def _sentence_transformer(source, texts):
+def _sentence_transformer(source, revision, texts):
     if importlib.util.find_spec("sentence_transformers") is None:
         raise GenRecError(
             f"'text_embedding: {source}' needs sentence-transformers: "
@@ -74,7 +74,9 @@ def _sentence_transformer(source, texts):
     from sentence_transformers import SentenceTransformer
 
     try:
-        model = SentenceTransformer(source)
+        model = SentenceTransformer(
+            source, revision=revision, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise GenRecError(f"Cannot load the sentence-transformers model {source!r}: {reason}") from None

@@ -7,7 +7,7 @@ import torch
 
 from recbole_genrec.backbone.loading import adapt, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
-from recbole_genrec.checkpoint import misfit, verify
+from recbole_genrec.checkpoint import check_trust, misfit, verify
 from recbole_genrec.checkpoint_files import (
     damage_of,
     read_catalogue,
@@ -33,22 +33,25 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
 
     Args:
         folder: a checkpoint.
+        trust_remote_code: run Python code that comes with its backbone, where it was trained so.
 
     Attributes:
         settings: the configuration that it was trained with; a key that it has not is ``None``.
 
     Raises:
-        GenRecError: the checkpoint is damaged, or of a model that this class does not read.
+        GenRecError: the checkpoint is damaged, of a model that this class does not read, or comes with code that is not
+            trusted.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, trust_remote_code=False):
         super().__init__()
         folder = verify(folder)
         with damage_of(folder):
-            self._read(folder)
+            self._read(folder, trust_remote_code)
 
-    def _read(self, folder):
+    def _read(self, folder, trust_remote_code):
         self.settings = read_settings(folder)
+        check_trust(folder, self.settings, trust_remote_code)
         if self.settings["model"] not in MODELS:
             raise GenRecError(
                 f"The checkpoint {str(folder)!r} is of {self.settings['model']}; recommending is for checkpoints of "

@@ -24,6 +24,7 @@ Recommend items with a trained checkpoint.
 --exclude_seen   leave the history's items out
 --explain        say which entries of the history moved the list most
 --json           print JSON
+--trust_remote_code  run Python code that comes with the checkpoint's backbone
 """
 
 ADD_ITEMS_HELP = """\
@@ -34,15 +35,16 @@ Put new items into the catalogue of a trained checkpoint, without training.
 --checkpoint     a checkpoint folder of GenRec; its identifiers must be made of text ('item_indexing: title')
 --items          an atomic .item file of the new items, with the columns of the training's
 --output         the folder of the checkpoint with these items; it serves for recommending, not for more training
+--trust_remote_code  run Python code that comes with the checkpoint's backbone
 """
 
 HELP = {"recommend": RECOMMEND_HELP, "add_items": ADD_ITEMS_HELP}
 #: options that may go without a value, and the value that they then have.
-FLAGS = {"exclude_seen": "true", "explain": "true", "json": "true"}
+FLAGS = {"exclude_seen": "true", "explain": "true", "json": "true", "trust_remote_code": "true"}
 REPEATABLE = ("history", "item", "where")
 OPTIONS = {
     "recommend": ("checkpoint", *REPEATABLE, "user", "data_path", "topk", *FLAGS),
-    "add_items": ("checkpoint", "items", "output"),
+    "add_items": ("checkpoint", "items", "output", "trust_remote_code"),
 }
 
 
@@ -79,7 +81,7 @@ def _recommend(pairs, options):
     from recbole_genrec.recommend.where import parse_where
 
     where = parse_where([text for key, text in pairs if key == "where"]) or None
-    recommender = _load(options["checkpoint"])
+    recommender = _load(options)
     history, unknown = _history(recommender, pairs, options)
     asked = ([history], int(topk), where, flags["exclude_seen"])
     explanation = recommender.explain(history, *asked[1:]) if flags["explain"] else None
@@ -112,9 +114,9 @@ def _history(recommender, pairs, options):
 
 
 def _add_items(pairs, options):
-    for key in OPTIONS["add_items"]:
+    for key in ("checkpoint", "items", "output"):
         _need(options, key)
-    recommender = _load(options["checkpoint"])
+    recommender = _load(options)
     before = len(recommender.reader.titles)
     recommender.add_items(options["items"])
     recommender.save(options["output"])
@@ -133,11 +135,12 @@ def _flag(key, text):
     return text == "true"
 
 
-def _load(folder):
+def _load(options):
     from transformers.utils import logging
 
     from recbole_genrec.recommend.recommender import GenRecommender
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    return GenRecommender.from_checkpoint(folder)
+    trusted = _flag("trust_remote_code", options.get("trust_remote_code", "false"))
+    return GenRecommender.from_checkpoint(options["checkpoint"], trust_remote_code=trusted)

@@ -81,26 +81,27 @@ class GenRecommender:
     Args:
         folder: a checkpoint folder.
         device: where to compute; by default a CUDA device where there is one.
+        trust_remote_code: run Python code that comes with the checkpoint's backbone, where it was trained so.
 
     Attributes:
         settings: the configuration that the checkpoint was trained with.
 
     Raises:
-        GenRecError: the checkpoint is missing, damaged or of another model.
+        GenRecError: the checkpoint is missing, damaged, of another model, or comes with code that is not trusted.
     """
 
-    def __init__(self, folder, device=None):
+    def __init__(self, folder, device=None, trust_remote_code=False):
         self.folder = folder
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.ranker = CheckpointRanker(folder).to(device)
+        self.ranker = CheckpointRanker(folder, trust_remote_code).to(device)
         self.settings = self.ranker.settings
         self.longest, self.batch_size = self.settings["MAX_ITEM_LIST_LENGTH"], self.settings["eval_batch_size"]
         self._prepare()
 
     @classmethod
-    def from_checkpoint(cls, folder, device=None):
+    def from_checkpoint(cls, folder, device=None, trust_remote_code=False):
         """The recommender of a checkpoint folder; see the class."""
-        return cls(folder, device)
+        return cls(folder, device, trust_remote_code)
 
     def _prepare(self):
         ranker = self.ranker

@@ -24,6 +24,7 @@ from recbole_genrec.backbone.loading import adapt, adapter_names, load_backbone,
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.errors import GenRecError
+from tests.builders import SPECIAL, byte_tokenizer
 
 SHAPE = {
     "vocab_size": 262,
@@ -34,7 +35,6 @@ SHAPE = {
     "num_key_value_heads": 1,
     "max_position_embeddings": 128,
 }
-SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 CONFIGS = {
     "llama": lambda: LlamaConfig(**SHAPE),
     "qwen2": lambda: Qwen2Config(**SHAPE, tie_word_embeddings=True),
@@ -42,15 +42,6 @@ CONFIGS = {
     "gpt2": lambda: GPT2Config(vocab_size=262, n_embd=16, n_layer=2, n_head=2, n_positions=128),
 }
 TARGETS = {"gpt2": ("c_attn",)}
-
-
-def byte_tokenizer():
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate([*SPECIAL.values(), *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
 
 
 def sentencepiece_like_tokenizer():

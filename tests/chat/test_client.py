@@ -32,7 +32,7 @@ class Settings:
     json_mode: bool = False
     concurrency: int = 4
     request_attempts: int = 4
-    request_timeout: float = 5.0
+    request_timeout: float = 60.0  # long enough for a busy machine
     retry_wait: float = 0.01
     input_price: float = 0.0
     output_price: float = 0.0
@@ -89,11 +89,13 @@ def test_another_model_server_or_parameter_is_another_request(client):
 
 def test_requests_are_concurrent_up_to_the_limit(client):
     running, most, lock = [0], [0], threading.Lock()
+    three = threading.Barrier(3)
 
     def count(body, number):
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
+        three.wait(60)  # nobody is answered before three have come
         time.sleep(0.05)
         with lock:
             running[0] -= 1
@@ -119,6 +121,9 @@ FAULTS = {
     "an error with status 200": {"body": ERROR},
     "not JSON at all": {"body": b"hello", "headers": {"Content-Type": "text/plain"}},
 }
+#: faults that only a time limit ends. On a busy machine it may also end an attempt that the server has not read yet, or
+#: was about to answer: how many attempts there are, and how many of them arrive, is then known within bounds alone.
+LATE = ("slow", "dripping")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -133,11 +138,13 @@ def test_a_fault_that_passes_leaves_a_complete_result(client, fault):
         return FAULTS[fault]
 
     with ScriptedServer(once) as server:
-        # long enough for a busy machine, but for the faults that are about time
-        asking = client(server, request_timeout=2 if fault in ("slow", "dripping") else 30)
+        limit = {"request_timeout": 1.5, "request_attempts": 9} if fault in LATE else {}
+        asking = client(server, **limit)
         assert texts(asking.ask(questions(4))) == EXPECTED[:4]
-        assert asking.usage.retries == 4
-        assert len(server.bodies) == 8
+        if fault in LATE:
+            assert 8 <= len(server.bodies) <= 4 + asking.usage.retries
+        else:
+            assert (asking.usage.retries, len(server.bodies)) == (4, 8)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -150,12 +157,16 @@ def test_a_fault_that_stays_is_one_error(client, fault):
         return echo(body, number) if body["messages"][-1]["content"] == "question 0" else FAULTS[fault]
 
     with ScriptedServer(broken) as server:
+        if fault in LATE:  # a limit that these run into could be too short for the first question, too
+            client(server).ask(questions(1))
         with pytest.raises(GenRecError) as caught:
-            asking = client(server, request_timeout=0.3, request_attempts=2, concurrency=1)
-            asking.ask(questions(3))
+            limit = {"request_timeout": 0.3} if fault in LATE else {}
+            client(server, request_attempts=2, concurrency=1, **limit).ask(questions(3))
         assert said.get(fault, "an answer that is no chat completion") in str(caught.value)
         assert "after 2 attempts. 1 answers of this run are kept" in str(caught.value)
-        assert len(server.bodies) == 3  # nothing is sent after the failure
+        asked = [body["messages"][-1]["content"] for body in server.bodies]
+        assert asked[0] == "question 0" and set(asked[1:]) <= {"question 1"}  # nothing is sent after the failure
+        assert len(asked) == 3 or fault in LATE
         assert KEY not in str(caught.value)
     with ScriptedServer(echo) as server:
         assert texts(client(server).ask(questions(3))) == EXPECTED[:3]

@@ -120,7 +120,8 @@ def test_unseen_items_have_codes_by_their_text_and_change_no_other(index):
 
 
 def given(texts, source, embed_texts=None):
-    return Given(texts, texts, len(texts), None, IndexingArguments(text_embedding=source), 0, embed_texts)
+    settings = IndexingArguments(text_embedding=source, text_embedding_revision="v2")
+    return Given(texts, texts, len(texts), None, settings, 0, embed_texts)
 
 
 def test_vectors_from_a_backbone():
@@ -132,7 +133,8 @@ def test_vectors_from_a_backbone():
 
 def test_vectors_from_sentence_transformers(monkeypatch):
     class SentenceTransformer:
-        def __init__(self, name):
+        def __init__(self, name, revision, trust_remote_code, model_kwargs):
+            assert (revision, trust_remote_code, model_kwargs) == ("v2", False, {"use_safetensors": True})
             if name == "nobody/nothing":
                 raise OSError("no such model\nand advice")
 

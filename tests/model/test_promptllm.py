@@ -166,7 +166,7 @@ def test_a_model_that_knows_nothing_is_warned_of(checkerboard, caplog):
         ({"edge_embedding": True}, "'edge_embedding: false'"),
         ({"item_embedding": "separator"}, "'item_embedding: none'"),
         ({"chat_prompts": "other"}, "question prompts 'other'"),
-        ({"api_key_env": "sk-abc"}, "must be the name of an environment variable, not the key itself"),
+        ({"api_key_env": "sk-abc"}, "must be the name of an environment variable, in capitals, not the key itself"),
         ({"base_url": "localhost:8000"}, "'base_url' must begin with http"),
         ({"base_url": "http://me:secret@host/v1"}, "'base_url' must hold no user"),
         ({"chat_options": "none"}, "'chat_options' must be a mapping"),

@@ -1,13 +1,8 @@
 """A small world with columns, and checkpoints of random models of it."""
 
 import pytest
-import torch
-from recbole.data import create_dataset, data_preparation
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
-from recbole_genrec.checkpoint import save_checkpoint
-from recbole_genrec.config import GenRecConfig
+from tests.builders import SCRATCH, write_base, write_checkpoint
 
 #: id, title, year, genres, price; two items share a title, one has none.
 ITEMS = [
@@ -24,12 +19,7 @@ ITEMS = [
 ]
 HEADER = ("item_id:token", "title:token_seq", "year:token", "genre:token_seq", "price:float")
 SMALL = {
-    "scratch_hidden_size": 16,
-    "scratch_layers": 1,
-    "scratch_intermediate_size": 32,
-    "scratch_vocab_size": 300,
-    "topk": [3],
-    "valid_metric": "NDCG@3",
+    **SCRATCH,
     "max_prompt_tokens": 96,
     "item_embedding": "separator",
     "MAX_ITEM_LIST_LENGTH": 5,
@@ -44,16 +34,7 @@ def rows_of(items):
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory):
     """A folder with a tiny random LLaMA whose tokenizer depends on no catalogue."""
-    folder, special = tmp_path_factory.mktemp("base"), {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    alphabet = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(alphabet), **shape)).save_pretrained(folder)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-    return str(folder)
+    return write_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="session")
@@ -63,18 +44,9 @@ def train(tmp_path_factory, write_dataset):
     def build(items=ITEMS, model_name="GenRec", **settings):
         folder = tmp_path_factory.mktemp("world")
         data_path = write_dataset(folder / "data", rows_of(items), items, item_header=HEADER)
-        config = GenRecConfig(model_name, "tiny", config_dict={"data_path": data_path, **SMALL, **settings})
-        dataset = create_dataset(config)
-        training, _, test = data_preparation(config, dataset)
-        torch.manual_seed(1)
-        model = config.model_class(config, training._dataset).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.copy_(torch.randn_like(parameter) * 0.4)
-        state = {"epoch": 0, "cur_step": 0, "best_valid_score": 0.5, "step": 1}
-        save_checkpoint(folder / "best", model, config, state)
-        return model, next(iter(test))[0], folder / "best"
+        own = {"data_path": data_path, **SMALL, **settings}
+        _, model, batch = write_checkpoint(folder / "best", model_name, own, scale=0.4)
+        return model, batch, folder / "best"
 
     return build
 

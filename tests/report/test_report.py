@@ -286,3 +286,17 @@ class TestResultsPage:
         assert not any("/home/me" in text for text in texts)
         page = (tmp_path / "kept/README.md").read_text("utf-8")
         assert "`toy/GenRec-toy-1.json`" in page and markdown(Analysis(read_results(results).boards[0])) in page
+
+
+def test_settings_of_other_models_make_no_rows(tmp_path, write_run):
+    """A key of P5 that was given for all models parts the runs of P5, and no others."""
+    for model in ("GenRec", "P5", "SASRec"):
+        for seed, count in ((1, 5), (2, 7)):
+            write_run(model, seed, config={"model": model, "examples_per_user": count})
+    (board,) = read_results(tmp_path / "results").boards
+    assert [(row.name, sorted(row.runs)) for row in board.rows] == [
+        ("GenRec", [1, 2]),
+        ("P5 (examples_per_user=5)", [1]),
+        ("P5 (examples_per_user=7)", [2]),
+        ("SASRec", [1, 2]),
+    ]

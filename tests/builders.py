@@ -1,0 +1,71 @@
+"""Tiny language models and checkpoints of random weights, for the tests of every room."""
+
+import torch
+from recbole.data import create_dataset, data_preparation
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, PreTrainedTokenizerFast
+
+from recbole_genrec.checkpoint import save_checkpoint
+from recbole_genrec.config import GenRecConfig
+
+SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+#: settings of a scratch model that is built at once.
+SCRATCH = {
+    "scratch_hidden_size": 16,
+    "scratch_layers": 1,
+    "scratch_intermediate_size": 32,
+    "scratch_vocab_size": 300,
+    "topk": [3],
+    "valid_metric": "NDCG@3",
+}
+#: what a trainer would have stored.
+STATE = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.25, "step": 12, "best_valid_result": {"ndcg@3": 0.25}}
+
+
+def byte_tokenizer(special=SPECIAL, **settings):
+    """A tokenizer whose tokens are the special ones, then the 256 bytes."""
+    pieces = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({piece: index for index, piece in enumerate(pieces)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special, **settings)
+
+
+def write_base(folder, config=None, special=SPECIAL):
+    """Save a random model of ``config``, a small LLaMA where there is none, with a tokenizer of bytes; gives the
+    folder as text."""
+    tokenizer = byte_tokenizer(special)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = config or LlamaConfig(vocab_size=len(tokenizer), **shape)
+    auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    torch.manual_seed(0)
+    auto_class.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@torch.no_grad()
+def randomize(model, scale=0.2):
+    """Random values for everything trainable, zero-initialised adapters included."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.normal_(std=scale)
+
+
+def write_checkpoint(folder, name, settings, scale=0.2):
+    """Build a model of random weights over the dataset ``tiny`` and store it.
+
+    Args:
+        folder: of the checkpoint. name: of the model. settings: its configuration, ``data_path`` included.
+        scale: of the weights.
+
+    Returns:
+        The configuration, the model, and the first batch of the test.
+    """
+    config = GenRecConfig(name, "tiny", config_dict=settings)
+    train, _, test = data_preparation(config, create_dataset(config))
+    torch.manual_seed(1)
+    model = config.model_class(config, train._dataset).eval()
+    randomize(model, scale)
+    save_checkpoint(folder, model, config, STATE)
+    return config, model, next(iter(test))[0]
