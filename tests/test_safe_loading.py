@@ -16,8 +16,9 @@ import yaml
 import recbole_genrec
 from recbole_genrec import GenRecError, GenRecommender, run_recbole_genrec
 from recbole_genrec.chat.cache import AnswerCache
-from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, optimizer_state, save_checkpoint
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint
 from recbole_genrec.checkpoint_files import fingerprint
+from recbole_genrec.checkpoint_training import optimizer_state
 from recbole_genrec.config import parse_value, read_yaml
 from recbole_genrec.export import export
 from recbole_genrec.outcomes import Outcomes
@@ -112,7 +113,7 @@ def risky(path):
             yield name
         elif name in ("yaml.load", "yaml.load_all") and arguments[1:] not in (["YamlLoader"], ["yaml.SafeLoader"]):
             yield name
-        elif name.endswith(("_object", "_object_list")):
+        elif name.startswith("dist.") and name.endswith(("_object", "_object_list")):
             yield name
         elif name in ("yaml.full_load", "yaml.unsafe_load", "pd.read_pickle", "pandas.read_pickle"):
             yield name

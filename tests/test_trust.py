@@ -13,6 +13,7 @@ from recbole_genrec import GenRecError, GenRecommender
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.loading import read_backbone
 from recbole_genrec.checkpoint import load_as_recbole
+from recbole_genrec.checkpoint_files import fingerprint
 from recbole_genrec.cli import main
 from recbole_genrec.export import export
 from tests.builders import SCRATCH, write_base, write_checkpoint
@@ -147,9 +148,11 @@ def test_code_that_was_put_into_a_checkpoint_does_not_run(world, tmp_path, mark)
 
 
 def forget_the_manifest(folder):
-    """Let a checkpoint's files be as they are."""
+    """Let a checkpoint's files be as they are: whoever edits them can write a manifest, too."""
     path = Path(folder) / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "files": {}}), "utf-8")
+    others = [file for file in Path(folder).rglob("*") if file.is_file() and file != path]
+    files = {file.relative_to(folder).as_posix(): fingerprint(file) for file in others}
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "files": files}), "utf-8")
 
 
 # ---- revisions ----
