@@ -16,8 +16,9 @@ import yaml
 import recbole_genrec
 from recbole_genrec import GenRecError, GenRecommender, run_recbole_genrec
 from recbole_genrec.chat.cache import AnswerCache
-from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, optimizer_state, save_checkpoint
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint
 from recbole_genrec.checkpoint_files import fingerprint
+from recbole_genrec.checkpoint_training import optimizer_state
 from recbole_genrec.config import parse_value, read_yaml
 from recbole_genrec.export import export
 from recbole_genrec.outcomes import Outcomes
@@ -100,6 +101,12 @@ def risky(path):
             yield from (f"import {name}" for name in names if name.split(".")[0] in PICKLING)
             if isinstance(node, ast.ImportFrom) and module in ("torch", "numpy", "yaml"):
                 yield from (f"{module}.{alias.name}" for alias in node.names if "load" in alias.name)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+            "yaml.Loader",
+            "yaml.FullLoader",
+            "yaml.UnsafeLoader",
+        ):
+            yield ast.unparse(node)
         if not isinstance(node, ast.Call):
             continue
         name, given = ast.unparse(node.func), {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
@@ -112,7 +119,7 @@ def risky(path):
             yield name
         elif name in ("yaml.load", "yaml.load_all") and arguments[1:] not in (["YamlLoader"], ["yaml.SafeLoader"]):
             yield name
-        elif name.endswith(("_object", "_object_list")):
+        elif "dist" in name.split(".") and name.endswith(("_object", "_object_list")):
             yield name
         elif name in ("yaml.full_load", "yaml.unsafe_load", "pd.read_pickle", "pandas.read_pickle"):
             yield name
@@ -141,6 +148,7 @@ def test_no_line_of_the_package_runs_data_as_code():
     "numpy.load(path, allow_pickle=True)",
     "yaml.load(text, yaml.FullLoader)",
     "yaml.unsafe_load(text)",
+    "load_yaml(text, yaml.FullLoader)",
     "dist.recv_object_list(box)",
     "AutoModel.from_pretrained(name, trust_remote_code=False)",
     "AutoTokenizer.from_pretrained(name)",
