@@ -10,6 +10,7 @@ from recbole_genrec.arguments import ARGUMENT_GROUPS, plugin_keys
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.identity import deciding_settings, differences
 from recbole_genrec.results import plain
+from recbole_genrec.trainer import PLACE_KEYS
 from recbole_genrec.utils import get_model, plugin_models
 
 
@@ -48,10 +49,7 @@ def test_a_setting_counts_where_the_model_reads_it(model, key, value, reads):
 
 @pytest.mark.parametrize("model", ["Nobodys", None])
 def test_of_a_model_that_is_not_known_everything_counts(model):
-    assert plugin_keys() - {"examples_per_user"} - deciding_settings({"model": model}).keys() <= {
-        "resume",
-        "save_steps",
-    }
+    assert plugin_keys() - PLACE_KEYS <= deciding_settings({"model": model}).keys()
     assert deciding_settings({"model": model, "examples_per_user": 7})["examples_per_user"] == 7
 
 

@@ -101,6 +101,12 @@ def risky(path):
             yield from (f"import {name}" for name in names if name.split(".")[0] in PICKLING)
             if isinstance(node, ast.ImportFrom) and module in ("torch", "numpy", "yaml"):
                 yield from (f"{module}.{alias.name}" for alias in node.names if "load" in alias.name)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+            "yaml.Loader",
+            "yaml.FullLoader",
+            "yaml.UnsafeLoader",
+        ):
+            yield ast.unparse(node)
         if not isinstance(node, ast.Call):
             continue
         name, given = ast.unparse(node.func), {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
@@ -113,7 +119,7 @@ def risky(path):
             yield name
         elif name in ("yaml.load", "yaml.load_all") and arguments[1:] not in (["YamlLoader"], ["yaml.SafeLoader"]):
             yield name
-        elif name.startswith("dist.") and name.endswith(("_object", "_object_list")):
+        elif "dist" in name.split(".") and name.endswith(("_object", "_object_list")):
             yield name
         elif name in ("yaml.full_load", "yaml.unsafe_load", "pd.read_pickle", "pandas.read_pickle"):
             yield name
@@ -142,6 +148,7 @@ def test_no_line_of_the_package_runs_data_as_code():
     "numpy.load(path, allow_pickle=True)",
     "yaml.load(text, yaml.FullLoader)",
     "yaml.unsafe_load(text)",
+    "load_yaml(text, yaml.FullLoader)",
     "dist.recv_object_list(box)",
     "AutoModel.from_pretrained(name, trust_remote_code=False)",
     "AutoTokenizer.from_pretrained(name)",

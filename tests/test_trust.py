@@ -140,19 +140,19 @@ def test_code_that_was_put_into_a_checkpoint_does_not_run(world, tmp_path, mark)
     plain = GenRecommender.from_checkpoint("best").recommend(HEAT)
     add_code("best/backbone", mark)
     add_code("best/tokenizer", mark, tokenizer=True)
-    forget_the_manifest("best")
+    agree("best")
     for read in (GenRecommender.from_checkpoint, lambda folder: export(folder, "plain", merged=True)):
         with pytest.raises(GenRecError, match="runs only with 'trust_remote_code: true'"):
             read("best")
     assert plain and not mark.exists()
 
 
-def forget_the_manifest(folder):
-    """Let a checkpoint's files be as they are: whoever edits them can write a manifest, too."""
-    path = Path(folder) / "manifest.json"
-    others = [file for file in Path(folder).rglob("*") if file.is_file() and file != path]
-    files = {file.relative_to(folder).as_posix(): fingerprint(file) for file in others}
-    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "files": files}), "utf-8")
+def agree(folder):
+    """Let the manifest of a checkpoint say what its files are."""
+    folder = Path(folder)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["files"] |= {name: fingerprint(folder / name) for name in manifest["files"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
 
 
 # ---- revisions ----
