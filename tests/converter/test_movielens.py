@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recbole_genrec import GenRecError
@@ -215,6 +215,7 @@ sound_rows = st.builds("{}\t{}\t{}\t{}".format, cells, cells, ratings, cells)
 
 
 @settings(deadline=None)
+@example(["\t"])
 @given(st.lists(st.one_of(sound_rows, st.text("019\t.,-\r", max_size=12)), min_size=1, max_size=8))
 def test_the_fast_check_equals_a_pattern_a_line(lines):
     text = "".join(f"{line}\n" for line in lines).encode()
@@ -224,7 +225,7 @@ def test_the_fast_check_equals_a_pattern_a_line(lines):
     assert rows.text == b"".join(line + b"\n" for line in expected)
     assert rows.users.tolist() == [_key(line.split(b"\t")[0].decode()) for line in expected]
     assert rows.items.tolist() == [_key(line.split(b"\t")[1].decode()) for line in expected]
-    assert malformed.count == sum(bool(line.strip()) for line in lines) - len(expected)
+    assert malformed.count == sum(bool(line.strip(" \r")) for line in lines) - len(expected)
 
 
 @settings(deadline=None)
