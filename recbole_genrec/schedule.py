@@ -42,6 +42,10 @@ class WeightAverage:
     def __init__(self, parameters, decay):
         self.parameters, self.decay = parameters, decay
         self.tensors = [parameter.detach().clone() for parameter in parameters] if decay else []
+        # one kernel for many tensors takes no mixture of spread and whole ones
+        pairs = list(zip(self.tensors, parameters))
+        kinds = [[pair for pair in pairs if is_spread(pair[0]) == spread] for spread in (False, True)]
+        self._kinds = [list(map(list, zip(*kind))) for kind in kinds if kind]
         self._swapped = False
 
     @torch.no_grad()
@@ -49,10 +53,8 @@ class WeightAverage:
         """Take in the weights after optimizer step number ``step``."""
         if self.tensors:
             decay = min(self.decay, (1 + step) / (10 + step))
-            for spread in (False, True):  # one kernel for all takes no mixture of spread and whole tensors
-                pairs = [pair for pair in zip(self.tensors, self.parameters) if is_spread(pair[0]) == spread]
-                if pairs:
-                    torch._foreach_lerp_(*map(list, zip(*pairs)), 1 - decay)
+            for tensors, parameters in self._kinds:
+                torch._foreach_lerp_(tensors, parameters, 1 - decay)
 
     def swap_in(self):
         """Put the average into the model and keep the weights."""

@@ -123,13 +123,16 @@ class World:
 
 def _buckets(parameters):
     """Lists of parameters of one kind and about :data:`BUCKET` elements."""
-    kinds = {}
+    buckets, open_ones = [], {}
     for parameter in parameters:
-        buckets = kinds.setdefault((parameter.dtype, parameter.device), [[]])
-        if sum(p.numel() for p in buckets[-1]) > BUCKET:
-            buckets.append([])
-        buckets[-1].append(parameter)
-    return [bucket for buckets in kinds.values() for bucket in buckets]
+        kind = parameter.dtype, parameter.device
+        bucket, size = open_ones.get(kind, (None, BUCKET))
+        if size >= BUCKET:
+            bucket, size = [], 0
+            buckets.append(bucket)
+        bucket.append(parameter)
+        open_ones[kind] = bucket, size + parameter.numel()
+    return buckets
 
 
 @contextmanager
