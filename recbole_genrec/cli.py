@@ -315,7 +315,7 @@ def main(arguments=None) -> int:
         return 0
     try:
         with terminable():
-            if run_command and os.environ.get("WORLD_SIZE", "1") != "1":
+            if (run_command or arguments[:1] == ["index"]) and os.environ.get("WORLD_SIZE", "1") != "1":
                 raise GenRecError(f"command line: {arguments[0]} takes one process: start it without torchrun.")
             return (run_command(arguments[1:]) if run_command else run(arguments)) or 0
     except GenRecError as error:

@@ -369,6 +369,10 @@ def _build_model(config, data):
     try:
         model = config.model_class(config, data.parts[0])
         if current().size > 1 and hasattr(model, "backbone") and config["distributed"] == "fsdp":
+            if config["quantization"] not in (None, "none"):
+                raise GenRecError(
+                    "'distributed: fsdp' spreads weights of full precision: it takes 'quantization: none'."
+                )
             spread_layers(model.backbone.model, config["device"])
         return model.to(config["device"])
     except (NotImplementedError, AssertionError) as error:

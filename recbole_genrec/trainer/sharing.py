@@ -32,15 +32,20 @@ class SharedEvaluation:
         world = current()
         if world.size == 1 or not eval_data:
             return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+        share = _share(eval_data, world)
         with _gathering(self.eval_collector, world), whole(self.model):
-            result = super().evaluate(_share(eval_data, world), load_best_model, model_file, show_progress)
+            if share is None:  # RecBole would return nothing, and the others would wait for this process
+                result = self.evaluator.evaluate(self.eval_collector.get_data_struct())
+            else:
+                result = super().evaluate(share, load_best_model, model_file, show_progress)
         if hasattr(self.model, "merge_statistics"):
             self.model.merge_statistics(world.gather(self.model.statistics))
         return result
 
 
 def _share(loader, world):
-    """A loader like RecBole's ``loader``, of this process's rows; those of all processes in order are the whole."""
+    """A loader like RecBole's ``loader``, of this process's rows, or ``None`` where it has none; those of all processes
+    in order are the whole."""
     dataset = loader._dataset
     users = dataset.inter_feat[dataset.uid_field]
     if isinstance(loader, NegSampleEvalDataLoader):  # which gives a user's rows together, users in order
@@ -48,6 +53,8 @@ def _share(loader, world):
         rows = torch.isin(users, own).nonzero().flatten().numpy()
     else:
         rows = world.block(len(users))
+    if len(rows) == 0:
+        return None
     part = dataset.copy(dataset.inter_feat[rows])
     return type(loader)(loader.config, part, loader._sampler, shuffle=False)
 
@@ -95,7 +102,7 @@ class SharedTraining(SharedEvaluation, Trainer):
         description, total = set_color(f"Train {epoch_idx:>5}", "pink"), 0.0
         for interaction in tqdm(train_data, ncols=100, desc=description, disable=not show_progress):
             self.optimizer.zero_grad()
-            weight = loss_weight(self.model, interaction)
+            weight = max(loss_weight(self.model, interaction), 1.0)
             own = rows(interaction, self.world.share(len(interaction))).to(self.device)
             loss = torch.zeros(())
             if len(own):

@@ -83,6 +83,12 @@ def test_metrics_over_the_lists_of_all(train):
     check_equal(train(2, **more), train(1, **more))
 
 
+@pytest.mark.parametrize("mode", ["full", "uni5"])
+def test_fewer_users_than_processes(train, mode):
+    more = {"eval_users": 2, "epochs": 1, "eval_args": {"mode": mode}}
+    check_equal(train(3, **more), train(1, **more))
+
+
 def test_batches_with_fewer_rows_than_processes(train):
     more = {"train_batch_tokens": 1, "epochs": 1}  # a window each
     check_equal(train(3, **more), train(1, **more))
