@@ -69,3 +69,11 @@ def write_checkpoint(folder, name, settings, scale=0.2):
     randomize(model, scale)
     save_checkpoint(folder, model, config, STATE)
     return config, model, next(iter(test))[0]
+
+
+def write_films(write_dataset, folder):
+    """Write atomic files of eight users and six films by the fixture ``write_dataset``; returns RecBole's
+    ``data_path``."""
+    titles = ["Heat", "Alien", "Brazil", "Up", "Big", "Seven"]
+    rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
+    return write_dataset(folder, rows, [(f"m{i}", title) for i, title in enumerate(titles)])

@@ -27,7 +27,7 @@ from recbole_genrec.prompt.tasks import load_tasks
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.report.runs import read_results
 from recbole_genrec.tuning import read_space
-from tests.builders import SCRATCH, STATE, write_base, write_checkpoint
+from tests.builders import SCRATCH, STATE, write_base, write_checkpoint, write_films
 
 # isort: split
 # stock RecBole imports only once the plugin's patches are in place
@@ -166,9 +166,7 @@ def test_the_search_of_the_source_finds_it(tmp_path, line):
 def checkpoint(tmp_path, write_dataset, monkeypatch):
     """A function that stores a small GenRec in ``best``; gives its configuration and model."""
     monkeypatch.chdir(tmp_path)
-    titles = ["Heat", "Alien", "Brazil", "Up", "Big", "Seven"]
-    rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
-    data_path = write_dataset(tmp_path / "data", rows, [(f"m{i}", title) for i, title in enumerate(titles)])
+    data_path = write_films(write_dataset, tmp_path / "data")
 
     def build(**settings):
         config, model, _ = write_checkpoint("best", "GenRec", {"data_path": data_path, **SCRATCH, **settings})

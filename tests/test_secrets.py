@@ -18,7 +18,7 @@ from recbole_genrec.cli import main
 from recbole_genrec.errors import without_passwords
 from recbole_genrec.export import export
 from recbole_genrec.report import write_report
-from tests.builders import SCRATCH
+from tests.builders import SCRATCH, write_films
 from tests.servers import ScriptedServer
 
 CHAT_KEY = "sk-chat-0123456789abcdef"
@@ -42,9 +42,7 @@ def secrets(monkeypatch):
 def settings(tmp_path, monkeypatch, write_dataset):
     """An empty working folder, and the settings of a small world."""
     monkeypatch.chdir(tmp_path)
-    titles = ["Heat", "Alien", "Brazil", "Up", "Big", "Seven"]
-    rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
-    data_path = write_dataset(tmp_path / "data", rows, [(f"m{i}", title) for i, title in enumerate(titles)])
+    data_path = write_films(write_dataset, tmp_path / "data")
     return {**SCRATCH, "data_path": data_path, "epochs": 1, "metrics": ["NDCG"], "max_prompt_tokens": 400}
 
 

@@ -16,7 +16,7 @@ from recbole_genrec.checkpoint import load_as_recbole
 from recbole_genrec.checkpoint_files import fingerprint
 from recbole_genrec.cli import main
 from recbole_genrec.export import export
-from tests.builders import SCRATCH, write_base, write_checkpoint
+from tests.builders import SCRATCH, write_base, write_checkpoint, write_films
 
 #: a family that transformers does not know; its module leaves a file behind when it is imported.
 MODULE = """\
@@ -98,9 +98,7 @@ def test_code_of_a_model_runs_only_where_the_key_says_so(tmp_path, mark, tokeniz
 def world(tmp_path, write_dataset, monkeypatch):
     """A function that stores a small GenRec in ``best``, with settings of its backbone."""
     monkeypatch.chdir(tmp_path)
-    titles = ["Heat", "Alien", "Brazil", "Up", "Big", "Seven"]
-    rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
-    data_path = write_dataset(tmp_path / "data", rows, [(f"m{i}", title) for i, title in enumerate(titles)])
+    data_path = write_films(write_dataset, tmp_path / "data")
 
     def build(**settings):
         settings = {**SCRATCH, "lora_r": 2, "max_prompt_tokens": 400, **settings}
