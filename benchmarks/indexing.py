@@ -29,6 +29,8 @@ BUDGETS = {
     ("P5", "ml-100k"): {"epochs": 6, "MAX_ITEM_LIST_LENGTH": 20, **_P5},
     ("P5", "amazon14-toys"): {"epochs": 3, "examples_per_user": 1, **_P5, **_TOYS},
 }
+#: a title of Toys has up to 177 tokens: two of them are what a prompt holds as candidates beside a history.
+_LONG = {("P5", "amazon14-toys", scheme): {"n_candidates": 2} for scheme in ("title", "hybrid")}
 
 
 def read_runs(file):
@@ -102,7 +104,8 @@ def main(arguments=None):
     wanted = list(product(options.seeds, options.datasets, options.models, options.schemes))
     asked = []
     for seed, dataset, model, scheme in wanted:
-        budget = BUDGETS.get((model, dataset), {}) | ({"epochs": 1} if options.quick else {})
+        budget = BUDGETS.get((model, dataset), {}) | _LONG.get((model, dataset, scheme), {})
+        budget |= {"epochs": 1} if options.quick else {}
         asked.append(_identity(dataset, model, scheme, seed, budget))
         if asked[-1] not in runs:
             runs[asked[-1]] = run(options, dataset, model, scheme, seed, budget)

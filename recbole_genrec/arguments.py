@@ -213,6 +213,8 @@ class EngineArguments(Arguments):
     item_embedding_dropout: float = 0.0
     #: a learned vector for every edge of the trie, beside its first token's, in the softmax over the trie.
     edge_embedding: bool = False
+    #: a softmax over whole items, by a learned vector of each, as prior of the softmax over the trie.
+    item_prior: bool = False
     #: items of history that a target keeps where a long history is cut into windows.
     min_history: int = 10
     #: share of the interactions that packed training leaves out, drawn anew in every epoch.
@@ -226,11 +228,10 @@ class EngineArguments(Arguments):
         _one_of("decoding", self.decoding, ("exact", "beam", "full"))
         _one_of("item_embedding", self.item_embedding, ("none", "separator"))
         _share("item_embedding_dropout", self.item_embedding_dropout)
-        _flag("edge_embedding", self.edge_embedding)
-        if self.edge_embedding and self.normalization != "trie":
-            raise GenRecError(
-                "'edge_embedding: true' belongs to the softmax over the trie: it needs 'normalization: trie'."
-            )
+        for key in ("edge_embedding", "item_prior"):
+            _flag(key, getattr(self, key))
+            if getattr(self, key) and self.normalization != "trie":
+                raise GenRecError(f"'{key}: true' belongs to the softmax over the trie: it needs 'normalization: trie'.")
         _share("history_dropout", self.history_dropout)
         for key in ("num_beams", "node_budget", "min_history"):
             _whole(key, getattr(self, key), 1)

@@ -23,7 +23,8 @@ from tests.builders import SCRATCH, randomize, write_base
 
 TRAINER_STATE = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.1 + 0.2, "step": 12}
 TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
-SMALL = {**SCRATCH, "max_prompt_tokens": 64, "item_embedding": "separator", "edge_embedding": True}
+VECTORS = {"item_embedding": "separator", "edge_embedding": True, "item_prior": True}
+SMALL = {**SCRATCH, "max_prompt_tokens": 64, **VECTORS}
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_damage_is_named(world, tmp_path, damage, message):
     ({"titles": ["Toys", *TITLES[1:]]}, "another item text, indexing or tokenizer; .item_index."),
     ({"scratch_layers": 2}, "belongs to another model: it lacks 'backbone.model.model.layers.1"),
     ({"scratch_intermediate_size": 64}, r"is \[16, 32\] there and \[16, 64\] here"),
-    ({"item_embedding": "none"}, "it holds 'item_embedding.weight', which this model has not"),
+    ({"item_embedding": "none", "item_prior": False}, "it holds 'item_embedding.weight', which this model has not"),
 ])  # fmt: skip
 def test_checkpoint_of_another_dataset_or_model(world, tmp_path, settings, message):
     config, model, _ = world()

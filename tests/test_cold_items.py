@@ -161,10 +161,12 @@ def _never_trained(data, items):
 
 def test_the_loss_is_that_of_a_catalogue_without_them(split):
     """Decisions at which only cold items are an alternative cost nothing; the others are those of a smaller trie."""
-    _, data, model = split("GenRec", item_indexing="title", normalization="trie")
+    _, data, model = split("GenRec", item_indexing="title", normalization="trie", item_prior=True)
+    torch.nn.init.normal_(model.item_embedding.weight)
     cold, identifiers = set(data.dataset.cold_items.tolist()), model.catalogue.identifiers
     warm = [item for item in range(1, 15) if item not in cold]
     smaller = build_trie([identifiers[item - 1] for item in warm], model.packer.tokens.end)
+    smaller.item_vectors = torch.nn.Embedding.from_pretrained(model.item_embedding.weight.detach()[[0, *warm]])
     torch.manual_seed(0)
     states = torch.randn(max(map(len, identifiers)) + 1, model.backbone.hidden_size)  # by depth
 

@@ -13,7 +13,7 @@ def check_scores(backbone, trie, scores, place, rows):
 
     Args:
         backbone: the language model that gave them.
-        trie: the catalogue, whose edge embeddings may have a part in them; ``None``: it had none.
+        trie: the catalogue, whose vectors of edges and items may have a part in them; ``None``: it had none.
         scores: ``[R, N]``, or ``[R]``.
         place: where they stand, such as ``"at the first token of a title"``.
         rows: what R counts, such as ``"histories"``.
@@ -56,7 +56,8 @@ def first_not_finite(tensors):
 
 
 def _blame(backbone, trie):
-    vectors = [] if trie is None or trie.edge_embedding is None else [("edge_embedding", trie.edge_embedding.weight)]
+    vectors = {} if trie is None else {"edge_embedding": trie.edge_embedding, "item_embedding": trie.item_vectors}
+    vectors = [(name, vector.weight) for name, vector in vectors.items() if vector is not None]
     name = first_not_finite([*backbone.named_parameters(), *vectors])
     if name:
         return f"its weight {name!r} is not finite"

@@ -100,7 +100,7 @@ def _root(tree, normalization):
     """Log-probabilities of edges ``[B, E]``, those of the root filled in."""
     log_probs = torch.zeros(len(tree), tree.trie.n_edges, device=tree.root_hidden.device)
     log_probs[:, : len(tree.trie.root_token)] = root_log_probs(
-        tree.backbone, tree.trie, tree.root_hidden, normalization
+        tree.backbone, tree.trie, tree.root_hidden, normalization, tree.prior
     )
     return log_probs
 
@@ -116,9 +116,10 @@ def _follow(tree, prompt, edge, log_probs, normalization):
         # An edge's own entry is written by its parent, maybe in this very call: forced tokens are added after it.
         forced = forced_log_probs(backbone, trie, hidden, owner, edge)
     node = trie.edge_child[edge[leads_on]]
-    values, child = child_log_probs(backbone, trie, hidden[last_of(owner) & leads_on[owner]], node, normalization)
+    state, prompt_on = hidden[last_of(owner) & leads_on[owner]], prompt[leads_on]
+    values, child = child_log_probs(backbone, trie, state, node, normalization, tree.prior, prompt_on)
     real = values > -torch.inf
-    log_probs[prompt[leads_on][:, None].expand_as(child)[real], child[real]] = values[real]
+    log_probs[prompt_on[:, None].expand_as(child)[real], child[real]] = values[real]
     if normalization == "vocab":
         log_probs[prompt, edge] += forced
 
@@ -152,6 +153,12 @@ def score_by_teacher_forcing(backbone, trie, prompt_embeds, item, normalization)
     values = at_node.gather(1, trie.edge_token[children])
     if trie.edge_embedding is not None:
         values = values + torch.einsum("dh,dfh->df", state.float(), trie.edge_embedding(children))
+    if trie.item_vectors is not None:
+        every = torch.arange(1, trie.n_items + 1, device=item.device)
+        logit = trie.item_vectors(every) @ hidden[0, 0].float()  # [I], after the prompt
+        below = trie.count_below(torch.nn.functional.pad(torch.eye(len(every), device=item.device), (1, 0)) > 0) > 0
+        mass = torch.where(below, logit[:, None], -torch.inf).logsumexp(0)  # [E]
+        values = values + mass[children]
     log_probs = values.masked_fill(~mask, -torch.inf).log_softmax(-1)
     values = log_probs.gather(1, (edge - trie.node_offset[trie.edge_node[edge]])[:, None])[:, 0]
     return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)

@@ -105,7 +105,8 @@ class _Search:
             self.open, self.whole = below > 0, below == self.trie.edge_high - self.trie.edge_low  # [B or 1, E]
 
     def follow_root(self):
-        log_probs = root_log_probs(self.tree.backbone, self.trie, self.tree.root_hidden, self.normalization)
+        tree = self.tree
+        log_probs = root_log_probs(tree.backbone, self.trie, tree.root_hidden, self.normalization, tree.prior)
         prompt = torch.arange(len(log_probs), device=log_probs.device)[:, None]
         edge = torch.arange(log_probs.shape[1], device=log_probs.device)
         followed = torch.ones_like(log_probs, dtype=torch.bool)
@@ -139,6 +140,8 @@ class _Search:
             hidden[last_of(owner) & leads_on[owner]],
             self.trie.edge_child[parents.edge],
             self.normalization,
+            self.tree.prior,
+            parents.prompt,
         )
         score = parents.score[:, None] + children
         followed = (score >= self.bound[parents.prompt, None]) & (children > -torch.inf)

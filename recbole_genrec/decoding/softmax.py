@@ -3,7 +3,8 @@
 Normalised over the children, the trie is a hierarchical softmax (Morin & Bengio 2005) whose tree is the catalogue:
 the probabilities of all items sum to 1 for any history, and forced tokens weigh nothing. An edge's logit is that of its
 first token; where the trie has edge embeddings, the product with the edge's own vector is added to it, as each node of
-a hierarchical softmax has parameters of its own. The softmax over the vocabulary knows tokens alone.
+a hierarchical softmax has parameters of its own, and where it has vectors of items, their prior
+(:mod:`recbole_genrec.decoding.prior`). The softmax over the vocabulary knows tokens alone.
 
 Letters: D decisions, H hidden size, F children of a node.
 """
@@ -12,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from recbole_genrec.decoding.finite import check_scores
+from recbole_genrec.decoding.prior import edge_prior
 from recbole_genrec.decoding.ragged import ragged_arange
 
 #: where scores stand that may not be finite, and what their rows are.
@@ -19,15 +21,16 @@ _FIRST = ("at the first token of a title", "histories")
 _LATER = ("within a title", "nodes of the catalogue")
 
 
-def root_logits(backbone, trie, hidden):
-    """Logits of the root's edges ``[D, root edges]`` from the states ``[D, H]`` before the first token."""
+def root_logits(backbone, trie, hidden, prior=None):
+    """Logits of the root's edges ``[D, root edges]`` from the states ``[D, H]`` before the first token, and what an
+    :class:`~recbole_genrec.decoding.prior.EdgePrior` from the same states adds to them."""
     values = backbone.logits(hidden, trie.root_token)
-    if trie.edge_embedding is None:
-        return values
-    return values + hidden.float() @ trie.edge_embedding.weight[: len(trie.root_token)].T
+    if trie.edge_embedding is not None:
+        values = values + hidden.float() @ trie.edge_embedding.weight[: len(trie.root_token)].T
+    return values if prior is None else values + prior.root()
 
 
-def child_logits(backbone, trie, hidden, node):
+def child_logits(backbone, trie, hidden, node, prior=None, history=None):
     """Logits of the children of some nodes below the root.
 
     One product with the tokens that edges below the root begin with serves all nodes, however few or many.
@@ -37,15 +40,17 @@ def child_logits(backbone, trie, hidden, node):
         trie: the catalogue.
         hidden: ``[D, H]``, the state after the node's last token.
         node: ``[D]``, none of them the root.
+        prior: :class:`~recbole_genrec.decoding.prior.EdgePrior`, or ``None``.
+        history: which of its histories each node stands after ``[D]``.
 
     Returns:
         ``logits [D, F]``, -inf where there is no child, and ``edge [D, F]``.
     """
-    values, edge, mask = _padded_child_logits(backbone, trie, hidden, node)
+    values, edge, mask = _padded_child_logits(backbone, trie, hidden, node, prior, history)
     return values.masked_fill(~mask, -torch.inf), edge
 
 
-def _padded_child_logits(backbone, trie, hidden, node):
+def _padded_child_logits(backbone, trie, hidden, node, prior, history):
     """:func:`child_logits` with logits of other tokens where there is no child, and where there is one ``[D, F]``."""
     edge, mask = trie.children(node)
     values = backbone.logits(hidden, trie.inner_token).gather(1, trie.edge_inner[edge])
@@ -54,6 +59,8 @@ def _padded_child_logits(backbone, trie, hidden, node):
         decision = torch.nonzero(mask)[:, 0]
         product = (hidden.float()[decision] * trie.edge_embedding(edge[mask])).sum(-1)
         values = values + torch.zeros_like(values).masked_scatter(mask, product)
+    if prior is not None:
+        values = values + prior.of(history, edge)
     return values, edge, mask
 
 
@@ -62,7 +69,7 @@ def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None):
 
     Args:
         hidden: ``[D, H]``, the state at the decision.
-        edge: ``[D]``, the edge that the target takes.
+        edge: ``[D]``, the edge that the target takes; a target's decisions stand together, the root's first.
         weight: of each decision ``[D]``; by default 1.
         unknown: edges that are no alternative, as if their items did not exist ``[E]``; no target takes one. By
             default all are.
@@ -72,13 +79,15 @@ def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None):
     """
     node = trie.edge_node[edge]
     at_root = node == 0
-    logits = root_logits(backbone, trie, hidden[at_root])
+    prior = edge_prior(trie, hidden[at_root], unknown)
+    logits = root_logits(backbone, trie, hidden[at_root], prior)
     if unknown is not None:
         logits = logits.masked_fill(unknown[: len(trie.root_token)], -torch.inf)
     loss = _weighted_sum(logits, edge[at_root], weight, at_root)
     if not at_root.all():
         below, node, edge = hidden[~at_root], node[~at_root], edge[~at_root]
-        logits, children = child_logits(backbone, trie, below, node)
+        history = at_root.cumsum(0)[~at_root] - 1
+        logits, children = child_logits(backbone, trie, below, node, prior, history)
         if unknown is not None:
             logits = logits.masked_fill(unknown[children], -torch.inf)
         loss = loss + _weighted_sum(logits, edge - trie.node_offset[node], weight, ~at_root)
@@ -92,14 +101,15 @@ def _weighted_sum(logits, label, weight, chosen):
     return (cross_entropy(logits, label, reduction="none") * weight[chosen]).sum()
 
 
-def root_log_probs(backbone, trie, hidden, normalization):
-    """Log-probabilities ``[B, root edges]`` of the root's edges from the prompts' last states ``[B, H]``.
+def root_log_probs(backbone, trie, hidden, normalization, prior=None):
+    """Log-probabilities ``[B, root edges]`` of the root's edges from the prompts' last states ``[B, H]``; see
+    :func:`root_logits` for ``prior``.
 
     Raises:
         GenRecError: one is not finite.
     """
     if normalization == "trie":
-        values = root_logits(backbone, trie, hidden)
+        values = root_logits(backbone, trie, hidden, prior)
         check_scores(backbone, trie, values, *_FIRST)
         return values.log_softmax(-1)
     values = backbone.logits(hidden).log_softmax(-1)[:, trie.root_token]
@@ -107,8 +117,8 @@ def root_log_probs(backbone, trie, hidden, normalization):
     return values
 
 
-def child_log_probs(backbone, trie, hidden, node, normalization):
-    """Log-probabilities of the children of nodes below the root.
+def child_log_probs(backbone, trie, hidden, node, normalization, prior=None, history=None):
+    """Log-probabilities of the children of nodes below the root; see :func:`child_logits` for the arguments.
 
     Returns:
         ``log_probs [D, F]``, -inf where there is no child, and ``edge [D, F]``.
@@ -117,7 +127,7 @@ def child_log_probs(backbone, trie, hidden, node, normalization):
         GenRecError: one of a child is not finite.
     """
     if normalization == "trie":
-        values, edge, mask = _padded_child_logits(backbone, trie, hidden, node)
+        values, edge, mask = _padded_child_logits(backbone, trie, hidden, node, prior, history)
         check_scores(backbone, trie, values, *_LATER)
         return values.masked_fill(~mask, -torch.inf).log_softmax(-1), edge
     edge, mask = trie.children(node)

@@ -9,6 +9,7 @@ cache and no ancestor list is kept.
 
 import torch
 
+from recbole_genrec.decoding.prior import edge_prior
 from recbole_genrec.decoding.ragged import ragged_arange
 
 #: prompt tokens in one forward. It fills a GPU, and keeps the activations of a small model in a CPU's cache.
@@ -32,6 +33,7 @@ class PromptTree:
 
     Attributes:
         root_hidden: state after each prompt ``[B, H]``.
+        prior: :class:`~recbole_genrec.decoding.prior.EdgePrior` of the prompts, or ``None``.
     """
 
     def __init__(self, backbone, trie, input_embeds, lengths):
@@ -51,6 +53,7 @@ class PromptTree:
         self._plant(batch, device)
 
     def _plant(self, batch, device):
+        self.prior = edge_prior(self.trie, self.root_hidden)
         # What the mask needs of every cached tree token: the items its edge covers and its depth; all [B, S].
         self.low = self.high = self.depth = torch.zeros(batch, 0, dtype=torch.long, device=device)
 

@@ -7,6 +7,7 @@ decision falls, and the forced tokens after it. An item is decided as soon as it
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -18,7 +19,7 @@ from recbole_genrec.errors import GenRecError
 
 @dataclass
 class Trie:
-    """All identifiers of a catalogue. Build it with :func:`build_trie`; all fields but the last are int64 tensors.
+    """All identifiers of a catalogue. Build it with :func:`build_trie`; all fields but the last two are int64 tensors.
 
     Item ids are those of the caller (RecBole's: 1 to I, 0 for padding). Nodes and edges are numbered level by level,
     so a parent's number is below its children's; node 0 is the root; the edges of a node are consecutive and in the
@@ -52,6 +53,8 @@ class Trie:
     edge_inner: torch.Tensor
     #: what a model has learnt about each edge, ``[E, H]``, or None; see :mod:`recbole_genrec.decoding.softmax`.
     edge_embedding: torch.nn.Embedding | None = None
+    #: what it has learnt about each item, ``[I + 1, H]``, or None; see :mod:`recbole_genrec.decoding.prior`.
+    item_vectors: torch.nn.Embedding | None = None
 
     @property
     def n_items(self):
@@ -69,6 +72,20 @@ class Trie:
     def root_token(self):
         """Tokens an identifier can begin with; their place here is the number of the root's edge."""
         return self.edge_token[: self.node_offset[1]]
+
+    @cached_property
+    def levels(self):
+        """Edges below the root and the edges right above them, in pairs of tensors, a level each, the deepest first."""
+        above = torch.full_like(self.node_depth, -1)
+        leading = torch.nonzero(self.edge_child >= 0)[:, 0]
+        above[self.edge_child[leading]] = leading
+        parent, levels = above[self.edge_node], []
+        last = parent < 0
+        while (level := (parent >= 0) & last[parent]).any():
+            edges = torch.nonzero(level)[:, 0]
+            levels.append((edges, parent[edges]))
+            last = level
+        return levels[::-1]
 
     def to(self, device):
         """The same trie on another device."""

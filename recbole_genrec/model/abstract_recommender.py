@@ -39,14 +39,15 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         catalogue: :class:`~recbole_genrec.model.prompt_ranker.Catalogue`.
         trie: all identifiers, on the model's device.
         packer: lays histories out as tokens.
-        item_embedding: one vector an item, added at its last token in a history, or ``None``.
+        item_embedding: one vector an item, added at its last token in a history (key ``item_embedding``) or in the
+            prior of the softmax over the trie (``item_prior``), or ``None``.
         edge_embedding: one vector an edge of the trie, in the softmax over its edges, or ``None``.
         statistics: counts of what ranking has done since :meth:`reset_statistics`.
     """
 
     input_type = InputType.POINTWISE
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
-    plain_with = {"item_embedding": "none", "edge_embedding": False}
+    plain_with = {"item_embedding": "none", "edge_embedding": False, "item_prior": False}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -70,8 +70,10 @@ class PromptRanker:
     def _add_embeddings(self):
         """Vectors of items (and of padding) and of edges, zero: what training never sees stays without effect."""
         self.item_embedding = self.edge_embedding = None
-        if self.engine.item_embedding == "separator":
+        if self.engine.item_embedding == "separator" or self.engine.item_prior:
             self.item_embedding = self._zeros(len(self.catalogue.item_tokens) + 1)
+        if self.engine.item_prior:
+            self.trie.item_vectors = self.item_embedding
         if self.engine.edge_embedding:
             self.edge_embedding = self.trie.edge_embedding = self._zeros(self.trie.n_edges)
 
@@ -109,7 +111,7 @@ class PromptRanker:
     def embed(self, input_ids, item_place, item):
         """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, item embeddings added where histories have items."""
         embeds = self.backbone.embed(input_ids)
-        if self.item_embedding is None or len(item) == 0:
+        if self.engine.item_embedding == "none" or len(item) == 0:
             return embeds
         vectors = self.item_embedding(item)
         kept = torch.ones(len(item), 1, device=item.device)

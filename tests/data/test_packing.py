@@ -35,7 +35,7 @@ TEMPLATES = {
 
 
 class Setup:
-    def __init__(self, template, normalization, history_tokens=100, kernel="sdpa"):
+    def __init__(self, template, normalization, history_tokens=100, kernel="sdpa", prior=False):
         torch.manual_seed(0)
         shape = {"scratch_hidden_size": 16, "scratch_heads": 2, "scratch_intermediate_size": 16}
         arguments = BackboneArguments(**shape, scratch_vocab_size=300, attn_implementation=kernel)
@@ -49,6 +49,8 @@ class Setup:
         self.packer = self.make_packer(self.fixed_tokens + history_tokens)
         self.item_embedding = nn.Embedding(len(TITLES) + 1, 16)
         self.trie.edge_embedding = nn.Embedding(self.trie.n_edges, 16)
+        if prior:
+            self.trie.item_vectors = self.item_embedding
         self.items = np.array([item for sequence in SEQUENCES for item in sequence])
         self.offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in SEQUENCES])])
 
@@ -91,10 +93,18 @@ class Setup:
                 possible = sorted({other[depth] for other in ended if list(other[:depth]) == answer[:depth]})
             values = logits[depth, list(possible)]
             if len(possible) < logits.shape[1]:
-                vectors = [self.edge_vector((*answer[:depth], other)) for other in possible]
-                values = values + torch.stack(vectors) @ hidden[depth]
+                prefixes = [(*answer[:depth], other) for other in possible]
+                values = values + torch.stack([self.edge_vector(prefix) for prefix in prefixes]) @ hidden[depth]
+                if self.trie.item_vectors is not None:
+                    item_logits = self.item_embedding.weight[1:] @ hidden[0]
+                    values = values + torch.stack([self.prior(prefix, item_logits) for prefix in prefixes])
             loss = loss - values.log_softmax(0)[list(possible).index(token)]
         return loss
+
+    def prior(self, prefix, item_logits):
+        """Logarithm of the weight of the items whose identifier begins with ``prefix``."""
+        ended = [(*identifier, self.tokens.end) for identifier in self.identifiers]
+        return item_logits[[identifier[: len(prefix)] == prefix for identifier in ended]].logsumexp(0)
 
     def edge_vector(self, prefix):
         """The vector of the edge whose decisive token ends ``prefix``; zeros for a forced token."""
@@ -114,9 +124,11 @@ class Setup:
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
 @pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.parametrize(("history_tokens", "kernel"), [(1000, "sdpa"), (40, "sdpa"), (40, "eager")])
-def test_packed_loss_and_gradient_equal_the_plain_ones(template, normalization, history_tokens, kernel):
-    setup = Setup(TEMPLATES[template], normalization, history_tokens, kernel)
+@pytest.mark.parametrize(
+    ("history_tokens", "kernel", "prior"), [(1000, "sdpa", False), (40, "sdpa", True), (40, "eager", False)]
+)
+def test_packed_loss_and_gradient_equal_the_plain_ones(template, normalization, history_tokens, kernel, prior):
+    setup = Setup(TEMPLATES[template], normalization, history_tokens, kernel, prior)
     windows = setup.plan()
     instruction = np.arange(len(windows)) % len(setup.tokens.prefixes)
     packed = setup.packed_loss(setup.packer.pack(setup.items, windows, instruction))

@@ -26,6 +26,8 @@ class Case:
         self.trie = build_trie(draw.sample(sorted(identifiers), len(identifiers)), END)
         if seed % 2:
             self.trie.edge_embedding = torch.nn.Embedding(self.trie.n_edges, backbone.hidden_size)
+        if seed % 3:
+            self.trie.item_vectors = torch.nn.Embedding(self.trie.n_items + 1, backbone.hidden_size)
         self.k = draw.randint(1, min(self.trie.n_items, 10))
         self.lengths = torch.tensor([draw.randint(1, 7) for _ in range(8)])
         generator = torch.Generator().manual_seed(seed)

@@ -67,11 +67,12 @@ def test_a_whole_weight_is_named(make_case, ranking):
                 RANKINGS[ranking](case, "trie")
 
 
-def test_edge_vectors_are_named(make_case):
+@pytest.mark.parametrize(("name", "vectors"), [("edge_embedding",) * 2, ("item_embedding", "item_vectors")])
+def test_vectors_of_edges_and_items_are_named(make_case, name, vectors):
     case = make_case(1)
     with torch.no_grad():
-        case.trie.edge_embedding.weight[0] = float("nan")
-    with pytest.raises(GenRecError, match="score of nan at the first token of a title, for 8 of 8.*'edge_embedding'"):
+        getattr(case.trie, vectors).weight[1] = float("nan")
+    with pytest.raises(GenRecError, match=f"score of nan at the first token of a title, for 8 of 8.*'{name}'"):
         RANKINGS["exact"](case, "trie")
 
 

@@ -13,9 +13,9 @@ from recbole_genrec.utils import plugin_model, plugin_models
 
 #: settings that give a model parameters which it does not have by default.
 MORE_PARAMETERS = {
-    "GenRec": {"item_embedding": "separator", "edge_embedding": True},
-    "GenRecSeq2Seq": {"attribute_fields": ["title"], "edge_embedding": True},
-    "P5": {"edge_embedding": True},
+    "GenRec": {"item_embedding": "separator", "edge_embedding": True, "item_prior": True},
+    "GenRecSeq2Seq": {"attribute_fields": ["title"], "edge_embedding": True, "item_prior": True},
+    "P5": {"edge_embedding": True, "item_prior": True},
 }
 
 

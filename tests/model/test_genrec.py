@@ -28,6 +28,7 @@ from recbole_genrec.backbone.scratch import build_scratch
         {"prompt": "continuation", "packing": False, "epochs": 8, "train_batch_size": 32},
         {"prompt": "continuation", "item_embedding": "separator"},
         {"prompt": "continuation", "edge_embedding": True},
+        {"prompt": "continuation", "item_prior": True},
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )

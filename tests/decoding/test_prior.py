@@ -1,0 +1,111 @@
+"""The prior over whole items against its definition."""
+
+import pytest
+import torch
+
+from recbole_genrec.decoding.prior import EdgePrior, edge_prior
+from recbole_genrec.decoding.scoring import score_catalogue
+from recbole_genrec.decoding.softmax import trie_loss
+
+SEEDS = [1, 2, 4, 5, 7, 8, 10, 11, 13, 14]  # the cases that have vectors of items
+
+
+class SilentBackbone:
+    """Every token is as likely as any other."""
+
+    def __init__(self, backbone):
+        self.backbone = backbone
+
+    def __getattr__(self, name):
+        return getattr(self.backbone, name)
+
+    def __call__(self, *args, **kwargs):
+        return self.backbone(*args, **kwargs)
+
+    def logits(self, hidden, token_ids=None):
+        return torch.zeros_like(self.backbone.logits(hidden, token_ids))
+
+
+def item_logits(trie, hidden):
+    return hidden @ trie.item_vectors.weight[1:].T
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_an_edge_has_the_weight_of_the_items_below_it(make_case, seed):
+    case = make_case(seed)
+    trie, hidden = case.trie, case.tree().root_hidden
+    prior = edge_prior(trie, hidden)
+    weight = item_logits(trie, hidden).softmax(1)  # [B, I]
+    below = trie.count_below(torch.eye(trie.n_items + 1)[1:].bool()).float()  # [I, E]
+    every = torch.arange(trie.n_edges).expand(len(hidden), -1)
+    found = prior.of(torch.arange(len(hidden)), every)
+    # a history's weights are known up to one factor
+    torch.testing.assert_close(found.softmax(1), (weight @ below).log().softmax(1))
+    torch.testing.assert_close(found[:, : len(trie.root_token)], prior.root())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_with_equal_tokens_the_items_have_the_probabilities_of_one_softmax(make_case, seed):
+    case = make_case(seed)
+    case.trie.edge_embedding = None
+    case.backbone = SilentBackbone(case.backbone)
+    tree = case.tree()
+    expected = item_logits(case.trie, tree.root_hidden).log_softmax(1)
+    torch.testing.assert_close(score_catalogue(tree)[:, 1:], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_zero_vectors_count_items(make_case, seed):
+    case = make_case(seed)
+    case.trie.item_vectors.weight.zero_()
+    prior = edge_prior(case.trie, case.tree().root_hidden)
+    counts = (case.trie.edge_high - case.trie.edge_low)[: len(case.trie.root_token)]
+    torch.testing.assert_close(prior.root(), counts.float().log().expand(len(case.lengths), -1))
+
+
+def test_without_vectors_there_is_none(make_case):
+    case = make_case(3)
+    assert case.trie.item_vectors is None and edge_prior(case.trie, case.tree().root_hidden) is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_logits_far_apart_stay_finite(make_case, seed):
+    """The exponential of most items is 0 in a float: they are unlikely, and neither they nor the gradient are NaN."""
+    case = make_case(seed)
+    trie = case.trie
+    with torch.no_grad():
+        trie.item_vectors.weight.mul_(1e4)
+    for item in range(1, trie.n_items + 1):
+        edges = trie.path_edge[trie.path_offset[item] : trie.path_offset[item + 1]]
+        hidden = torch.randn(len(edges), case.backbone.hidden_size, requires_grad=True)
+        loss = trie_loss(case.backbone, trie, hidden, edges)
+        loss.backward()
+        assert torch.isfinite(loss) and torch.isfinite(hidden.grad).all()
+
+
+def test_several_targets_keep_their_own_histories(make_case):
+    """The loss of targets together is the sum of the losses of each alone."""
+    case = make_case(1)
+    trie, generator = case.trie, torch.Generator().manual_seed(0)
+    edges = [trie.path_edge[trie.path_offset[i] : trie.path_offset[i + 1]] for i in range(1, trie.n_items + 1)]
+    hidden = [torch.randn(len(path), case.backbone.hidden_size, generator=generator) for path in edges]
+    alone = sum(trie_loss(case.backbone, trie, state, path) for state, path in zip(hidden, edges))
+    torch.testing.assert_close(trie_loss(case.backbone, trie, torch.cat(hidden), torch.cat(edges)), alone)
+
+
+def test_unknown_items_weigh_nothing(make_case):
+    case = make_case(1)
+    trie, hidden = case.trie, case.tree().root_hidden.detach()
+    unknown = torch.zeros(trie.n_edges, dtype=torch.bool)
+    leaf = torch.nonzero(trie.edge_item)[0]
+    unknown[leaf] = True
+    known, every = EdgePrior(trie, hidden, unknown), EdgePrior(trie, hidden)
+    history = torch.arange(len(hidden))
+    assert (known.of(history, leaf.expand(len(hidden), 1)) < -80).all()
+    above, *_ = trie.path_edge[trie.path_offset[trie.edge_item[leaf]]]
+    edge = above.expand(len(hidden), 1)
+    rest = every.of(history, edge).exp() - every.of(history, leaf.expand(len(hidden), 1)).exp()
+    torch.testing.assert_close(known.of(history, edge).exp(), rest.clamp_min(torch.finfo(torch.float).tiny))
