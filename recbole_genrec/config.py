@@ -24,7 +24,7 @@ from recbole.utils import (
 )
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptArguments, plugin_keys
-from recbole_genrec.compat import add_shipped_defaults, read_shipped
+from recbole_genrec.compat.naming import add_shipped_defaults, read_shipped
 from recbole_genrec.distributed import current
 from recbole_genrec.distributed.world import own_gpu
 from recbole_genrec.errors import LONGEST_NAME, GenRecError, shown, unknown_name

@@ -15,6 +15,7 @@ import torch
 
 from recbole_genrec import compat
 from recbole_genrec.cli import parse_arguments
+from recbole_genrec.compat import imports, naming, numeric, torch_calls
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.utils import plugin_models
 
@@ -88,8 +89,8 @@ class TestNothingOutsideRecBole:
         assert fresh_python(code) == ["False", "False"]
 
     def test_numpy_scipy_and_torch_keep_their_own(self):
-        assert not hasattr(scipy.sparse.dok_matrix, "_update") or scipy.sparse.dok_matrix is not compat._DokMatrix
-        assert torch.load is not compat._load_checkpoint
+        assert not hasattr(scipy.sparse.dok_matrix, "_update") or scipy.sparse.dok_matrix is not numeric._DokMatrix
+        assert torch.load is not torch_calls._load_checkpoint
 
     def test_a_second_apply_changes_nothing(self):
         patched = (Collector.get_data_struct, load_data_and_model, Config._load_internal_config_dict)
@@ -104,7 +105,7 @@ class TestNothingOutsideRecBole:
         tune.report(hit=1)
         monkeypatch.setitem(sys.modules, "ray.tune", module)
         tune.report(hit=2)
-        assert reported == [{"hit": 2}] or not isinstance(tune, compat._Tune)
+        assert reported == [{"hit": 2}] or not isinstance(tune, imports.Tune)
 
 
 def test_a_spawned_process_is_patched_too():
@@ -112,7 +113,7 @@ def test_a_spawned_process_is_patched_too():
         # to call the package's function, the child imports the package
         assert pool.apply(parse_arguments, (["--a=1"],)) == {"a": "1"}
         load = "__import__('sys').modules['recbole.trainer.trainer'].torch.load.__module__"
-        assert pool.apply(eval, (load,)) == "recbole_genrec.compat"
+        assert pool.apply(eval, (load,)) == "recbole_genrec.compat.torch_calls"
 
 
 class TestMending:
@@ -167,7 +168,7 @@ class TestMending:
 
     def test_a_missing_clustering_package_is_named_when_it_is_used(self):
         with pytest.raises(ImportError, match="kmeans_pytorch"):
-            compat._kmeans()
+            imports.kmeans()
 
 
 class TestCheckpoints:
@@ -220,9 +221,9 @@ class TestPluginNames:
         module.Echo = Echo
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setitem(plugin_models(), "Echo", __name__)
-        monkeypatch.setattr(compat, "plugin_trainer", lambda name: recbole.trainer.Trainer)
+        monkeypatch.setattr(naming, "plugin_trainer", lambda name: recbole.trainer.Trainer)
         monkeypatch.setattr(
-            recbole.trainer, "__getattr__", compat._resolver("recbole.trainer", "Trainer", compat.plugin_trainer)
+            recbole.trainer, "__getattr__", naming._resolver("recbole.trainer", "Trainer", naming.plugin_trainer)
         )
         return Echo
 

@@ -41,11 +41,11 @@ PACKAGE = Path(recbole_genrec.__file__).parent
 RUNNING = {"eval", "exec", "compile", "__import__"}
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 #: RecBole's own files are pickles. Its loads go through here, and warn.
-RECBOLES = {("compat.py", name) for name in ("import pickle", "pickle.load", "torch.load")}
+RECBOLES = {("compat/torch_calls.py", name) for name in ("import pickle", "pickle.load", "torch.load")}
 #: what the processes of one run say to each other.
 PEERS = {("distributed/world.py", f"dist.{name}") for name in ("all_gather_object", "broadcast_object_list")}
 #: a shipped file, by the loader of the ``Config`` that asks for it: stock RecBole's may be another.
-SHIPPED = {("compat.py", "yaml.load")}
+SHIPPED = {("compat/naming.py", "yaml.load")}
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
 
@@ -369,7 +369,7 @@ def stock(tmp_path, monkeypatch, write_dataset):
 
 def another_process(monkeypatch):
     """Forget which files this process has written."""
-    monkeypatch.setattr("recbole_genrec.compat._own_pickles", set())
+    monkeypatch.setattr("recbole_genrec.compat.torch_calls._own_pickles", set())
 
 
 def warned(caplog):

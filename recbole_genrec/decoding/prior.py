@@ -1,11 +1,11 @@
 """A softmax over whole items as prior of the softmax over the trie.
 
 Its vectors know the items apart from the first token on, where their titles still are one. From the state before the
-first token every item gets a logit; an edge has the sum of ``exp(logit)`` over the items below it, and the logarithm of
-that sum is added to the logit of the edge's token. So each decision weighs how its tokens read against how many, and how
-likely, items they lead to: with equal token logits the probabilities of the trie are those of the softmax over items,
-with zero vectors those of a trie whose edges count their items. They sum to 1 over the catalogue in between, too, and
-exact search goes on as before.
+first token every item gets a logit; an edge has the sum of ``exp(logit)`` over the items below it, and the logarithm
+of that sum is added to the logit of the edge's token. So each decision weighs how its tokens read against how many, and
+how likely, items they lead to: with equal token logits the probabilities of the trie are those of the softmax over
+items, with zero vectors an edge counts its items. In between they sum to 1 over the catalogue, too, and exact search
+goes on as before.
 
 Letters: D histories, M of them or of decisions, H hidden size, I items, E edges, F children of a node.
 """

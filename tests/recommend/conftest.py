@@ -54,4 +54,7 @@ def train(tmp_path_factory, write_dataset):
 @pytest.fixture(scope="session")
 def trained(train):
     """One model of either normalisation."""
-    return {kind: train(normalization=kind, edge_embedding=kind == "trie", item_prior=kind == "trie") for kind in ("trie", "vocab")}
+    return {
+        kind: train(normalization=kind, edge_embedding=kind == "trie", item_prior=kind == "trie")
+        for kind in ("trie", "vocab")
+    }

@@ -1,0 +1,65 @@
+"""What RecBole measures of a model: scores, losses, floating-point operations."""
+
+from logging import getLogger
+
+import torch
+
+from recbole_genrec.compat.patching import quiet_recbole, recbole_module, replace
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.utils import plugin_models
+
+
+def collector_of_counters():
+    """collector.py:227, 1.2.1: ``.cpu()`` of everything, also of numbers and counters (ItemCoverage, Gini, ...)."""
+
+    @replace(recbole_module("evaluator.collector").Collector, "get_data_struct")
+    def get_data_struct(original, collector):
+        collected = collector.data_struct._data_dict
+        plain = {key: value for key, value in collected.items() if not isinstance(value, torch.Tensor)}
+        for key in plain:
+            del collected[key]
+        struct = original(collector)
+        collected.update(plain)
+        struct._data_dict.update(plain)
+        return struct
+
+
+def scores_that_are_no_numbers():
+    """collector.py:162: ``topk`` takes NaN for the highest score, so that a broken model hits targets."""
+
+    @replace(recbole_module("evaluator.collector").Collector, "eval_batch_collect")
+    def eval_batch_collect(original, collector, scores, *args):
+        # one pass: NaN and infinity are what a maximum cannot hide; -inf stands for items that are not ranked
+        if scores.numel() and not scores.max() < torch.inf:
+            rows = (~(scores < torch.inf)).reshape(len(scores), -1).any(1)
+            raise GenRecError(
+                f"{collector.config['model']} gives scores that are not finite, in {int(rows.sum())} of {len(rows)} "
+                "rows of a batch. Nothing is ranked by them."
+            )
+        return original(collector, scores, *args)
+
+
+def losses_that_are_no_numbers():
+    """trainer.py:344 stops at a loss of NaN, not of infinity, without saying of which model."""
+
+    @replace(recbole_module("trainer.trainer").Trainer, "_check_nan")
+    def check(original, trainer, loss):
+        if not torch.isfinite(loss):
+            raise GenRecError(
+                f"{trainer.config['model']}: the training loss is {loss.item()}. Lower 'learning_rate', or set "
+                "'clip_grad_norm'."
+            )
+
+
+def flops_of_language_models():
+    """utils.py:269, 309: ``get_flops`` deep-copies the model and hooks every module, which kills a language model."""
+
+    @replace(recbole_module("quick_start.quick_start"), "get_flops")
+    def get_flops(original, model, dataset, *args, **kwargs):
+        if type(model).__name__ not in plugin_models():
+            with quiet_recbole():
+                return original(model, dataset, *args, **kwargs)
+        # Two operations a parameter and token (Kaplan et al. 2020, section 2.1).
+        per_token = 2 * sum(parameter.numel() for parameter in model.parameters())
+        getLogger().info("FLOPs of a language model are an estimate for one prompt token.")
+        return per_token

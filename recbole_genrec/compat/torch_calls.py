@@ -1,0 +1,112 @@
+"""Today's torch: pickles that can run code, gradient scaling, a barrier for one process."""
+
+import builtins
+import pickle
+import types
+from importlib import import_module
+from logging import getLogger
+from pathlib import Path
+
+import torch
+
+from recbole_genrec.compat.patching import ModuleProxy, recbole_module
+
+#: pickles that this process has written itself.
+_own_pickles = set()
+
+
+def _warn_of_code(file):
+    """Say that a pickle can run code, unless this process wrote it; of several processes, the first says so."""
+    path = Path(getattr(file, "name", file))
+    others = torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank()
+    if not others and path.resolve() not in _own_pickles:
+        getLogger().warning(f"{path} is a pickle of RecBole's: reading it can run any code that somebody put into it.")
+
+
+def _note_own(file):
+    _own_pickles.add(Path(getattr(file, "name", file)).resolve())
+
+
+def _load_checkpoint(file, *args, **kwargs):
+    if isinstance(file, (str, Path)) and Path(file).is_dir():
+        return import_module("recbole_genrec.checkpoint").load_as_recbole(file)
+    _warn_of_code(file)
+    return torch.load(file, *args, **{"weights_only": False, **kwargs})
+
+
+def _save_checkpoint(state, file, *args, **kwargs):
+    torch.save(state, file, *args, **kwargs)
+    _note_own(file)
+
+
+def trusted_checkpoints():
+    """trainer.py:323, 583, s3rec.py:120: RecBole's checkpoints are pickles, which ``torch.load`` refuses by default.
+
+    Only these loads trust the file, and they say so. A folder is one of this package's checkpoints and holds no pickle.
+    """
+    trusting = ModuleProxy(torch, load=_load_checkpoint, save=_save_checkpoint)
+    for name in ("trainer.trainer", "model.sequential_recommender.s3rec"):
+        recbole_module(name).torch = trusting
+
+
+def _load_cache(file):
+    _warn_of_code(file)
+    return pickle.load(file)
+
+
+def _dump_cache(value, file):
+    pickle.dump(value, file)
+    _note_own(file)
+
+
+def trusted_caches():
+    """data/utils.py:61, 122: datasets and loaders in ``checkpoint_dir`` are pickles, which RecBole reads unasked.
+
+    The runner builds its dataset itself and reads none of them.
+    """
+    warning = ModuleProxy(pickle, load=_load_cache, dump=_dump_cache)
+    for name in ("data.utils", "data.dataset.dataset"):
+        recbole_module(name).pickle = warning
+
+
+def load_data_and_model_checkpoints():
+    """quick_start.py:248-250: as ``trusted_checkpoints``, but this function imports torch for itself."""
+    quick_start = recbole_module("quick_start.quick_start")
+    original = quick_start.load_data_and_model
+    trusting = ModuleProxy(torch, load=_load_checkpoint)
+
+    def importer(name, *args, **kwargs):
+        return trusting if name == "torch" else builtins.__import__(name, *args, **kwargs)
+
+    # A function takes its builtins from its globals when it is made: the same code over the same globals, with an
+    # import statement of its own.
+    namespace = vars(quick_start)
+    usual = namespace["__builtins__"]
+    namespace["__builtins__"] = {**vars(builtins), "__import__": importer}
+    try:
+        patched = types.FunctionType(original.__code__, namespace, original.__name__, original.__defaults__)
+    finally:
+        namespace["__builtins__"] = usual
+    patched.__doc__ = original.__doc__
+    quick_start.load_data_and_model = patched
+    recbole_module("quick_start").load_data_and_model = patched
+
+
+def grad_scaler():
+    """trainer.py:241 makes a ``torch.cuda.amp.GradScaler``, which torch 2.4 and later warn of in every epoch."""
+
+    def scaler(enabled=True):
+        return torch.amp.GradScaler("cuda", enabled=enabled)
+
+    recbole_module("trainer.trainer").amp = ModuleProxy(torch.cuda.amp, GradScaler=scaler)
+
+
+def barrier_after_download():
+    """dataset.py:252, 254 wait for other processes after a download, which fails where there is one process."""
+
+    def barrier(*args, **kwargs):
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier(*args, **kwargs)
+
+    distributed = ModuleProxy(torch.distributed, barrier=barrier)
+    recbole_module("data.dataset.dataset").torch = ModuleProxy(torch, distributed=distributed)
