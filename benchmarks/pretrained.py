@@ -62,7 +62,7 @@ def main():
     trainer.evaluate(valid)
     after = validation_loss(model, valid)
 
-    plain = AutoModelForCausalLM.from_pretrained(options.checkpoint, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_pretrained(options.checkpoint, dtype=torch.float32, use_safetensors=True)
     adapted = PeftModel.from_pretrained(plain, Path(trainer.saved_model_file) / "adapter").eval()
     history = next(iter(valid))[0]
     embeds, lengths = model.prompts(history["item_id_list"][:8], history["item_length"][:8])

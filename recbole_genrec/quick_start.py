@@ -375,10 +375,10 @@ def _build_model(config, data):
                 )
             spread_layers(model.backbone.model, config["device"])
         return model.to(config["device"])
-    except (NotImplementedError, AssertionError) as error:
+    except (NotImplementedError, AssertionError, ValueError) as error:
         if config["model"] in plugin_models():  # ours refuse a value with a GenRecError: this one is a bug
             raise
-        # how RecBole's models refuse a value, e.g. of 'loss_type'
+        # how RecBole's models refuse a value, e.g. of 'loss_type', or a dataset without a column that they read
         raise GenRecError(f"{config['model']}: {error}") from error
 
 

@@ -81,10 +81,15 @@ class TestMistakes:
             (["--topk=[3, 8]"], "'topk' asks for 8 items, but the catalogue has 7."),
             (["--config_files=nowhere.yaml"], "Cannot read configuration file 'nowhere.yaml'"),
             (["--topk=3", "--loss_type=XE"], "SASRec: Make sure 'loss_type' in ['BPR', 'CE']"),
+            (["--topk=3", "--n_heads=3"], "SASRec: The hidden size (64) is not a multiple of the number of attention"),
         ],
     )
     def test_in_settings(self, data, capsys, more, message):
         assert message in rejected([*data, *more], capsys)
+
+    def test_in_the_columns_that_a_model_of_recbole_reads(self, data, capsys):
+        message = rejected(["--model=S3Rec", *data[1:], "--topk=3"], capsys)
+        assert message.startswith("error: S3Rec: Field [class] not defined in dataset.")
 
     def test_in_the_model(self, data, capsys):
         assert "Unknown model 'SASRek'. Did you mean 'SASRec'?" in rejected(["--model=SASRek", *data[1:]], capsys)

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -223,6 +224,18 @@ def test_models_with_different_columns_share_their_union():
     first, second = Settings(first), Settings(second)
     quick_start.share_data_settings(first, second)
     assert first["load_col"] == {"inter": ["user_id", "item_id", "timestamp"], "item": "*"} == second["load_col"]
+
+
+def test_spread_weights_are_not_quantised(monkeypatch):
+    class Settings(dict):
+        @staticmethod
+        def model_class(config, dataset):
+            return SimpleNamespace(backbone=SimpleNamespace(model=None))
+
+    monkeypatch.setattr(quick_start, "current", lambda: SimpleNamespace(size=2))
+    settings = Settings(quantization="8bit", distributed="fsdp", device="cpu", model="GenRec")
+    with pytest.raises(GenRecError, match="'distributed: fsdp' .* takes 'quantization: none'"):
+        quick_start._build_model(settings, SimpleNamespace(parts=[None]))
 
 
 def test_models_with_different_dataset_classes_are_refused(settings):
