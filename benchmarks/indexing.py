@@ -4,6 +4,8 @@ Each run adds a line to ``--runs``. A run that has its line there, with the same
 comparison can be stopped and goes on where it was, elsewhere too; the table has all runs that are there.
 
     python -m benchmarks.indexing --datasets ml-100k amazon14-toys --seeds 2020 2021 2022 --data FOLDER
+
+The results page has the table of all runs that there are (``python -m benchmarks.page``).
 """
 
 import json
@@ -89,6 +91,42 @@ def _means(rows):
     if len(rows) > 1:
         means |= {f"{metric} sd": statistics.stdev(row[metric] for row in rows) for metric in METRICS}
     return means
+
+
+def boards(runs):
+    """Markdown tables of runs, one for each dataset: schemes down, the first model's best first, models across.
+
+    Lengths are those of the first model: P5 reads the same names, and ends those of text with a token more.
+    """
+    groups = {}
+    for row in summary(runs):
+        groups.setdefault(row["dataset"], {}).setdefault(row["model"], {})[row["scheme"]] = row
+    return "\n".join(_board(dataset, models) for dataset, models in sorted(groups.items(), reverse=True))
+
+
+def _board(dataset, models):
+    first, *_ = models.values()
+    header = ["scheme", "tokens", "decisions", "new tokens"]
+    header += [f"{model}: {metric.upper().replace('HIT', 'HR')}" for model in models for metric in METRICS]
+    lines = [" | ".join(header), " | ".join(["---", *["---:"] * (len(header) - 1)])]
+    for scheme, row in sorted(first.items(), key=lambda item: -item[1][METRICS[-1]]):
+        cells = [f"`{scheme}`", f"{row['tokens']:.2f}", f"{row['decisions']:.2f}", f"{row['new_tokens']:,.0f}"]
+        cells += [_cell(rows.get(scheme), metric) for rows in models.values() for metric in METRICS]
+        lines.append(" | ".join(cells))
+    seeds = ", ".join(f"{model} {_range(row['seeds'] for row in rows.values())}" for model, rows in models.items())
+    return "\n".join([f"`{dataset}`; seeds: {seeds}.\n", *(f"| {line} |" for line in lines), ""])
+
+
+def _cell(row, metric):
+    if row is None:
+        return ""
+    spread = f" ± {row[f'{metric} sd']:.4f}" if row["seeds"] > 1 else ""
+    return f"{row[metric]:.4f}{spread}"
+
+
+def _range(counts):
+    low, *_, high = sorted([*counts] * 2)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def main(arguments=None):

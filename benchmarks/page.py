@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
+from benchmarks import indexing
 from recbole_genrec.identity import deciding_settings
 from recbole_genrec.report import Analysis, markdown, published, read_results, shortfalls
 from recbole_genrec.results import result_file, write_text
@@ -37,7 +38,18 @@ def page(folder):
     return (
         "# Results\n\nWritten by `python -m benchmarks.page` from the files named below each table. "
         "`python -m recbole_genrec report --results=benchmarks/results --output=FOLDER` draws the pictures.\n\n"
-        f"{sections}"
+        f"{sections}{_indexing(folder / 'indexing.jsonl')}"
+    )
+
+
+def _indexing(file):
+    runs = indexing.read_runs(file).values()
+    if not runs:
+        return ""
+    return (
+        "\n## Item indexing\n\nThe same short training for every scheme of a model, test, mean ± sample standard "
+        f"deviation over the seeds; from `{file.name}`, whose lines have each run's budget, versions and hardware.\n\n"
+        f"{indexing.boards(runs)}"
     )
 
 

@@ -102,6 +102,30 @@ def test_indexing_goes_on_where_it_was(in_folder, write_dataset, monkeypatch):
     assert made == ["title", "independent", "title"]  # another budget is another run
 
 
+def test_the_boards_of_indexing_have_means_over_seeds():
+    row = {"tokens": 2.0, "decisions": 1.5, "new_tokens": 1200, "parameters": 1, "valid_share": 1, "epochs": 1}
+    row |= {"train_s": 1, "users_s": 1}
+    runs = [
+        {**row, "dataset": dataset, "model": model, "scheme": scheme, "seed": seed, "hit@10": 2 * ndcg, "ndcg@10": ndcg}
+        for dataset, model, scheme, seed, ndcg in [
+            ("tiny", "GenRec", "random", 1, 0.01),
+            ("tiny", "GenRec", "title", 1, 0.1),
+            ("tiny", "GenRec", "title", 2, 0.3),
+            ("tiny", "P5", "title", 1, 0.2),
+            ("other", "P5", "svd", 1, 0.2),
+        ]
+    ]
+    tiny, other = indexing.boards(runs).split("\n\n`other`")
+    assert tiny.startswith("`tiny`; seeds: GenRec 1 to 2, P5 1.\n\n| scheme | tokens |")
+    assert tiny.splitlines()[2:] == [
+        "| scheme | tokens | decisions | new tokens | GenRec: HR@10 | GenRec: NDCG@10 | P5: HR@10 | P5: NDCG@10 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| `title` | 2.00 | 1.50 | 1,200 | 0.4000 ± 0.2828 | 0.2000 ± 0.1414 | 0.4000 | 0.2000 |",
+        "| `random` | 2.00 | 1.50 | 1,200 | 0.0200 | 0.0100 |  |  |",
+    ]
+    assert "| `svd` | 2.00 | 1.50 | 1,200 | 0.4000 | 0.2000 |" in other
+
+
 def test_a_trie_of_made_up_titles_takes_memory_for_its_tokens(in_folder):
     rows = run(trie, in_folder)["rows"]
     assert [row["long"] for row in rows] == ["no", "yes"]
