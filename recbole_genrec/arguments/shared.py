@@ -144,6 +144,8 @@ class EngineArguments(Arguments):
     edge_embedding: bool = False
     #: a softmax over whole items, by a learned vector of each, as prior of the softmax over the trie.
     item_prior: bool = False
+    #: weight of that softmax's own loss in training, beside the loss of the decisions.
+    item_prior_loss: float = 0.0
     #: items of history that a target keeps where a long history is cut into windows.
     min_history: int = 10
     #: share of the interactions that packed training leaves out, drawn anew in every epoch.
@@ -163,6 +165,9 @@ class EngineArguments(Arguments):
                 raise GenRecError(
                     f"'{key}: true' belongs to the softmax over the trie: it needs 'normalization: trie'."
                 )
+        at_least("item_prior_loss", self.item_prior_loss, 0)
+        if self.item_prior_loss and not self.item_prior:
+            raise GenRecError("'item_prior_loss' is the weight of a loss that 'item_prior: false' does not have.")
         share("history_dropout", self.history_dropout)
         for key in ("num_beams", "node_budget", "min_history"):
             whole(key, getattr(self, key), 1)

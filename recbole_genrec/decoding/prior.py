@@ -43,6 +43,12 @@ class EdgePrior:
         """For edges ``[M, F]`` after the histories ``[M]``."""
         return _log(self._mass[history[:, None], edge])
 
+    def loss(self, edge):
+        """Negative log-likelihood that the softmax over items, alone, gives the items that edges decide, one after each
+        history: ``[D]`` of ``[D]``."""
+        history = torch.arange(len(edge), device=edge.device)
+        return _log(self._mass[:, : self.n_root_edges].sum(1)) - self.of(history, edge[:, None])[:, 0]
+
 
 def edge_prior(trie, hidden, unknown=None):
     """The :class:`EdgePrior` of a catalogue that has vectors of items, else ``None``; the same arguments."""

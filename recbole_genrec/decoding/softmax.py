@@ -64,7 +64,7 @@ def _padded_child_logits(backbone, trie, hidden, node, prior, history):
     return values, edge, mask
 
 
-def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None):
+def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None, prior_loss=0.0):
     """Negative log-likelihood of decisions, each normalised over the children of its node.
 
     Args:
@@ -73,6 +73,7 @@ def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None):
         weight: of each decision ``[D]``; by default 1.
         unknown: edges that are no alternative, as if their items did not exist ``[E]``; no target takes one. By
             default all are.
+        prior_loss: weight of what the prior over items, where there is one, would lose on the targets by itself.
 
     Returns:
         The weighted sum over decisions, a scalar.
@@ -84,6 +85,9 @@ def trie_loss(backbone, trie, hidden, edge, weight=None, unknown=None):
     if unknown is not None:
         logits = logits.masked_fill(unknown[: len(trie.root_token)], -torch.inf)
     loss = _weighted_sum(logits, edge[at_root], weight, at_root)
+    if prior is not None and prior_loss:
+        alone = prior.loss(edge[trie.edge_item[edge] > 0])
+        loss = loss + prior_loss * (alone if weight is None else alone * weight[at_root]).sum()
     if not at_root.all():
         below, node, edge = hidden[~at_root], node[~at_root], edge[~at_root]
         history = at_root.cumsum(0)[~at_root] - 1

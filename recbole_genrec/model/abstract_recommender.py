@@ -17,6 +17,7 @@ from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.data.tokens import template_parts
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
@@ -102,6 +103,11 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         chosen = torch.zeros(1, self.n_items, dtype=torch.bool)
         chosen[0, items] = True
         return self.trie.count_below(chosen)[0] == self.trie.edge_high - self.trie.edge_low
+
+    def decision_loss(self, hidden, edge, weight=None):
+        """:func:`~recbole_genrec.decoding.softmax.trie_loss` of decisions over this catalogue."""
+        prior_loss = self.engine.item_prior_loss
+        return trie_loss(self.backbone, self.trie, hidden, edge, weight, self.unknown_edges, prior_loss)
 
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""

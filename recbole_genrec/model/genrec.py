@@ -16,7 +16,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from recbole_genrec.data.packing import PackedBatch, Windows
-from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 
 
@@ -52,7 +51,7 @@ class GenRec(GenerativeRecommender):
         mask = batch.mask(self.backbone.mask_kind)
         hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.place]
         if self.engine.normalization == "trie":
-            loss = trie_loss(self.backbone, self.trie, hidden, batch.label, unknown=self.unknown_edges)
+            loss = self.decision_loss(hidden, batch.label)
         else:
             loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
         return loss / batch.n_decisions

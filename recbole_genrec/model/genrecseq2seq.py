@@ -33,7 +33,6 @@ from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.packing import ragged
 from recbole_genrec.data.sequences import Masking, SequenceBatch, SequenceLoader, SequenceWriter, Stretches
 from recbole_genrec.data.tokens import MIDDLE, PromptParts
-from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
@@ -191,7 +190,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
             batch = self.pack_interaction(batch)
         hidden = self._answer(batch).flatten(0, 1)[batch.place]
         if self.engine.normalization == "trie":
-            loss = trie_loss(self.backbone, self.trie, hidden, batch.label, unknown=self.unknown_edges)
+            loss = self.decision_loss(hidden, batch.label)
         else:
             loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
         return loss / batch.n_decisions

@@ -39,7 +39,6 @@ from recbole_genrec.data.tasks import (
 from recbole_genrec.data.tokens import PromptParts
 from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
-from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.distributed import current
@@ -191,9 +190,7 @@ class P5(GenerativeRecommender):
         hidden = self.backbone(answers, prompts=encoded).flatten(0, 1)
         loss = hidden.new_zeros(())
         if len(batch.label) and self.engine.normalization == "trie":
-            loss = trie_loss(
-                self.backbone, self.trie, hidden[batch.place], batch.label, batch.weight, self.unknown_edges
-            )
+            loss = self.decision_loss(hidden[batch.place], batch.label, batch.weight)
         elif len(batch.label):
             loss = self._token_loss(hidden[batch.place], batch.label, batch.weight)
         if len(batch.text_label):

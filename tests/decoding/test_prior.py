@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from recbole_genrec.decoding.prior import EdgePrior, edge_prior
 from recbole_genrec.decoding.scoring import score_catalogue
@@ -84,6 +85,23 @@ def test_logits_far_apart_stay_finite(make_case, seed):
         loss = trie_loss(case.backbone, trie, hidden, edges)
         loss.backward()
         assert torch.isfinite(loss) and torch.isfinite(hidden.grad).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("seed", SEEDS[:4])
+def test_the_loss_of_the_prior_alone_is_the_cross_entropy_over_items(make_case, seed, weighted):
+    case = make_case(seed)
+    trie, generator = case.trie, torch.Generator().manual_seed(0)
+    items = torch.randint(1, trie.n_items + 1, (5,), generator=generator)
+    paths = [trie.path_edge[trie.path_offset[i] : trie.path_offset[i + 1]] for i in items]
+    edge = torch.cat(paths)
+    hidden = torch.randn(len(edge), case.backbone.hidden_size, generator=generator)
+    at_root = trie.edge_node[edge] == 0
+    weight = torch.rand(len(edge), generator=generator) if weighted else None
+    alone = cross_entropy(item_logits(trie, hidden[at_root]), items - 1, reduction="none")
+    expected = (alone * weight[at_root]).sum() if weighted else alone.sum()
+    losses = [trie_loss(case.backbone, trie, hidden, edge, weight, prior_loss=share) for share in (0.0, 2.0)]
+    torch.testing.assert_close(losses[1] - losses[0], 2 * expected, rtol=1e-4, atol=1e-4)
 
 
 def test_several_targets_keep_their_own_histories(make_case):
