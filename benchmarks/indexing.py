@@ -49,6 +49,8 @@ def _identity(dataset, model, scheme, seed, budget, **results):
 def run(options, dataset, model, scheme, seed, budget):
     """Train and test a model with a scheme; returns the row."""
     settings = budget | {"item_indexing": scheme, "seed": seed, "show_progress": False}
+    if model == "P5":
+        settings["test_tasks"] = False  # the boards have next items only
     settings["results_dir"] = str(options.output.parent / "indexing" / scheme)
     if options.data:
         settings["data_path"] = str(options.data)

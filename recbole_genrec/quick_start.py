@@ -315,10 +315,13 @@ def _run_model(config, data, saved, folder):
     if hasattr(model, "generation_statistics"):
         generation, identifiers = model.generation_statistics(), model.identifier_statistics()
     tasks = {}
-    if hasattr(model, "evaluate_tasks"):
+    if hasattr(model, "evaluate_tasks") and config["test_tasks"] is not False:
         with whole(model):
             tasks = model.evaluate_tasks(
-                data.parts[2], config, lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False)
+                data.parts[2],
+                config,
+                test_result,
+                lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False),
             )
     cold = {}
     if data.cold is not None:

@@ -34,6 +34,8 @@ class P5Arguments(Arguments):
     n_candidates: int = 20
     #: longest text that is learnt and generated, in tokens.
     max_target_tokens: int = 64
+    #: test each family by itself after the test that ranks, with a prompt of the training and the one held out.
+    test_tasks: bool = True
     #: column of reviews and of their summaries in the ``.inter`` file.
     review_field: str = "review_text"
     summary_field: str = "summary"
@@ -51,7 +53,8 @@ class P5Arguments(Arguments):
         for key in ("examples_per_user", "max_target_tokens"):
             whole(key, getattr(self, key), 1)
         whole("n_candidates", self.n_candidates, 2)
-        flag("whole_word_embedding", self.whole_word_embedding)
+        for key in ("whole_word_embedding", "test_tasks"):
+            flag(key, getattr(self, key))
 
 
 @dataclass(frozen=True)

@@ -275,13 +275,14 @@ class P5(GenerativeRecommender):
     # ---- the other families ----
 
     @torch.no_grad()
-    def evaluate_tasks(self, dataset, config, evaluate_ranking):
+    def evaluate_tasks(self, dataset, config, ranked, evaluate_ranking):
         """Test every family that was trained, with a prompt that training used and with the one it never saw.
 
         Args:
             dataset: the part of the split to test on.
             config: RecBole's configuration.
-            evaluate_ranking: gives RecBole's ranking metrics with the current :attr:`ranking`.
+            ranked: RecBole's ranking metrics there, of the :attr:`ranking` that stands.
+            evaluate_ranking: gives them with the current one.
 
         Returns:
             By family and ``seen`` or ``unseen``, its metrics; texts come with three examples.
@@ -295,7 +296,7 @@ class P5(GenerativeRecommender):
                     continue  # its own candidates are not RecBole's sampled ones
                 if family in ITEM_FAMILIES:
                     self.ranking = (family, prompt)
-                    result = dict(evaluate_ranking())
+                    result = dict(ranked if self.ranking == usual else evaluate_ranking())
                 else:
                     result = self._evaluate_texts(family, prompt, dataset.inter_feat.place, config)
                 found.setdefault(family, {})[kind] = result

@@ -282,13 +282,14 @@ class PromptLLM(GenRec):
     # ---- the other tasks ----
 
     @torch.no_grad()
-    def evaluate_tasks(self, dataset, config, evaluate_ranking):
+    def evaluate_tasks(self, dataset, config, ranked, evaluate_ranking):
         """Test the tasks that ``tasks`` asks for beside the ranking.
 
         Args:
             dataset: the part of the split to test on.
             config: RecBole's configuration.
-            evaluate_ranking: gives RecBole's ranking metrics for the current :attr:`task`.
+            ranked: RecBole's ranking metrics there, of the task that is not among these.
+            evaluate_ranking: gives them for the current :attr:`task`.
 
         Returns:
             By task and ``zero-shot`` or ``<k>-shot``, its metrics.

@@ -11,6 +11,7 @@ from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.quick_start import _build_model, _SplitData
+from recbole_genrec.trainer import GenRecTrainer
 from recbole_genrec.utils import get_trainer
 
 HEADER = (
@@ -151,6 +152,18 @@ def test_sampled_evaluation_leaves_out_prompts_with_candidates_of_their_own(sett
     tasks = run_recbole_genrec("P5", "tiny", config_dict=settings | mode)["tasks"]
     assert tasks["sequential"].keys() == {"seen", "unseen"}
     assert tasks["direct"].keys() == {"seen"}
+
+
+def test_families_are_tested_unless_told_otherwise_and_nothing_twice(settings, monkeypatch):
+    evaluations, evaluate = [], GenRecTrainer.evaluate
+    monkeypatch.setattr(GenRecTrainer, "evaluate", lambda *args, **kw: evaluations.append(1) or evaluate(*args, **kw))
+    asked = settings | {"tasks": {"sequential": 1}, "epochs": 1, "eval_step": 2}
+    alone = run_recbole_genrec("P5", "tiny", config_dict=asked | {"test_tasks": False})
+    of_one = len(evaluations)
+    whole = run_recbole_genrec("P5", "tiny", config_dict=asked)
+    assert alone["tasks"] == {} and whole["tasks"]["sequential"].keys() == {"seen", "unseen"}
+    assert alone["test_result"] == whole["test_result"] == whole["tasks"]["sequential"]["seen"]
+    assert len(evaluations) == 2 * of_one + 1  # the one more has the prompt that was held out
 
 
 def test_candidates_alone_have_scores(settings):
