@@ -35,6 +35,18 @@ BUDGETS = {
 _LONG = {("P5", "amazon14-toys", scheme): {"n_candidates": 2} for scheme in ("title", "hybrid")}
 
 
+#: what runs of all schemes have beside their budget: Toys' own settings of GenRec are made for titles.
+_FIXED = {
+    ("GenRec", "amazon14-toys"): {
+        **{"item_embedding": "none", "item_prior": False, "item_prior_loss": 0.0},
+        **{"embedding_dropout": 0.3, "hidden_dropout": 0.3, "learning_rate": 4.0e-3, "weight_decay": 0.1},
+    },
+    # the boards have next items only
+    ("P5", "ml-100k"): {"test_tasks": False},
+    ("P5", "amazon14-toys"): {"test_tasks": False},
+}
+
+
 def read_runs(file):
     """Rows of runs that were made, by what identifies them."""
     lines = file.read_text("utf-8").splitlines() if file.is_file() else []
@@ -49,8 +61,7 @@ def _identity(dataset, model, scheme, seed, budget, **results):
 def run(options, dataset, model, scheme, seed, budget):
     """Train and test a model with a scheme; returns the row."""
     settings = budget | {"item_indexing": scheme, "seed": seed, "show_progress": False}
-    if model == "P5":
-        settings["test_tasks"] = False  # the boards have next items only
+    settings |= _FIXED.get((model, dataset), {})
     settings["results_dir"] = str(options.output.parent / "indexing" / scheme)
     if options.data:
         settings["data_path"] = str(options.data)

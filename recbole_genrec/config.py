@@ -24,7 +24,7 @@ from recbole.utils import (
 )
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptArguments, plugin_keys
-from recbole_genrec.compat.naming import add_shipped_defaults, read_shipped
+from recbole_genrec.compat.naming import add_shipped_defaults, read_dataset, read_shipped
 from recbole_genrec.distributed import current
 from recbole_genrec.distributed.world import own_gpu
 from recbole_genrec.errors import LONGEST_NAME, GenRecError, shown, unknown_name
@@ -288,8 +288,10 @@ def own_keys(models, dataset) -> frozenset[str]:
     for file in yamls:
         if file.is_file():
             keys.update(yaml.load(file.read_text("utf-8"), YamlLoader) or {})
-    for name in ("overall.yaml", f"dataset/{dataset}.yaml", *(f"model/{name}.yaml" for name in names)):
-        keys.update(read_shipped(name, YamlLoader))
+    for name in names:
+        keys.update(read_shipped(f"model/{name}.yaml", YamlLoader))
+        keys.update(read_dataset(dataset, name, YamlLoader))
+    keys.update(read_shipped("overall.yaml", YamlLoader))
     for model in models:
         keys.update(_keys_in_source(model))
     return frozenset(keys)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import recbole
+from recbole.config import Config
 
 from recbole_genrec.arguments import (
     BackboneArguments,
@@ -61,6 +62,8 @@ def test_the_folders_are_those_that_this_file_knows():
 @named(SETTINGS)
 def test_settings_load_and_arrive(path):
     config, settings = config_of(path), read_yaml(path)
+    sections = sections_of(settings)
+    settings |= sections.get(config["model"], {})
     own = settings.keys() & plugin_keys()
     assert {key: config[key] for key in own} == {key: settings[key] for key in own}
 
@@ -69,8 +72,26 @@ def test_settings_load_and_arrive(path):
 def test_every_key_is_known(path, monkeypatch):
     # A shipped file makes its own keys known: ask with all of them out of sight.
     monkeypatch.setattr("recbole_genrec.config.read_shipped", lambda name, loader: {})
-    model = get_model(model_of(path))
-    assert read_yaml(path).keys() <= known_keys([model], "mine")
+    settings = read_yaml(path)
+    sections = sections_of(settings)
+    for name, keys in {model_of(path): settings, **sections}.items():
+        assert keys.keys() <= known_keys([get_model(name)], "mine")
+
+
+def sections_of(settings):
+    """Take the settings of single models out of a dataset's."""
+    return {model: settings.pop(model) for model in plugin_models().keys() & settings.keys()}
+
+
+def test_a_section_of_a_dataset_is_for_its_model_alone():
+    toys = {name: GenRecConfig(name, "amazon14-toys") for name in ("GenRec", "GenRecSeq2Seq", "SASRec")}
+    assert toys["GenRec"]["item_prior"] is True and toys["GenRec"]["embedding_dropout"] == 0.1
+    assert toys["GenRecSeq2Seq"]["item_prior"] is None
+    assert toys["SASRec"]["weight_decay"] == 0 and "GenRec" not in toys["SASRec"].final_config_dict
+    own = {"item_prior": False, "item_prior_loss": 0}
+    assert GenRecConfig("GenRec", "amazon14-toys", config_dict=own)["item_prior"] is False
+    stock = Config("GenRec", "amazon14-toys", config_dict={"data_path": "elsewhere"})
+    assert stock["item_prior"] is True and stock["MAX_ITEM_LIST_LENGTH"] == 20
 
 
 @named(sorted(FOLDER.glob("prompt/*.yaml")))

@@ -20,6 +20,13 @@ def read_shipped(name, loader):
     return yaml.load(file.read_text("utf-8"), loader) or {}
 
 
+def read_dataset(name, model, loader):
+    """The shipped settings of a dataset, over them those of the section named after ``model``; ``{}`` without any."""
+    settings = read_shipped(f"dataset/{name}.yaml", loader)
+    own = settings.get(model, {}) if model in plugin_models() else {}
+    return {key: value for key, value in settings.items() if key not in plugin_models()} | own
+
+
 def add_shipped_defaults(config, model, dataset):
     """Add the plugin's defaults for ``model`` and ``dataset`` to the internal ones of a RecBole configuration.
 
@@ -28,7 +35,7 @@ def add_shipped_defaults(config, model, dataset):
     """
     internal = config.internal_config_dict
     internal.update(read_shipped(f"model/{model}.yaml", config.yaml_loader))
-    internal.update(read_shipped(f"dataset/{dataset}.yaml", config.yaml_loader))
+    internal.update(read_dataset(dataset, model, config.yaml_loader))
     settings = {**internal, **config.external_config_dict}
     columns = [settings[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]
     loaded = settings["load_col"]
