@@ -24,7 +24,8 @@ class EdgePrior:
 
     def __init__(self, trie, hidden, unknown=None):
         leaf = torch.nonzero(trie.edge_item)[:, 0]
-        logits = hidden.float() @ trie.item_vectors(trie.edge_item[leaf]).T
+        # autocast may give a product of half precision, in which sums over items would lose most of them
+        logits = (hidden.float() @ trie.item_vectors(trie.edge_item[leaf]).T).float()
         highest = logits.detach().amax(1, keepdim=True)  # any shift does: it is the same for all children of a node
         weight = (logits - highest).exp()
         if unknown is not None:

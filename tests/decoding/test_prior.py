@@ -104,6 +104,17 @@ def test_the_loss_of_the_prior_alone_is_the_cross_entropy_over_items(make_case, 
     torch.testing.assert_close(losses[1] - losses[0], 2 * expected, rtol=1e-4, atol=1e-4)
 
 
+@torch.no_grad()
+def test_sums_keep_full_precision_under_autocast(make_case):
+    case = make_case(1)
+    hidden = case.tree().root_hidden
+    exact = edge_prior(case.trie, hidden).root()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = edge_prior(case.trie, hidden).root()
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.log_softmax(1), exact.log_softmax(1), rtol=0.05, atol=0.1)
+
+
 def test_several_targets_keep_their_own_histories(make_case):
     """The loss of targets together is the sum of the losses of each alone."""
     case = make_case(1)
