@@ -54,6 +54,16 @@ def read_runs(file):
     return {_identity(**row): row for row in rows}
 
 
+def budget_of(model, dataset, scheme):
+    """The settings that bound a training."""
+    return BUDGETS.get((model, dataset), {}) | _LONG.get((model, dataset, scheme), {})
+
+
+def comparable(runs):
+    """Those that were made with the budget which stands here now."""
+    return [row for row in runs if row["budget"] == budget_of(row["model"], row["dataset"], row["scheme"])]
+
+
 def _identity(dataset, model, scheme, seed, budget, **results):
     return dataset, model, scheme, seed, json.dumps(budget, sort_keys=True)
 
@@ -155,8 +165,7 @@ def main(arguments=None):
     wanted = list(product(options.seeds, options.datasets, options.models, options.schemes))
     asked = []
     for seed, dataset, model, scheme in wanted:
-        budget = BUDGETS.get((model, dataset), {}) | _LONG.get((model, dataset, scheme), {})
-        budget |= {"epochs": 1} if options.quick else {}
+        budget = budget_of(model, dataset, scheme) | ({"epochs": 1} if options.quick else {})
         asked.append(_identity(dataset, model, scheme, seed, budget))
         if asked[-1] not in runs:
             runs[asked[-1]] = run(options, dataset, model, scheme, seed, budget)

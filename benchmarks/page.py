@@ -43,7 +43,7 @@ def page(folder):
 
 
 def _indexing(file):
-    runs = indexing.read_runs(file).values()
+    runs = indexing.comparable(indexing.read_runs(file).values())
     if not runs:
         return ""
     return (
