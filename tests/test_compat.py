@@ -171,6 +171,16 @@ class TestMending:
             imports.kmeans()
 
 
+def test_a_folder_that_another_process_makes_in_between_is_no_error(tmp_path, monkeypatch):
+    modules = [module for name, module in sys.modules.items() if name.split(".")[0] == "recbole"]
+    makers = {vars(module)["ensure_dir"] for module in modules if "ensure_dir" in vars(module)}
+    monkeypatch.setattr("os.path.exists", lambda path: False)
+    for make in makers:
+        make(str(tmp_path / "new" / "folder"))
+        make(str(tmp_path / "new" / "folder"))
+    assert (tmp_path / "new" / "folder").is_dir() and len(makers) == 1
+
+
 class TestCheckpoints:
     def test_stock_checkpoints_load(self, here):
         run_recbole("SASRec", "tiny", config_dict=here)

@@ -35,6 +35,7 @@ def apply():
         evaluation.losses_that_are_no_numbers,
         numeric.sparse_update,
         torch_calls.barrier_after_download,
+        torch_calls.folders_of_several_processes,
         numeric.chained_fillna,
         numeric.argsort_of_tensors,
         numeric.draws_of_exhaustive_search,

@@ -1,7 +1,8 @@
-"""Today's torch: pickles that can run code, gradient scaling, a barrier for one process."""
+"""Today's torch: pickles that can run code, gradient scaling; and one process or several."""
 
 import builtins
 import pickle
+import sys
 import types
 from importlib import import_module
 from logging import getLogger
@@ -110,3 +111,15 @@ def barrier_after_download():
 
     distributed = ModuleProxy(torch.distributed, barrier=barrier)
     recbole_module("data.dataset.dataset").torch = ModuleProxy(torch, distributed=distributed)
+
+
+def folders_of_several_processes():
+    """utils.py:51 asks whether a folder is there and then makes it, which another process may have done in between."""
+
+    def ensure_dir(dir_path):
+        """Make a folder, unless it is there."""
+        Path(dir_path).mkdir(parents=True, exist_ok=True)
+
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "recbole" and "ensure_dir" in vars(module):
+            module.ensure_dir = ensure_dir
