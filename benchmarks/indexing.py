@@ -38,8 +38,13 @@ _LONG = {("P5", "amazon14-toys", scheme): {"n_candidates": 2} for scheme in ("ti
 #: what runs of all schemes have beside their budget: Toys' own settings of GenRec are made for titles.
 _FIXED = {
     ("GenRec", "amazon14-toys"): {
-        **{"item_embedding": "none", "item_prior": False, "item_prior_loss": 0.0},
-        **{"embedding_dropout": 0.3, "hidden_dropout": 0.3, "learning_rate": 4.0e-3, "weight_decay": 0.1},
+        "item_embedding": "none",
+        "item_prior": False,
+        "item_prior_loss": 0.0,
+        "embedding_dropout": 0.3,
+        "hidden_dropout": 0.3,
+        "learning_rate": 4.0e-3,
+        "weight_decay": 0.1,
     },
     # the boards have next items only
     ("P5", "ml-100k"): {"test_tasks": False},
@@ -136,7 +141,7 @@ def _board(dataset, models):
         cells = [f"`{scheme}`", f"{row['tokens']:.2f}", f"{row['decisions']:.2f}", f"{row['new_tokens']:,.0f}"]
         cells += [_cell(rows.get(scheme), metric) for rows in models.values() for metric in METRICS]
         lines.append(" | ".join(cells))
-    seeds = ", ".join(f"{model} {_range(row['seeds'] for row in rows.values())}" for model, rows in models.items())
+    seeds = ", ".join(f"{model} {_range([row['seeds'] for row in rows.values()])}" for model, rows in models.items())
     return "\n".join([f"`{dataset}`; seeds: {seeds}.\n", *(f"| {line} |" for line in lines), ""])
 
 
@@ -148,7 +153,7 @@ def _cell(row, metric):
 
 
 def _range(counts):
-    low, *_, high = sorted([*counts] * 2)
+    low, high = min(counts), max(counts)
     return str(low) if low == high else f"{low} to {high}"
 
 
