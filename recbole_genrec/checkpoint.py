@@ -26,26 +26,28 @@ from recbole_genrec.arguments import ARGUMENT_GROUPS
 from recbole_genrec.backbone.loading import adapter_names
 from recbole_genrec.checkpoint_files import (
     BACKBONE_PREFIX,
+    FORMAT,
+    aside,
     damage_of,
     fingerprint,
     items_of,
+    misfit,
     read_extra,
     read_items,
     read_json,
     read_state_dict,
+    settle,
     sync,
+    verify,
     write_items,
     write_json,
     write_tensors,
 )
 from recbole_genrec.checkpoint_training import random_states, read_optimizer, write_optimizer
 from recbole_genrec.distributed.sharding import is_spread, spread_like
-from recbole_genrec.errors import GenRecError, listed, shown
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.shapes import check_shape
 
-FORMAT = 1
-#: endings of files that a checkpoint may be read from: its manifest names all of them.
-READ = (".json", ".yaml", ".safetensors", ".jinja", ".model", ".txt")
 #: what only resuming needs.
 TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "average.safetensors")
 #: settings of the machine that trained.
@@ -140,30 +142,10 @@ def _fresh(folder, previous=None):
 def _put(fresh, folder):
     """Let one folder take the place of another beside it; a crash leaves the other, aside at worst, or the new one."""
     if folder.exists():
-        folder.rename(_aside(folder))
+        folder.rename(aside(folder))
     fresh.rename(folder)
     sync(folder.parent)
     settle(folder)
-
-
-def settle(folder):
-    """Undo what a crash in the middle of a replacement has left beside ``folder``."""
-    aside = _aside(Path(folder))
-    if not aside.exists():
-        return
-    if Path(folder).exists():
-        shutil.rmtree(aside)
-    else:
-        aside.rename(folder)
-
-
-def _aside(folder):
-    return folder.with_name(f".{folder.name}.old")
-
-
-def is_checkpoint(path):
-    """Whether ``path`` is a folder with a manifest."""
-    return (Path(path) / "manifest.json").is_file()
 
 
 def load_checkpoint_into(model, folder, optimizer=None):
@@ -258,36 +240,9 @@ def read_config(folder, trust_remote_code=False):
             group.from_config(config)
     # the identifiers that the weights were trained on: made anew, clusters may differ from machine to machine
     config.final_config_dict["item_index"] = str(folder)
+    if config["warm_start"]:  # likewise its tokens, and where they came from may be gone
+        config.final_config_dict["warm_start"] = str(folder)
     return config
-
-
-def verify(folder):
-    """Check a checkpoint against its manifest and return its path.
-
-    Raises:
-        GenRecError: the folder, its manifest or a file is missing or damaged; the message names it.
-    """
-    folder = Path(folder)
-    settle(folder)
-    if not is_checkpoint(folder):
-        state = "has no manifest.json" if folder.is_dir() else "does not exist"
-        raise GenRecError(f"The checkpoint folder {str(folder)!r} {state}.")
-    manifest = read_json(folder / "manifest.json")
-    if manifest["format"] != FORMAT:
-        raise GenRecError(f"The checkpoint {str(folder)!r} is not of format {FORMAT}, the one that this version reads.")
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.suffix in READ and name not in manifest["files"] and name != "manifest.json":
-            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {listed([name])} is not in its manifest.")
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {listed([name])} is missing.")
-        if fingerprint(path) != expected:
-            raise GenRecError(
-                f"The checkpoint {str(folder)!r} is damaged: {listed([name])} has changed (SHA-256 differs)."
-            )
-    return folder
 
 
 def plain_settings(config):
@@ -368,17 +323,3 @@ def _check_weights(folder, model, state):
         own = {n: t for n, t in own.items() if not n.startswith(BACKBONE_PREFIX) or n in trained}
     if problem := misfit(state, own):
         raise GenRecError(f"The checkpoint {str(folder)!r} belongs to another model: {problem}.")
-
-
-def misfit(state, own):
-    """What is wrong with stored tensors for a model whose ``own`` they shall replace, or ``None``."""
-    if missing := sorted(own.keys() - state.keys()):
-        return f"it lacks {missing[0]!r}"
-    if unknown := sorted(state.keys() - own.keys()):
-        return f"it holds {shown(unknown[0])}, which this model has not"
-    for name, tensor in state.items():
-        if tensor.shape != own[name].shape:
-            return f"{name!r} is {list(tensor.shape)} there and {list(own[name].shape)} here"
-        if tensor.is_floating_point() != own[name].is_floating_point():
-            return f"{name!r} is of type {tensor.dtype} there and {own[name].dtype} here"
-    return None

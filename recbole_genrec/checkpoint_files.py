@@ -1,9 +1,10 @@
-"""The files of a checkpoint, one by one: JSON, tensors, items. The folder as a whole is :mod:`.checkpoint`'s."""
+"""The files of a checkpoint: its manifest, JSON, tensors, items. :mod:`.checkpoint` puts them together."""
 
 import hashlib
 import json
 import os
 import re
+import shutil
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.catalogue import Catalogue
+from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.indexing.index import ItemIndex, pieces_from_json, pieces_to_json
-from recbole_genrec.model.prompt_ranker import Catalogue
 from recbole_genrec.prompt.item_text import ItemColumn
 from recbole_genrec.shapes import check_shape
 from recbole_genrec.strict_yaml import read_yaml_file
 
+FORMAT = 1
+#: endings of files that a checkpoint may be read from: its manifest names all of them.
+READ = (".json", ".yaml", ".safetensors", ".jinja", ".model", ".txt")
 BACKBONE_PREFIX = "backbone.model."
 _ADAPTER_NAME = "default"
 RANDOM_STATES = {
@@ -130,6 +134,56 @@ def sync(path):
         os.close(handle)
 
 
+def settle(folder):
+    """Undo what a crash in the middle of a replacement has left beside ``folder``."""
+    former = aside(Path(folder))
+    if not former.exists():
+        return
+    if Path(folder).exists():
+        shutil.rmtree(former)
+    else:
+        former.rename(folder)
+
+
+def aside(folder):
+    """Where a checkpoint is put while another takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def is_checkpoint(path):
+    """Whether ``path`` is a folder with a manifest."""
+    return (Path(path) / "manifest.json").is_file()
+
+
+def verify(folder):
+    """Check a checkpoint against its manifest and return its path.
+
+    Raises:
+        GenRecError: the folder, its manifest or a file is missing or damaged; the message names it.
+    """
+    folder = Path(folder)
+    settle(folder)
+    if not is_checkpoint(folder):
+        state = "has no manifest.json" if folder.is_dir() else "does not exist"
+        raise GenRecError(f"The checkpoint folder {str(folder)!r} {state}.")
+    manifest = read_json(folder / "manifest.json")
+    if manifest["format"] != FORMAT:
+        raise GenRecError(f"The checkpoint {str(folder)!r} is not of format {FORMAT}, the one that this version reads.")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in READ and name not in manifest["files"] and name != "manifest.json":
+            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {listed([name])} is not in its manifest.")
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise GenRecError(f"The checkpoint {str(folder)!r} is damaged: {listed([name])} is missing.")
+        if fingerprint(path) != expected:
+            raise GenRecError(
+                f"The checkpoint {str(folder)!r} is damaged: {listed([name])} has changed (SHA-256 differs)."
+            )
+    return folder
+
+
 def read_extra(folder):
     """The tensors of a checkpoint that are not the language model's, by name."""
     return read_tensors(Path(folder) / "extra.safetensors")
@@ -168,6 +222,20 @@ def _tied(text, weights, folder):
     return {name: weights[owner] for name, owner in tied.items()}
 
 
+def misfit(state, own):
+    """What is wrong with stored tensors for a model whose ``own`` they shall replace, or ``None``."""
+    if missing := sorted(own.keys() - state.keys()):
+        return f"it lacks {missing[0]!r}"
+    if unknown := sorted(state.keys() - own.keys()):
+        return f"it holds {shown(unknown[0])}, which this model has not"
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape:
+            return f"{name!r} is {list(tensor.shape)} there and {list(own[name].shape)} here"
+        if tensor.is_floating_point() != own[name].is_floating_point():
+            return f"{name!r} is of type {tensor.dtype} there and {own[name].dtype} here"
+    return None
+
+
 def write_items(folder, catalogue):
     """Write ``items.json`` and, where the catalogue has columns, ``item_columns.json``."""
     write_json(folder / "items.json", items_of(catalogue))
@@ -194,7 +262,7 @@ def read_catalogue(folder):
     """The items of a checkpoint.
 
     Returns:
-        A :class:`~recbole_genrec.model.prompt_ranker.Catalogue`. Where the checkpoint was written before these were
+        A :class:`~recbole_genrec.catalogue.Catalogue`. Where the checkpoint was written before these were
         kept, item texts are the identifiers' and ``columns`` is ``None``.
     """
     folder = Path(folder)

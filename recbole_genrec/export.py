@@ -29,8 +29,8 @@ from recbole_genrec.backbone.loading import (
     read_seq2seq,
     saved_code,
 )
-from recbole_genrec.checkpoint import read_config, verify
-from recbole_genrec.checkpoint_files import read_items, read_prompt, read_tensors
+from recbole_genrec.checkpoint import read_config
+from recbole_genrec.checkpoint_files import read_items, read_prompt, read_tensors, verify
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model_card import Facts, write_card
 

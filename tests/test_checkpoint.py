@@ -14,8 +14,9 @@ from recbole.data import create_dataset, data_preparation
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from recbole_genrec import checkpoint
-from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint, verify
+from recbole_genrec import checkpoint, checkpoint_files
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint
+from recbole_genrec.checkpoint_files import verify
 from recbole_genrec.checkpoint_training import optimizer_state, restore_random_states
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError
@@ -331,7 +332,7 @@ def test_crash_between_the_renames_is_mended(world, tmp_path):
 def sign(folder):
     """Make the manifest fit what is there, as somebody who edits a checkpoint would."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    entries = {name: checkpoint.fingerprint(folder / name) for name in names if name != "manifest.json"}
+    entries = {name: checkpoint_files.fingerprint(folder / name) for name in names if name != "manifest.json"}
     (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": entries}))
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("openai", reason="needs the extra 'chat'")
 from benchmarks.fuzz import __main__ as runner
 from benchmarks.fuzz.target import REFUSED, REPORTED, RIGHT, Target
 from benchmarks.fuzz.targets import TARGETS
-from recbole_genrec import checkpoint, strict_yaml
+from recbole_genrec import checkpoint, checkpoint_files, strict_yaml
 from recbole_genrec.chat import client
 from recbole_genrec.converter.malformed import MalformedRows
 from recbole_genrec.data import dataset
@@ -56,7 +56,7 @@ FAULTS = {
     "reviews that nobody counts": ("Amazon dumps", MalformedRows, "add", _nothing),
     "changes that the manifest shows": (
         "damaged checkpoint",
-        checkpoint,
+        checkpoint_files,
         "fingerprint",
         lambda path: json.loads((path.parents[0] / "manifest.json").read_text())["files"].get(path.name),
     ),
@@ -72,7 +72,7 @@ def test_a_planted_fault_is_found(fault, tmp_path, monkeypatch):
     target = BY_NAME[name](tmp_path / "target")
     monkeypatch.setattr(owner, attribute, change)
     if fault.startswith("changes"):
-        monkeypatch.setattr(checkpoint, "READ", ())
+        monkeypatch.setattr(checkpoint_files, "READ", ())
     assert any(runner.run_case(target, 1, number, 20)[1] for number in range(400))
 
 

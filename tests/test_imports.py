@@ -16,10 +16,10 @@ FLOORS = [
     {"utils"},
     {"compat", "arguments"},
     {"indexing", "prompt", "decoding", "backbone", "chat", "converter"},
-    {"config"},
-    {"data"},
+    {"config", "catalogue"},
+    {"data", "checkpoint_files"},
     {"model"},
-    {"checkpoint", "checkpoint_files", "checkpoint_training", "schedule", "stopping", "trainer"},
+    {"checkpoint", "checkpoint_training", "schedule", "stopping", "trainer"},
     {"atomic_files", "clock", "cold_evaluation", "confidence", "identity", "outcomes", "process", "results"}
     | {"export", "model_card", "recommend"},
     {"report"},

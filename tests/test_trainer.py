@@ -10,7 +10,8 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
 from recbole_genrec.arguments import TrainerArguments
-from recbole_genrec.checkpoint import is_checkpoint, load_as_recbole, load_checkpoint_into
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
+from recbole_genrec.checkpoint_files import is_checkpoint
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.errors import GenRecError, Interrupted

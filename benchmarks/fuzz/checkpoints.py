@@ -11,13 +11,8 @@ from safetensors.torch import load_file, save_file
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
 from benchmarks.fuzz.world import TITLES, build, write_dataset
-from recbole_genrec.checkpoint import (
-    FORMAT,
-    load_as_recbole,
-    load_checkpoint_into,
-    save_checkpoint,
-)
-from recbole_genrec.checkpoint_files import fingerprint
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint
+from recbole_genrec.checkpoint_files import FORMAT, fingerprint
 from recbole_genrec.checkpoint_training import optimizer_state, read_average, restore_random_states
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing.index import read_draft

@@ -4,7 +4,7 @@ Every key of ``properties/model/GenRec.yaml`` that RecBole itself does not know 
 dataclasses. A model builds them once from RecBole's ``Config``; nothing behind the constructors reads a key again.
 """
 
-from recbole_genrec.arguments.models import P5Arguments, PromptLLMArguments, Seq2SeqArguments
+from recbole_genrec.arguments.models import GenRecArguments, P5Arguments, PromptLLMArguments, Seq2SeqArguments
 from recbole_genrec.arguments.shared import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.arguments.training import TrainerArguments
 
@@ -14,6 +14,7 @@ ARGUMENT_GROUPS = (
     IndexingArguments,
     BackboneArguments,
     EngineArguments,
+    GenRecArguments,
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,

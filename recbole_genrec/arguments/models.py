@@ -19,6 +19,16 @@ SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token",
 
 
 @dataclass(frozen=True)
+class GenRecArguments(Arguments):
+    """What GenRec alone reads."""
+
+    models: ClassVar[tuple] = ("GenRec",)
+
+    #: the checkpoint folder of a GenRec on any dataset whose language model and item vectors training starts from.
+    warm_start: str = ""
+
+
+@dataclass(frozen=True)
 class P5Arguments(Arguments):
     """What P5 (Geng et al. 2022) asks and is asked; ``tasks`` and what follows on prompts, PromptLLM too."""
 

@@ -46,7 +46,7 @@ def train_tokenizer(corpus, vocab_size, special_tokens=SPECIAL_TOKENS):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special_tokens)
 
 
-def build_scratch(arguments, corpus):
+def build_scratch(arguments, corpus, tokenizer=None):
     """Build the small LLaMA of ``arguments`` with random weights and a tokenizer trained on ``corpus``.
 
     Embeddings are tied and drawn with a standard deviation of ``0.5 / sqrt(hidden size)``, so that the first
@@ -55,11 +55,13 @@ def build_scratch(arguments, corpus):
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         corpus: list of texts.
+        tokenizer: one that :func:`train_tokenizer` gave, in place of one for ``corpus``.
 
     Returns:
         A :class:`~recbole_genrec.backbone.backbone.Backbone`.
     """
-    tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size)
+    if tokenizer is None:
+        tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=arguments.scratch_hidden_size,

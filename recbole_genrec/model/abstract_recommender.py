@@ -12,6 +12,7 @@ from recbole.utils import InputType
 from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.text_embedding import embed_texts
+from recbole_genrec.catalogue import Catalogue
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.data.tokens import template_parts
@@ -23,7 +24,7 @@ from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interactions
 from recbole_genrec.indexing.index import build_index, read_draft
-from recbole_genrec.model.prompt_ranker import Catalogue, PromptRanker, read_arguments
+from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.item_text import read_item_columns, read_item_text
 from recbole_genrec.prompt.template import PromptTemplate, load_template
 
@@ -37,7 +38,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         arguments: the typed settings by name: ``prompt``, ``indexing``, ``backbone``, ``engine``.
         template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
         backbone: :class:`~recbole_genrec.backbone.backbone.Backbone`.
-        catalogue: :class:`~recbole_genrec.model.prompt_ranker.Catalogue`.
+        catalogue: :class:`~recbole_genrec.catalogue.Catalogue`.
         trie: all identifiers, on the model's device.
         packer: lays histories out as tokens.
         item_embedding: one vector an item, added at its last token in a history (key ``item_embedding``) or in the

@@ -15,12 +15,41 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from recbole_genrec.arguments import BackboneArguments, GenRecArguments, IndexingArguments
+from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.data.packing import PackedBatch, Windows
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.warm_start import check_source, take_over, warm_scratch
 
 
 class GenRec(GenerativeRecommender):
-    """GenRec for causal language models; see the module's header and :class:`GenerativeRecommender`."""
+    """GenRec for causal language models; see the module's header and :class:`GenerativeRecommender`.
+
+    Attributes:
+        source: the checkpoint folder that training starts from (key ``warm_start``); empty: none.
+    """
+
+    def __init__(self, config, dataset):
+        self.source = self._read_source(config)
+        super().__init__(config, dataset)
+        if self.source:
+            take_over(self, self.source)
+
+    @classmethod
+    def check_settings(cls, config):
+        """Refuse, before anything is built or trained, a checkpoint that training cannot start from."""
+        if source := cls._read_source(config):
+            scheme = IndexingArguments.from_config(config).item_indexing
+            check_source(source, scheme, BackboneArguments.from_config(config))
+
+    @classmethod
+    def _read_source(cls, config):
+        return GenRecArguments.from_config(config).warm_start
+
+    def _read_backbone(self, corpus):
+        if not self.source or self.arguments["backbone"].backbone != SCRATCH:
+            return super()._read_backbone(corpus)
+        return warm_scratch(self.source, self.arguments["backbone"])
 
     def forward(self, item_seq, item_seq_len):
         """State after each history's prompt.

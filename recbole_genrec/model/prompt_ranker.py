@@ -3,7 +3,7 @@
 Letters: B prompts, L history length, T tokens, H hidden size, I items.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import torch
 
@@ -12,7 +12,6 @@ from recbole_genrec.data.packing import Packer
 from recbole_genrec.data.tokens import MIDDLE, item_context, tokenize_prompt
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.indexing.index import ItemIndex
 
 
 def read_arguments(config):
@@ -24,27 +23,6 @@ def read_arguments(config):
         "engine": EngineArguments,
     }
     return {name: group.from_config(config) for name, group in groups.items()}
-
-
-@dataclass
-class Catalogue:
-    """All items in RecBole's order, without its padding item: item id i stands at place i - 1."""
-
-    #: raw item tokens of the atomic files.
-    item_tokens: list
-    #: the items' texts, ``None`` where there is none.
-    item_texts: list
-    #: unique tuples of token ids.
-    identifiers: list
-    #: how the identifiers are made of texts and codes.
-    index: ItemIndex
-    #: the other columns of the ``.item`` file, :class:`~recbole_genrec.prompt.item_text.ItemColumn` by name.
-    columns: dict = field(default_factory=dict)
-
-    @property
-    def texts(self):
-        """Identifiers for people to read; with title indexing, the items' texts."""
-        return self.index.texts
 
 
 class PromptRanker:

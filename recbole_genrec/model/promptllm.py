@@ -27,6 +27,7 @@ from recbole_genrec.arguments import (
     PromptLLMArguments,
 )
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
+from recbole_genrec.catalogue import Catalogue
 from recbole_genrec.chat.client import ChatClient
 from recbole_genrec.chat.grounding import Grounder, GroundingReport, read_number, read_text
 from recbole_genrec.data.packing import Packer
@@ -41,7 +42,6 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.indexing import draft_identifiers
 from recbole_genrec.indexing.index import build_index
 from recbole_genrec.model.genrec import GenRec
-from recbole_genrec.model.prompt_ranker import Catalogue
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.questions import load_questions
 from recbole_genrec.prompt.tasks import TARGETS
@@ -135,6 +135,10 @@ class PromptLLM(GenRec):
         self.writer = QuestionWriter(prompts, texts, self.k, self.examples, self.data, self.tasks, self.seed)
 
     # ---- what the base class asks for ----
+
+    @classmethod
+    def _read_source(cls, config):
+        return ""  # nothing is trained
 
     def _read_backbone(self, corpus):
         # as beside an adapter: weights that are not trained may stay in half precision, or be quantised

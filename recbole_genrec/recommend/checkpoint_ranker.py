@@ -7,14 +7,16 @@ import torch
 
 from recbole_genrec.backbone.loading import adapt, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
-from recbole_genrec.checkpoint import check_trust, misfit, verify
+from recbole_genrec.checkpoint import check_trust
 from recbole_genrec.checkpoint_files import (
     damage_of,
+    misfit,
     read_catalogue,
     read_extra,
     read_prompt,
     read_settings,
     read_state_dict,
+    verify,
 )
 from recbole_genrec.data.tokens import append_items, tokenize_prompt
 from recbole_genrec.decoding.finite import first_not_finite

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from functools import partial
 
+from recbole_genrec.catalogue import Catalogue
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.indexing import draft_new_items
 from recbole_genrec.indexing.index import extend_index
-from recbole_genrec.model.prompt_ranker import Catalogue
 from recbole_genrec.prompt.item_text import ItemColumn, clean_text, read_item_columns, read_item_text
 
 

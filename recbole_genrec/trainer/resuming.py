@@ -7,14 +7,8 @@ from pathlib import Path
 
 from recbole.utils import set_color
 
-from recbole_genrec.checkpoint import (
-    is_checkpoint,
-    load_checkpoint_into,
-    plain_settings,
-    save_checkpoint,
-    settle,
-    verify,
-)
+from recbole_genrec.checkpoint import load_checkpoint_into, plain_settings, save_checkpoint
+from recbole_genrec.checkpoint_files import is_checkpoint, settle, verify
 from recbole_genrec.checkpoint_training import optimizer_state, random_states, read_average
 from recbole_genrec.distributed.sharding import gathered, whole_state
 from recbole_genrec.errors import GenRecError

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from recbole_genrec.catalogue import Catalogue
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.model.prompt_ranker import Catalogue
 from recbole_genrec.prompt.item_text import ItemColumn
 from recbole_genrec.recommend.where import choose_items, parse_where
 

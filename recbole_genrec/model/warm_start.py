@@ -1,0 +1,113 @@
+"""Start from what a GenRec has learnt of another catalogue: its language model, and vectors of items that both sell.
+
+Items are known again by their texts, which is what an item-id model has not: its rows mean nothing elsewhere.
+"""
+
+from logging import getLogger
+from pathlib import Path
+
+import torch
+
+from recbole_genrec.arguments import BackboneArguments, IndexingArguments
+from recbole_genrec.backbone.loading import SCRATCH, adapter_names, read_saved_tokenizer
+from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.checkpoint_files import (
+    BACKBONE_PREFIX,
+    damage_of,
+    misfit,
+    read_items,
+    read_settings,
+    read_state_dict,
+    verify,
+)
+from recbole_genrec.errors import GenRecError, shown
+
+#: settings that give a language model its shape; of a scratch model those of the second tuple.
+_SHAPE = ("backbone", "revision", "quantization", "lora", "lora_r", "lora_alpha", "lora_target_modules")
+_SCRATCH_SHAPE = ("scratch_hidden_size", "scratch_layers", "scratch_heads") + (
+    "scratch_intermediate_size",
+    "scratch_vocab_size",
+)
+
+
+def check_source(folder, item_indexing, backbone):
+    """Refuse a checkpoint that a training cannot start from.
+
+    Args:
+        folder: the checkpoint.
+        item_indexing: of the training.
+        backbone: its :class:`~recbole_genrec.arguments.BackboneArguments`.
+
+    Raises:
+        GenRecError: the checkpoint is damaged, of another model or of another language model, or items are not named by
+            their texts alone.
+    """
+    settings = read_settings(verify(folder))
+    if settings["model"] != "GenRec":
+        raise GenRecError(f"'warm_start' takes a checkpoint of GenRec; {str(folder)!r} is of {settings['model']}.")
+    with damage_of(folder):
+        stored_indexing = IndexingArguments.from_config(settings).item_indexing
+        stored = BackboneArguments.from_config(settings)
+    for where, scheme in (("here", item_indexing), (f"in {str(folder)!r}", stored_indexing)):
+        if scheme != "title":
+            raise GenRecError(
+                f"'warm_start' takes 'item_indexing: title', which is {scheme!r} {where}: "
+                "codes and numbers mean other items in another catalogue."
+            )
+    scratch = stored.backbone == backbone.backbone == SCRATCH
+    for key in ("backbone", *_SCRATCH_SHAPE) if scratch else _SHAPE:
+        there, here = getattr(stored, key), getattr(backbone, key)
+        if there != here:
+            raise GenRecError(
+                f"'warm_start': {key!r} is {shown(there)} in {str(folder)!r} and {shown(here)} here; "
+                "the language models must be the same."
+            )
+
+
+def warm_scratch(folder, arguments):
+    """A scratch model of random weights that reads and writes the tokens of a checkpoint.
+
+    Args:
+        folder: the checkpoint.
+        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+
+    Returns:
+        A :class:`~recbole_genrec.backbone.backbone.Backbone`.
+    """
+    return build_scratch(arguments, [], read_saved_tokenizer(Path(folder) / "tokenizer", arguments))
+
+
+@torch.no_grad()
+def take_over(model, folder):
+    """Give a model the weights of a checkpoint's language model, and its vectors of items of the same text.
+
+    An item that the checkpoint does not know keeps its vector, and so do edges of the trie, which are others here.
+
+    Args:
+        model: a GenRec; it is changed in place.
+        folder: the checkpoint.
+
+    Raises:
+        GenRecError: the weights do not fit, as of a pretrained model that has changed meanwhile.
+    """
+    state, own = read_state_dict(folder), model.state_dict()
+    wanted = {name: tensor for name, tensor in own.items() if name.startswith(BACKBONE_PREFIX)}
+    if hasattr(model.backbone.model, "peft_config"):  # a frozen backbone keeps the weights that it has
+        trained = {BACKBONE_PREFIX + name for name in adapter_names(model.backbone.model)}
+        wanted = {name: tensor for name, tensor in wanted.items() if name in trained}
+    weights = {name: tensor for name, tensor in state.items() if name.startswith(BACKBONE_PREFIX)}
+    if problem := misfit(weights, wanted):
+        raise GenRecError(f"'warm_start': the language model in {str(folder)!r} is another: {problem}.")
+    model.load_state_dict(weights, strict=False)
+    texts = read_items(folder)["texts"]
+    known = {text: item for item, text in enumerate(texts, 1)}
+    shared = [(item, known[text]) for item, text in enumerate(model.catalogue.texts, 1) if text in known]
+    vectors = state.get("item_embedding.weight")
+    taken = model.item_embedding is not None and vectors is not None and len(shared) > 0
+    if taken:
+        here, there = torch.tensor(shared, device=model.compute_device).T
+        model.item_embedding.weight[here] = vectors.to(here.device)[there]
+    getLogger().info(
+        f"Warm start from {folder}, of {len(texts)} items: {len(shared)} of the {len(model.catalogue.texts)} here are "
+        f"among them by their text{', and take their vectors along' if taken else ''}."
+    )
