@@ -6,8 +6,9 @@ et al. "Large Language Models are Zero-Shot Rankers for Recommender Systems", EC
 Deviations from the papers:
 
 * ``ranking: scoring`` has a local model score titles instead of writing lists: the exact top-K of the whole catalogue.
-* ``ranking: chat`` ranks the whole catalogue, too: open recommendation, or candidates that are retrieved from training
-  interactions. The target is put among sampled candidates only where RecBole samples them for every model.
+* ``ranking: chat`` (:mod:`.promptllm_chat`) ranks the whole catalogue, too: open recommendation, or candidates that are
+  retrieved from training interactions. The target is put among sampled candidates only where RecBole samples them for
+  every model.
 * Prompts are in words of our own.
 """
 
@@ -17,19 +18,10 @@ from logging import getLogger
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
 
-from recbole_genrec.arguments import (
-    EngineArguments,
-    IndexingArguments,
-    P5Arguments,
-    PromptArguments,
-    PromptLLMArguments,
-)
+from recbole_genrec.arguments import EngineArguments, IndexingArguments, P5Arguments, PromptLLMArguments
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
-from recbole_genrec.catalogue import Catalogue
 from recbole_genrec.chat.client import ChatClient
-from recbole_genrec.chat.grounding import Grounder, GroundingReport, read_number, read_text
 from recbole_genrec.data.packing import Packer
 from recbole_genrec.data.questions import QuestionWriter, TrainingCounts, draw_examples
 from recbole_genrec.data.tasks import TaskData
@@ -39,43 +31,41 @@ from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.indexing import draft_identifiers
-from recbole_genrec.indexing.index import build_index
 from recbole_genrec.model.genrec import GenRec
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.questions import load_questions
 from recbole_genrec.prompt.tasks import TARGETS
 
-#: what a chat model calls its answer in each task.
-ANSWER_KEYS = {"rating": "rating", "explanation": "explanation", "review": "summary"}
-
 
 class PromptLLM(GenRec):
     """PromptLLM; see the module's header and :class:`GenerativeRecommender`.
+
+    With ``ranking: chat`` the class gives a :class:`~recbole_genrec.model.promptllm_chat.ChatPromptLLM`.
 
     Attributes:
         settings: :class:`~recbole_genrec.arguments.PromptLLMArguments`.
         writer: :class:`~recbole_genrec.data.questions.QuestionWriter`.
         tasks: what :meth:`evaluate_tasks` tests.
-        chat: :class:`~recbole_genrec.chat.client.ChatClient`; ``None`` with ``ranking: scoring``.
-        grounder: :class:`~recbole_genrec.chat.grounding.Grounder`, likewise.
         task: ``sequential`` or ``direct``: what :meth:`full_sort_predict` ranks for.
+        chat: the client of a server, where one answers.
     """
+
+    chat = None
+
+    def __new__(cls, config=None, dataset=None):
+        # RecBole knows one class a model; without arguments, a copy is made of an object of any class
+        if cls is PromptLLM and config is not None and PromptLLMArguments.from_config(config).ranking == "chat":
+            from recbole_genrec.model.promptllm_chat import ChatPromptLLM
+
+            cls = ChatPromptLLM
+        return super().__new__(cls)
 
     def __init__(self, config, dataset):
         self.check_settings(config)
         self.settings, self.seed = PromptLLMArguments.from_config(config), config["seed"]
         self.examples = draw_examples(dataset, self.settings.few_shot, self.seed)
-        self.chat, self.task = None, "sequential"
-        if self.settings.ranking == "chat":
-            self._connect(config, dataset)
-        else:
-            super().__init__(config, dataset)
-            self.requires_grad_(False)
-            if self.arguments["backbone"].backbone == SCRATCH:
-                getLogger().warning(
-                    "PromptLLM: 'backbone: scratch' knows nothing, and nothing is trained. Name another."
-                )
+        self.task = "sequential"
+        self._find_language_model(config, dataset)
         self._prepare_tasks(config, dataset)
         if self.chat is not None or "direct" in self.tasks:
             self.counts = TrainingCounts(dataset)
@@ -102,22 +92,12 @@ class PromptLLM(GenRec):
         if settings.ranking == "chat":
             ChatClient(settings)
 
-    def _connect(self, config, dataset):
-        """Take the place of the base class's constructor: the server has the language model."""
-        SequentialRecommender.__init__(self, config, dataset)
-        self.arguments = {"prompt": PromptArguments.from_config(config)}
-        self.k = max(config["topk"])
-        if self.k >= self.n_items:
-            raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
-        item_tokens, texts = self._read_items(config, dataset)
-        settings = IndexingArguments.from_config(config)
-        draft = draft_identifiers("title", item_tokens, texts, None, settings=settings, seed=self.seed)
-        index = build_index(draft, item_tokens, lambda text, follows: list(text.encode()))
-        self.catalogue = Catalogue(item_tokens, texts, index.symbols, index)
-        self.chat = ChatClient(self.settings)
-        self.grounder = Grounder(self.catalogue.texts, self.settings.fuzzy_threshold)
-        self._device = config["device"]
-        self.reset_statistics()
+    def _find_language_model(self, config, dataset):
+        """The base class's constructor; nothing of what it makes is trained."""
+        super().__init__(config, dataset)
+        self.requires_grad_(False)
+        if self.arguments["backbone"].backbone == SCRATCH:
+            getLogger().warning("PromptLLM: 'backbone: scratch' knows nothing, and nothing is trained. Name another.")
 
     def _prepare_tasks(self, config, dataset):
         settings = P5Arguments.from_config(config)
@@ -156,64 +136,31 @@ class PromptLLM(GenRec):
     def training_loader(self, config, train_dataset):
         return ()
 
-    def calculate_loss(self, batch):
-        if self.chat is not None:
-            raise GenRecError("PromptLLM with 'ranking: chat' has no loss: the language model is the server's.")
-        return super().calculate_loss(batch)
-
-    def _apply(self, fn, recurse=True):
-        if self.chat is not None:
-            return SequentialRecommender._apply(self, fn, recurse)
-        return super()._apply(fn, recurse)
-
-    @property
-    def compute_device(self):
-        return self._device if self.chat is not None else super().compute_device
-
-    def reset_statistics(self):
-        super().reset_statistics()
-        if self.chat is not None:
-            self.statistics = {"lists": 0, "valid_lists": 0, "filled_lists": 0}
-            self.grounder.report = GroundingReport()
-
-    def generation_statistics(self):
-        if self.chat is None:
-            return super().generation_statistics()
-        share = self.statistics["valid_lists"] / max(self.statistics["lists"], 1)
-        return {**self.statistics, "valid_share": share, "grounding": self.grounder.report.report()}
-
-    def identifier_statistics(self):
-        # a chat names items by their texts, whichever tokens its model has
-        return super().identifier_statistics() if self.chat is None else {}
-
     def usage(self):
-        """Requests, tokens and cost of the run so far; empty with ``ranking: scoring``."""
-        return {} if self.chat is None else self.chat.report()
+        """What answers have cost so far; a model of one's own counts nothing."""
+        return {}
 
     # ---- ranking ----
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
-        """Scores of the catalogue ``[B, n_items]``: of K items each, -inf elsewhere; see :meth:`_scores` for a chat."""
-        if self.task == "sequential" and self.chat is None:
-            return super().full_sort_predict(interaction)
-        histories = self._histories(interaction)
+        """Scores of the catalogue ``[B, n_items]``: of K items each, -inf elsewhere."""
         if self.task == "direct":
-            return self._rank_candidates(interaction, histories)
-        if not self.settings.chat_candidates:
-            return self._scores(self._chat_lists("sequential", histories))
-        candidates = [self.counts.candidates(history, self.settings.chat_candidates) for history in histories]
-        return self._scores(self._chat_lists("choice", histories, candidates))
+            return self._rank_candidates(interaction)
+        return super().full_sort_predict(interaction)
 
-    def _rank_candidates(self, interaction, histories):
+    def _rank_candidates(self, interaction):
         """Scores for direct recommendation: the target among items that the user has not had, as in P5."""
-        rows, candidates = zip(interaction[self.USER_ID].tolist(), interaction[self.ITEM_ID].tolist()), []
+        histories, candidates = self._histories(interaction), []
+        rows = zip(interaction[self.USER_ID].tolist(), interaction[self.ITEM_ID].tolist())
         for place, (user, item) in enumerate(rows):
             generator = np.random.default_rng([self.seed, user])
             candidates.append(self.data.candidates(item, histories[place], generator))
             histories[place] = generator.permutation(histories[place])
-        if self.chat is not None:
-            return self._scores(self._chat_lists("direct", histories, candidates), candidates)
+        return self._scores(self._choose(histories, candidates), candidates)
+
+    def _choose(self, histories, candidates):
+        """The candidates of each history, the best first: lists of item ids."""
         ending = "" if self.template.lead else "\n"  # identifiers begin as the template has them
         prompts = [
             self._tokens("direct", partial(self.writer.about_items, *row), len(row[0]), ending)
@@ -224,22 +171,11 @@ class PromptLLM(GenRec):
         rows = torch.from_numpy(row).to(items.device)
         found = score_pairs(self._tree(prompts, self.trie), rows, items, self.engine.normalization).cpu().numpy()
         order = [own[np.argsort(-found[row == place], kind="stable")] for place, own in enumerate(candidates)]
-        return self._scores([own.tolist() for own in order])
+        return [own.tolist() for own in order]
 
     def _histories(self, interaction):
         items, lengths = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].tolist()
         return [row[:length] for row, length in zip(items, lengths)]
-
-    def _chat_lists(self, task, histories, candidates=None):
-        """Items that the server names for each history, the best first; K at most, maybe none."""
-        given = candidates if candidates is not None else [()] * len(histories)
-        asked = [self.writer.about_items(*row) for row in zip(histories, given)]
-        answers = self.chat.ask([self.writer.messages(task, fields) for fields in asked])
-        limits = candidates if candidates is not None else [None] * len(histories)
-        return [
-            self.grounder.ground(answer.text, self.k, None if limit is None else limit.tolist())
-            for answer, limit in zip(answers, limits)
-        ]
 
     def _scores(self, lists, rest=None):
         """Scores ``[B, n_items]`` by rank. A list shorter than K is filled up, else RecBole would rank items with -inf.
@@ -260,28 +196,7 @@ class PromptLLM(GenRec):
             scores[row, torch.tensor(ranked)] = torch.arange(len(ranked), 0, -1, dtype=scores.dtype)
             filled.append(ranked[: self.k])
         self._count(torch.tensor(filled))
-        if self.chat is not None:
-            self.statistics["filled_lists"] += sum(len(items) < self.k for items in lists)
         return scores.to(self.compute_device)
-
-    @torch.no_grad()
-    def predict(self, interaction):
-        """Score of each row's item after its history ``[B]``; for a chat, the rows of a user are its candidates."""
-        if self.chat is None:
-            return super().predict(interaction)
-        items = interaction[self.ITEM_ID].cpu().numpy()
-        keys = torch.cat(
-            [interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN][:, None], interaction[self.USER_ID][:, None]], 1
-        )
-        prompts, row = torch.unique(keys.cpu(), dim=0, return_inverse=True)
-        row, histories, candidates = row.numpy(), [], []
-        for number, prompt in enumerate(prompts.numpy()):
-            histories.append(prompt[: prompt[-2]])
-            generator = np.random.default_rng([self.seed, int(prompt[-1])])
-            # RecBole puts the target first: an order of our own gives nothing away
-            candidates.append(generator.permutation(np.unique(items[row == number])))
-        scores = self._scores(self._chat_lists("choice", histories, candidates), candidates)
-        return scores[row, items]
 
     # ---- the other tasks ----
 
@@ -309,10 +224,13 @@ class PromptLLM(GenRec):
                 self.task = "direct"
                 result = dict(evaluate_ranking())
                 self.task = "sequential"
-                if self.chat is not None:
-                    result["grounding"] = self.grounder.report.report()
+                result |= self._grounding()
             found[task] = {f"{len(self.examples)}-shot" if self.examples else "zero-shot": result}
         return found
+
+    def _grounding(self):
+        """How the items of lists were found in answers; a model of one's own writes none."""
+        return {}
 
     def _evaluate_texts(self, task, places, config):
         target = self.data.texts[TARGETS[task]]
@@ -320,31 +238,23 @@ class PromptLLM(GenRec):
         places = [place for place in places.tolist() if target[place] and complete[place]]
         if not places:
             return {"examples": 0}
-        size, answers, unread = config["eval_batch_size"], [], 0
+        size, answers, read = config["eval_batch_size"], [], {}
         for start in range(0, len(places), size):
             answers += self._answer(task, places[start : start + size])
         if task == "rating":
             rated = self.data.texts["rating"][self.data.seen]
             mean = float(np.mean([float(text) for text in rated if text]))
-            unread = sum(answer is None for answer in answers)
+            read = {"unread": sum(answer is None for answer in answers)}
             answers = [mean if answer is None else answer for answer in answers]
-        result = text_task_metrics(task, answers, [target[place] for place in places], config)
-        return {**result, "unread": unread} if task == "rating" and self.chat is not None else result
+        return text_task_metrics(task, answers, [target[place] for place in places], config) | read
 
     def _answer(self, task, places):
         """Answers to questions about interactions: ratings, ``None`` for one that cannot be read, or texts."""
-        if self.chat is None:
-            prompts = [
-                self._tokens(task, partial(self.writer.about_interaction, task, place), self.data.longest)
-                for place in places
-            ]
-            return self._rate(prompts) if task == "rating" else self._write(prompts)
-        asked = [self.writer.messages(task, self.writer.about_interaction(task, place)) for place in places]
-        texts = [answer.text for answer in self.chat.ask(asked)]
-        if task == "rating":
-            lowest, highest = float(self.writer.ratings[0]), float(self.writer.ratings[-1])
-            return [read_number(text, ANSWER_KEYS[task], lowest, highest) for text in texts]
-        return [read_text(text, ANSWER_KEYS[task]) for text in texts]
+        prompts = [
+            self._tokens(task, partial(self.writer.about_interaction, task, place), self.data.longest)
+            for place in places
+        ]
+        return self._rate(prompts) if task == "rating" else self._write(prompts)
 
     def _tokens(self, task, fields, n_history, ending=""):
         """Tokens of a question; the oldest items go until it fits.
