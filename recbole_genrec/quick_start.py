@@ -112,7 +112,7 @@ def show_index(dataset=None, config_file_list=None, config_dict=None, command_li
     """Give a dataset's items identifiers as a run of GenRec would, and print what came of it; nothing is trained.
 
     Returns:
-        The :class:`~recbole_genrec.model.prompt_ranker.Catalogue`.
+        The :class:`~recbole_genrec.catalogue.Catalogue`.
 
     Raises:
         GenRecError: a dataset, file, key or value is not accepted.

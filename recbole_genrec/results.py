@@ -156,7 +156,7 @@ def print_index(title, catalogue, decisions):
 
     Args:
         title: what stands above.
-        catalogue: :class:`~recbole_genrec.model.prompt_ranker.Catalogue`.
+        catalogue: :class:`~recbole_genrec.catalogue.Catalogue`.
         decisions: tokens of each identifier at which the catalogue leaves a choice.
     """
     figures = Table(show_header=False)

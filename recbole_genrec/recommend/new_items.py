@@ -57,7 +57,7 @@ def enlarge(ranker, items):
         items: :class:`NewItem` or more of them.
 
     Returns:
-        A :class:`~recbole_genrec.model.prompt_ranker.Catalogue`.
+        A :class:`~recbole_genrec.catalogue.Catalogue`.
 
     Raises:
         GenRecError: an id is taken, a column unknown, or the indexing scheme cannot name new items.

@@ -60,7 +60,7 @@ def choose_items(catalogue, where, id_column):
     """Which items of a catalogue may be recommended.
 
     Args:
-        catalogue: :class:`~recbole_genrec.model.prompt_ranker.Catalogue`.
+        catalogue: :class:`~recbole_genrec.catalogue.Catalogue`.
         where: a mapping from columns to what they want, or pairs of these; a function that takes an item's values, a
             mapping from columns to lists of texts, and says whether it may; or an array of I booleans in the
             catalogue's order.
