@@ -9,6 +9,8 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.identity import deciding_settings
 from recbole_genrec.outcomes import Outcomes
 
+#: so many settings stand in the name of a row; of more, the caption tells.
+NAMED_SETTINGS = 3
 #: settings that decide what is trained on, whose and which targets a test has, and among which candidates: runs that
 #: differ in one are not compared.
 PROTOCOL_KEYS = (
@@ -51,6 +53,8 @@ class Row:
 
     name: str
     runs: dict[int, Run]
+    #: in what the row differs from others of its model, where that is too long for its name.
+    settings: str = ""
 
     def values(self, metric):
         """A test metric of every run that has it, by seed."""
@@ -177,11 +181,16 @@ def _rows(runs):
 def _variants(model, runs):
     known = set.intersection(*(set(run.settings) for run in runs))  # others have come into the package later
     variants = _groups(runs, lambda run: _text({key: run.settings[key] for key in known}))
-    names = _names(model, [group[0].settings for group in variants.values()], sorted(known))
+    settings = [group[0].settings for group in variants.values()]
+    names, told = _names(model, settings, sorted(known)), _differing(settings, sorted(known))
+    details = [""] * len(names)
+    if len(told) > NAMED_SETTINGS:
+        names = [f"{model} {number}" for number in range(1, len(names) + 1)]
+        details = [_listed(own, told) for own in settings]
     seeds = [
         sorted(((run.result["seed"], run) for run in group), key=lambda pair: pair[0]) for group in variants.values()
     ]
-    return [Row(name, dict(pairs)) for name, pairs in zip(names, seeds)]
+    return [Row(name, dict(pairs), detail) for name, pairs, detail in zip(names, seeds, details)]
 
 
 def _groups(values, key):
@@ -193,10 +202,18 @@ def _groups(values, key):
 
 def _names(name, variants, keys):
     """Name variants by the settings in which they differ: ``GenRec (item_indexing=hybrid)``; one alone has no need."""
-    told = [key for key in keys if len({_text(settings.get(key)) for settings in variants}) > 1]
+    told = _differing(variants, keys)
     if not told:
         return [name] * len(variants)
-    return [f"{name} ({', '.join(f'{key}={_shown(settings.get(key))}' for key in told)})" for settings in variants]
+    return [f"{name} ({_listed(settings, told)})" for settings in variants]
+
+
+def _differing(variants, keys):
+    return [key for key in keys if len({_text(settings.get(key)) for settings in variants}) > 1]
+
+
+def _listed(settings, keys):
+    return ", ".join(f"{key}={_shown(settings.get(key))}" for key in keys)
 
 
 def _shown(value):

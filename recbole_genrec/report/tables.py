@@ -18,7 +18,7 @@ def caption(analysis) -> str:
         f"{analysis.name}, test on {whose}. Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, "
         f"where a row has several. The best mean in bold. Marks: differs from {analysis.against}, {USERS_MARK} over "
         f"users (paired bootstrap, {RESAMPLES:,} draws), {SEEDS_MARK} over seeds (paired t-test, three seeds or more); "
-        f"p < {LEVEL} after Holm's correction for the rows of the table.{_untested(analysis)}"
+        f"p < {LEVEL} after Holm's correction for the rows of the table.{_untested(analysis)}{_settings(analysis)}"
     )
 
 
@@ -29,6 +29,11 @@ def _untested(analysis):
     if not names:
         return ""
     return f" Not tested, for want of the users' outcomes (.npz) or of common seeds: {', '.join(names)}."
+
+
+def _settings(analysis):
+    """What numbered rows of a model are."""
+    return "".join(f" {row.name}: {row.settings}." for row in analysis.rows if row.settings)
 
 
 def _sample(users):
