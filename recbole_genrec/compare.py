@@ -16,6 +16,7 @@ from recbole_genrec.errors import GenRecError, without_passwords
 from recbole_genrec.identity import differences
 from recbole_genrec.quick_start import run_models, share_data_settings
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls
+from recbole_genrec.report.runs import check_run, read_json
 from recbole_genrec.results import plain, result_file, write_text
 from recbole_genrec.trainer import GenRecTrainer
 from recbole_genrec.utils import get_trainer
@@ -125,16 +126,18 @@ def _is_there(run, start):
 def _failed_before(run):
     """Why a run with the same settings failed, or None."""
     stored = _read(run.file("failed.json"))
-    return stored["error"] if stored and not differences(stored["config"], run.config) else None
+    return stored["error"] if stored and not differences(stored.get("config", {}), run.config) else None
 
 
 def _read(path):
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise GenRecError(f"{path} is not JSON: {error}. Remove it, and the run is made again.") from error
+        content = read_json(path)
+        check_run(path, content)
+    except GenRecError as error:
+        raise GenRecError(f"{error} Remove it, and the run is made again.") from error
+    return content
 
 
 def _succeeds(run, start):

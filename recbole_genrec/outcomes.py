@@ -3,6 +3,7 @@
 Letters: R rows, each a test interaction, or a user where candidates are sampled; T targets, K items of a list.
 """
 
+import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +18,9 @@ from recbole_genrec.confidence import RowMetrics
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
+
+#: bound of a count.
+_ANY = 2**62
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,39 @@ class Outcomes:
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return cls(**{field.name: stored[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+                read = cls(**{field.name: stored[field.name] for field in fields(cls)})
+                read._check()
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, NotImplementedError, zlib.error) as error:
             raise GenRecError(f"{path} does not hold the outcomes of a test: {error}.") from error
+        return read
+
+    def _check(self):
+        """Refuse arrays that do not belong together.
+
+        Raises:
+            ValueError: an array has another form, or numbers of rows and items that are not there.
+        """
+        for field in fields(self):
+            array, dimensions = getattr(self, field.name), 2 if field.name == "lists" else 1
+            if not isinstance(array, np.ndarray) or array.ndim != dimensions or not array.size:
+                raise ValueError(f"{field.name!r} is no array of {dimensions} dimensions")
+        numbers = {"rows": len(self.lists), "targets": len(self.items), "places": self.lists.shape[1] + 1}
+        numbers |= {"lists": len(self.items), "item_counts": _ANY, "user_counts": _ANY}
+        lengths = {"item_counts": len(self.items), "users": len(self.lists), "user_counts": len(self.lists)}
+        lengths |= dict.fromkeys(("rows", "targets", "places"), len(self.rows.ravel()))
+        for name, count in numbers.items():
+            array = getattr(self, name)
+            if array.dtype.kind not in "iu" or ((array < 0) | (array >= count)).any():
+                raise ValueError(f"{name!r} holds something else than whole numbers from 0 to {count - 1}")
+        for name in ("items", "users"):
+            if getattr(self, name).dtype.kind != "U":
+                raise ValueError(f"{name!r} holds no texts")
+        for name, length in (*lengths.items(), ("items", len(self.items))):
+            if getattr(self, name).shape != (length,):
+                raise ValueError(f"{name!r} has the shape {getattr(self, name).shape}, not {(length,)}")
+        found = self.places > 0
+        if (self.lists[self.rows[found], self.places[found] - 1] != self.targets[found]).any():
+            raise ValueError("'places' says that a target is where 'lists' has another item")
 
     def metrics(self, names, lengths):
         """RecBole's top-k metrics of every row.

@@ -382,6 +382,7 @@ def _build_model(config, data):
         if config["model"] in plugin_models():  # ours refuse a value with a GenRecError: this one is a bug
             raise
         # how RecBole's models refuse a value, e.g. of 'loss_type', or a dataset without a column that they read
+        getLogger().debug("Where it was refused:", exc_info=True)
         raise GenRecError(f"{config['model']}: {error}") from error
 
 

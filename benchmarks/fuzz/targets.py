@@ -4,6 +4,7 @@ from benchmarks.fuzz.atomic import Interactions, Items
 from benchmarks.fuzz.checkpoints import Damaged, Edited
 from benchmarks.fuzz.dumps import Amazon, MovieLens
 from benchmarks.fuzz.replies import Texts, Wire
+from benchmarks.fuzz.reports import Reports
 from benchmarks.fuzz.settings import CommandLine, ConfigFile, Prompts
 from benchmarks.fuzz.worlds import Runs, Worlds
 
@@ -21,4 +22,5 @@ TARGETS = (
     Edited,
     Wire,
     Texts,
+    Reports,
 )

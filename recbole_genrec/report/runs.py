@@ -8,6 +8,7 @@ from pathlib import Path
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.identity import deciding_settings
 from recbole_genrec.outcomes import Outcomes
+from recbole_genrec.shapes import check_shape
 
 #: so many settings stand in the name of a row; of more, the caption tells.
 NAMED_SETTINGS = 3
@@ -22,6 +23,31 @@ PROTOCOL_KEYS = (
     "threshold",
     "val_interval",
 ) + ("filter_inter_by_user_or_item", "user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter")
+
+
+_METRICS = {"*": float}
+#: what a report takes for granted of the JSON of a run; files of earlier versions lack what ends with "?".
+RUN_SHAPE = {
+    "model": str,
+    "dataset": str,
+    "seed": int,
+    "test_result": _METRICS,
+    "best_valid_result": (_METRICS, None),
+    "valid_metric": str,
+    "epochs": int,
+    "seconds": {"train": float, "total": float},
+    "users_per_second": float,
+    "parameters": {"total": int},
+    "config": {"eval_args": {"mode": (str, {"*": str}), "split": {}}, "epochs": int, "topk": (int, [int])},
+    "versions": {"*": (str, None)},
+    "hardware": {"device": str, "name": str, "cpu_count": (int, None), "threads": int},
+    "users?": ({"evaluated": int, "of": int}, None),
+    "outcomes?": (bool, None),
+    "generation?": ({"valid_share?": float, "grounding?": {}}, None),
+    "curve?": [{"epoch": int, "valid_result?": _METRICS}],
+}
+#: of the JSON of a run that failed.
+FAILED_SHAPE = {"model": str, "dataset": str, "seed": int, "error": str, "config?": {}}
 
 
 @dataclass(frozen=True)
@@ -117,27 +143,48 @@ def read_results(folder, only=None):
         only: absolute paths of the JSONs that take part; None for all.
 
     Raises:
-        GenRecError: there is no such folder, no run in it, or a file that is not JSON.
+        GenRecError: there is no such folder, no run in it, or a file that is not JSON or not of a run's shape.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise GenRecError(f"There is no folder {str(folder)!r} to report on: --results=FOLDER names one with runs.")
     paths = [path for path in sorted(folder.rglob("*.json")) if only is None or path.resolve() in only]
-    contents = {path: _read(path) for path in paths}
-    failed = {path: content for path, content in contents.items() if path.name.endswith(".failed.json")}
+    contents = {path: read_json(path) for path in paths}
+    contents = {path: content for path, content in contents.items() if _is_failed(path) or _is_run(content)}
+    for path, content in contents.items():
+        check_run(path, content)
+    failed = {path: content for path, content in contents.items() if _is_failed(path)}
     superseded = {path.with_name(path.name.replace(".failed.json", ".json")) for path in failed}
-    runs = [Run(path, content) for path, content in contents.items() if _is_run(content) and path not in superseded]
+    runs = [Run(path, content) for path, content in contents.items() if path not in failed.keys() | superseded]
     if not runs and not failed:
         raise GenRecError(f"{str(folder)!r} holds no run: the JSON of a run has 'model', 'test_result' and 'config'.")
     kept, repeated = _without_repetitions(runs)
     return Results(_boards(kept), list(failed.values()), repeated)
 
 
-def _read(path):
+def read_json(path):
+    """Read a JSON file.
+
+    Raises:
+        GenRecError: it is none.
+    """
     try:
         return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # wrong JSON or no UTF-8; a number or a depth beyond Python's limit
         raise GenRecError(f"{path} is not JSON: {error}.") from error
+
+
+def check_run(path, content):
+    """Compare what a run has left, or one that failed, with what reports and comparisons take for granted.
+
+    Raises:
+        GenRecError: it looks different; the message names the file and the place in it.
+    """
+    check_shape(content, FAILED_SHAPE if _is_failed(path) else RUN_SHAPE, str(path))
+
+
+def _is_failed(path):
+    return path.name.endswith(".failed.json")
 
 
 def _is_run(content):
