@@ -137,6 +137,13 @@ def test_an_ablation_changes_something_and_knows_its_model(path):
     assert changed and all(config[key] != value for key, value in changed.items())
 
 
+@pytest.mark.parametrize("dataset", ["amazon14-toys", "ml-100k", "ml-1m"])
+@named(sorted(FOLDER.glob("paper/genrec-*.yaml")))
+def test_papers_settings_stand_over_those_of_a_dataset(path, dataset):
+    engine = EngineArguments.from_config(GenRecConfig("GenRec", dataset, [str(path)]))
+    assert (engine.item_embedding, engine.item_prior, engine.item_prior_loss) == ("none", False, 0)
+
+
 @named(sorted(FOLDER.glob("paper/p5-*.yaml")))
 def test_p5s_own_settings(path):
     config = config_of(path)
