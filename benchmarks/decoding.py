@@ -253,7 +253,11 @@ def main(arguments=None):
     options.add_argument("--catalogues", nargs="+", choices=CATALOGUES, default=list(CATALOGUES))
     options.add_argument("--data", type=Path, help="folder with amazon14-toys/ and ml-25m/")
     options.add_argument("--cache", type=Path, help="folder that keeps the trained weights")
-    options.add_argument("--checkpoint", type=Path, help="checkpoint of a GenRec trained on ml-100k with the defaults")
+    options.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="checkpoint of a GenRec trained on ml-100k with --config_files=properties/model/GenRec.yaml",
+    )
     options.add_argument("--steps", type=int, default=250, help="training steps of each model")
     options.add_argument("--few", type=int, default=16, help="users for generate")
     options.add_argument("--users", type=int, default=943, help="users for this package's methods")

@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.common import Results, parser, report
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.indexing import known_indexings
+from recbole_genrec.properties_path import properties_folder
 from recbole_genrec.results import write_text
 
 METRICS = ("hit@10", "ndcg@10")
@@ -35,20 +36,10 @@ BUDGETS = {
 _LONG = {("P5", "amazon14-toys", scheme): {"n_candidates": 2} for scheme in ("title", "hybrid")}
 
 
-#: what runs of all schemes have beside their budget: Toys' own settings of GenRec are made for titles.
+#: what runs of all schemes have beside their budget.
 _FIXED = {
-    ("GenRec", "amazon14-toys"): {
-        "item_embedding": "none",
-        "item_prior": False,
-        "item_prior_loss": 0.0,
-        "embedding_dropout": 0.3,
-        "hidden_dropout": 0.3,
-        "learning_rate": 4.0e-3,
-        "weight_decay": 0.1,
-    },
-    # the boards have next items only
-    ("P5", "ml-100k"): {"test_tasks": False},
-    ("P5", "amazon14-toys"): {"test_tasks": False},
+    "GenRec": {"eval_step": 1},
+    "P5": {"test_tasks": False},  # the boards have next items only
 }
 
 
@@ -75,12 +66,13 @@ def _identity(dataset, model, scheme, seed, budget, **results):
 
 def run(options, dataset, model, scheme, seed, budget):
     """Train and test a model with a scheme; returns the row."""
-    settings = budget | {"item_indexing": scheme, "seed": seed, "show_progress": False}
-    settings |= _FIXED.get((model, dataset), {})
+    settings = _FIXED.get(model, {}) | budget | {"item_indexing": scheme, "seed": seed, "show_progress": False}
     settings["results_dir"] = str(options.output.parent / "indexing" / scheme)
     if options.data:
         settings["data_path"] = str(options.data)
-    result = run_recbole_genrec(model, dataset, config_dict=settings, saved=False)
+    # settings that a dataset has of its own for GenRec are for titles
+    files = [str(properties_folder() / f"model/{model}.yaml")]
+    result = run_recbole_genrec(model, dataset, files, settings, saved=False)
     asked = {"dataset": dataset, "model": model, "scheme": scheme, "seed": seed, "budget": budget}
     return asked | outcome(result)
 

@@ -45,6 +45,8 @@ def main():
         "max_prompt_tokens": 384,
         "weight_decay": 0.0,
         "item_embedding": "none",
+        "item_prior": False,
+        "item_prior_loss": 0.0,
         "history_dropout": 0.0,
         "ema_decay": 0.0,
         "embedding_dropout": 0.0,

@@ -1,4 +1,4 @@
-"""Trained recommenders for the benchmarks: GenRec with the shipped defaults, on ml-100k or on data of one's own."""
+"""Trained recommenders for the benchmarks: GenRec with its defaults, on ml-100k or on data of one's own."""
 
 import csv
 import math
@@ -10,6 +10,7 @@ from recbole.utils import init_seed
 
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
+from recbole_genrec.properties_path import properties_folder
 from recbole_genrec.utils import plugin_dataset
 
 
@@ -18,19 +19,19 @@ def build(dataset, **settings):
 
     Args:
         dataset: name of a RecBole dataset.
-        settings: over the shipped defaults.
+        settings: over GenRec's defaults; those that a dataset has of its own are left out.
 
     Returns:
         Configuration, model, training data and test data.
     """
-    config = GenRecConfig("GenRec", dataset, config_dict=settings)
+    config = GenRecConfig("GenRec", dataset, [str(properties_folder() / "model/GenRec.yaml")], settings)
     init_seed(config["seed"], config["reproducibility"])
     train, _, test = data_preparation(config, plugin_dataset("GenRec")(config))
     return config, config.model_class(config, train.dataset), train, test
 
 
 def train_for(model, config, data, steps):
-    """Train for some steps with the shipped settings, cosine decay over these steps."""
+    """Train for some steps with the configured settings, cosine decay over these steps."""
     loader = packed_train_loader(config, data.dataset, model)
     optimizer = torch.optim.AdamW(
         model.parameters(),

@@ -138,6 +138,17 @@ def test_an_ablation_changes_something_and_knows_its_model(path):
 
 
 @pytest.mark.parametrize("dataset", ["amazon14-toys", "ml-100k", "ml-1m"])
+def test_the_models_own_file_takes_back_what_a_dataset_sets_for_it_and_nothing_else(dataset):
+    with_section = GenRecConfig("GenRec", dataset)
+    plain_one = GenRecConfig("GenRec", dataset, [str(FOLDER / "model/GenRec.yaml")])
+    elsewhere = GenRecConfig("GenRec", "mine")
+    section = read_yaml(FOLDER / f"dataset/{dataset}.yaml")["GenRec"]
+    for key in section.keys() - {"eval_step"}:
+        assert plain_one[key] == elsewhere[key] != with_section[key]
+    assert plain_one["item_text"] == with_section["item_text"] is not None
+
+
+@pytest.mark.parametrize("dataset", ["amazon14-toys", "ml-100k", "ml-1m"])
 @named(sorted(FOLDER.glob("paper/genrec-*.yaml")))
 def test_papers_settings_stand_over_those_of_a_dataset(path, dataset):
     engine = EngineArguments.from_config(GenRecConfig("GenRec", dataset, [str(path)]))
