@@ -2,6 +2,9 @@
 
 python -m benchmarks.page                          write the page again
 python -m benchmarks.page --take results/mine      add a folder's runs first, without what belongs to a machine
+
+Runs in ``<dataset>/`` are those that the page compares. Runs further down, ``<attempt>/<dataset>/``, are what else was
+tried: they stand in a table of their own, together with the first, so that no test is corrected for trials.
 """
 
 import argparse
@@ -16,6 +19,8 @@ from recbole_genrec.results import result_file, write_text
 
 FOLDER = Path(__file__).parent / "results"
 PAGE = "README.md"
+#: settings that name the checkpoint folder of another run, of which its own name is kept.
+FOLDER_KEYS = frozenset(("warm_start", "pretrained_checkpoint", "item_index"))
 
 
 def take(results, folder):
@@ -23,7 +28,10 @@ def take(results, folder):
     for board in read_results(results).boards:
         for row in board.rows:
             for run in row.runs.values():
-                portable = run.result | {"config": deciding_settings(run.result["config"]), "checkpoint": None}
+                settings = deciding_settings(run.result["config"])
+                for key in settings.keys() & FOLDER_KEYS:
+                    settings[key] = "/".join(Path(settings[key]).parts[-2:])
+                portable = run.result | {"config": settings, "checkpoint": None}
                 place = Path(folder) / board.dataset
                 target = result_file(place, run.result["model"], run.result, "json")
                 write_text(target, json.dumps(portable, indent=1) + "\n")
@@ -34,7 +42,10 @@ def take(results, folder):
 
 def page(folder):
     """The page over the runs below a folder, as Markdown."""
-    sections = "\n".join(_section(Analysis(board), folder) for board in read_results(folder).boards)
+    every = {board.name: Analysis(board) for board in read_results(folder).boards}
+    compared = {path.resolve() for path in folder.glob("*/*.json")}
+    boards = {board.name: Analysis(board) for board in read_results(folder, compared).boards}
+    sections = "\n".join(_section(boards.get(name, every[name]), every[name], folder) for name in every)
     return (
         "# Results\n\nWritten by `python -m benchmarks.page` from the files named below each table. "
         "`python -m recbole_genrec report --results=benchmarks/results --output=FOLDER` draws the pictures.\n\n"
@@ -53,15 +64,21 @@ def _indexing(file):
     )
 
 
-def _section(analysis, folder):
-    runs = [run for row in analysis.rows for run in row.runs.values()]
+def _section(analysis, every, folder):
+    runs = [run for row in every.rows for run in row.runs.values()]
     files = ", ".join(f"`{run.path.relative_to(folder).as_posix()}`" for run in runs)
     strength = "".join(f"- {sentence}\n" for sentence in shortfalls(analysis.board))
     machines = {_machine(run.result): None for run in runs}
     return (
         f"## {analysis.name}\n\n{markdown(analysis)}\n### How strong the rows are\n\n{strength}\n"
-        f"{_published(analysis.board)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
+        f"{_published(analysis.board)}{_attempts(analysis, every)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
     )
+
+
+def _attempts(analysis, every):
+    if len(every.rows) == len(analysis.rows):
+        return ""
+    return f"### With what else was tried\n\n{markdown(every)}\n"
 
 
 def _published(board):
