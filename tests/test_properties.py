@@ -143,7 +143,7 @@ def test_the_models_own_file_takes_back_what_a_dataset_sets_for_it_and_nothing_e
     plain_one = GenRecConfig("GenRec", dataset, [str(FOLDER / "model/GenRec.yaml")])
     elsewhere = GenRecConfig("GenRec", "mine")
     section = read_yaml(FOLDER / f"dataset/{dataset}.yaml")["GenRec"]
-    for key in section.keys() - {"eval_step"}:
+    for key in section.keys() - {"eval_step"}:  # one of RecBole's own, which the file leaves alone
         assert plain_one[key] == elsewhere[key] != with_section[key]
     assert plain_one["item_text"] == with_section["item_text"] is not None
 
