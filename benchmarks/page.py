@@ -4,7 +4,8 @@ python -m benchmarks.page                          write the page again
 python -m benchmarks.page --take results/mine      add a folder's runs first, without what belongs to a machine
 
 Runs in ``<dataset>/`` are those that the page compares. Runs further down, ``<attempt>/<dataset>/``, are what else was
-tried: they stand in a table of their own, together with the first, so that no test is corrected for trials.
+tried: they stand in a table of their own, together with the first, so that no test is corrected for trials. What the
+tables mean, ``<dataset>/notes.md`` says.
 """
 
 import argparse
@@ -70,9 +71,14 @@ def _section(analysis, every, folder):
     strength = "".join(f"- {sentence}\n" for sentence in shortfalls(analysis.board))
     machines = {_machine(run.result): None for run in runs}
     return (
-        f"## {analysis.name}\n\n{markdown(analysis)}\n### How strong the rows are\n\n{strength}\n"
-        f"{_published(analysis.board)}{_attempts(analysis, every)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
+        f"## {analysis.name}\n\n{markdown(analysis)}\n{_notes(analysis.board, folder)}"
+        f"### How strong the rows are\n\n{strength}\n{_published(analysis.board)}{_attempts(analysis, every)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
     )
+
+
+def _notes(board, folder):
+    file = folder / board.dataset / "notes.md"
+    return f"{file.read_text('utf-8').strip()}\n\n" if file.is_file() else ""
 
 
 def _attempts(analysis, every):
