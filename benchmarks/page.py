@@ -72,7 +72,8 @@ def _section(analysis, every, folder):
     machines = {_machine(run.result): None for run in runs}
     return (
         f"## {analysis.name}\n\n{markdown(analysis)}\n{_notes(analysis.board, folder)}"
-        f"### How strong the rows are\n\n{strength}\n{_published(analysis.board)}{_attempts(analysis, every)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
+        f"### How strong the rows are\n\n{strength}\n"
+        f"{_published(analysis.board)}{_attempts(analysis, every)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
     )
 
 
