@@ -4,8 +4,9 @@ python -m benchmarks.page                          write the page again
 python -m benchmarks.page --take results/mine      add a folder's runs first, without what belongs to a machine
 
 Runs in ``<dataset>/`` are those that the page compares. Runs further down, ``<attempt>/<dataset>/``, are what else was
-tried: they stand in a table of their own, together with the first, so that no test is corrected for trials. What the
-tables mean, ``<dataset>/notes.md`` says.
+tried: they stand in a table of their own, together with the first. Tests in the first table are corrected for its rows
+alone, not for what else was tried: that is right only where validation chose the settings, which the page says. What
+the tables mean, ``<dataset>/notes.md`` says.
 """
 
 import argparse
@@ -49,7 +50,9 @@ def page(folder):
     sections = "\n".join(_section(boards.get(name, every[name]), every[name], folder) for name in every)
     return (
         "# Results\n\nWritten by `python -m benchmarks.page` from the files named below each table. "
-        "`python -m recbole_genrec report --results=benchmarks/results --output=FOLDER` draws the pictures.\n\n"
+        "`python -m recbole_genrec report --results=benchmarks/results --output=FOLDER` draws the pictures. "
+        "Settings were chosen on validation; the first table of a dataset is not corrected for how many were tried, "
+        "the one with everything that was tried is.\n\n"
         f"{sections}{_indexing(folder / 'indexing.jsonl')}"
     )
 

@@ -84,7 +84,7 @@ class Outcomes:
         numbers = {"rows": len(self.lists), "targets": len(self.items), "places": self.lists.shape[1] + 1}
         numbers |= {"lists": len(self.items), "item_counts": _ANY, "user_counts": _ANY}
         lengths = {"item_counts": len(self.items), "users": len(self.lists), "user_counts": len(self.lists)}
-        lengths |= dict.fromkeys(("rows", "targets", "places"), len(self.rows.ravel()))
+        lengths |= dict.fromkeys(("rows", "targets", "places"), len(self.rows))
         for name, count in numbers.items():
             array = getattr(self, name)
             if array.dtype.kind not in "iu" or ((array < 0) | (array >= count)).any():
@@ -92,7 +92,7 @@ class Outcomes:
         for name in ("items", "users"):
             if getattr(self, name).dtype.kind != "U":
                 raise ValueError(f"{name!r} holds no texts")
-        for name, length in (*lengths.items(), ("items", len(self.items))):
+        for name, length in lengths.items():
             if getattr(self, name).shape != (length,):
                 raise ValueError(f"{name!r} has the shape {getattr(self, name).shape}, not {(length,)}")
         found = self.places > 0
