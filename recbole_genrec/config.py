@@ -182,7 +182,9 @@ class GenRecConfig(Config):
         if current().size > 1:
             self._take_place(given, settings)
         self._check_metrics()
+        repeatable, settings["repeatable"] = settings["repeatable"], True  # RecBole refuses False: we rank the unseen
         super()._set_default_parameters()
+        settings["repeatable"] = repeatable
 
     @staticmethod
     def _take_place(given, settings):

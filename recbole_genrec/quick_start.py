@@ -9,6 +9,7 @@ from urllib.error import URLError
 
 import numpy as np
 from pandas.errors import ParserError
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import dataset_arguments, init_seed
 
@@ -17,6 +18,7 @@ from recbole_genrec.clock import Clock
 from recbole_genrec.cold_evaluation import evaluate_cold, row_users
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.data.unseen import UnseenLoader
 from recbole_genrec.distributed import current, joined
 from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.errors import GenRecError
@@ -228,11 +230,17 @@ class _SplitData:
         if phase not in self._candidates:
             sampler = create_samplers(config, self.dataset, self.parts)[place]
             self._candidates[phase] = _SameCandidates(sampler, config["seed"], place) if sampler else None
-        return get_dataloader(config, phase)(config, self.parts[place], self._candidates[phase], shuffle=False)
+        return _evaluation_loader(config, phase)(config, self.parts[place], self._candidates[phase], shuffle=False)
 
     def cold_loader(self, config):
         """RecBole's loader of the rows that ask for cold items; the whole catalogue is ranked."""
-        return get_dataloader(config, "test")(config, self.cold, None, shuffle=False)
+        return _evaluation_loader(config, "test")(config, self.cold, None, shuffle=False)
+
+
+def _evaluation_loader(config, phase):
+    """RecBole's class, or ours where the whole catalogue but what a user has had is ranked."""
+    loader = get_dataloader(config, phase)
+    return UnseenLoader if loader is FullSortEvalDataLoader and not config["repeatable"] else loader
 
 
 class _SameCandidates:

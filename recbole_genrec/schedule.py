@@ -14,7 +14,7 @@ def learning_rate_factor(step, total_steps, arguments):
     Args:
         step: optimizer steps done.
         total_steps: optimizer steps of the whole run.
-        arguments: :class:`~recbole_genrec.arguments.TrainerArguments`.
+        arguments: :class:`~recbole_genrec.arguments.training.ScheduleArguments`.
     """
     warmup = arguments.warmup_steps
     if warmup < 1:

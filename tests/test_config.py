@@ -168,7 +168,7 @@ class TestBadValues:
             ({"topk": 0}, "topk must be a positive integer"),
             ({"learner": "adem"}, "Unknown learner 'adem'. Did you mean 'adam'"),
             ({"eval_args": {"mode": "whole"}}, "whole"),
-            ({"repeatable": False}, "repeatable"),
+            ({"repeatable": "no"}, "'repeatable' must be true or false"),
             ({"save_dataset": True}, "'save_dataset' is not supported"),
             ({"item_text": {"title": None}}, "'item_text' must be text"),
         ],

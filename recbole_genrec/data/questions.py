@@ -73,12 +73,13 @@ class TrainingCounts:
         pairs = items[:-1].astype(np.int64) * self._n_items + items[1:]
         self._pair, self._pair_count = np.unique(pairs[follows], return_counts=True)
 
-    def candidates(self, history, count):
+    def candidates(self, history, count, left_out=()):
         """Items that most often came right after the history's last one, then the most popular.
 
         Args:
             history: item ids ``[L]``.
             count: how many.
+            left_out: item ids that are not among them, as a set.
 
         Returns:
             ``[count]`` item ids, or all there are, the likeliest first; ties go to the lower id.
@@ -87,8 +88,9 @@ class TrainingCounts:
         begin, end = np.searchsorted(self._pair, [last * self._n_items, (last + 1) * self._n_items])
         following = self._pair[begin:end] % self._n_items
         following = following[np.argsort(-self._pair_count[begin:end], kind="stable")]
-        chosen = dict.fromkeys([*following[:count].tolist(), *self._most_seen[: 2 * count].tolist()])
-        return np.array(list(chosen)[:count], np.int64)
+        enough = count + len(left_out)
+        chosen = dict.fromkeys([*following[:enough].tolist(), *self._most_seen[: 2 * enough].tolist()])
+        return np.array([item for item in chosen if item not in left_out][:count], np.int64)
 
 
 class QuestionWriter:

@@ -16,6 +16,7 @@ from recbole_genrec.catalogue import Catalogue
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.data.tokens import template_parts
+from recbole_genrec.data.unseen import SEEN
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.softmax import trie_loss
@@ -210,13 +211,16 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     @torch.no_grad()
     def full_sort_predict(self, interaction):
         """Scores of the catalogue ``[B, n_items]``: log-probabilities of the K = max(topk) best items, -inf elsewhere;
-        of all items with ``decoding: full``."""
-        return self.rank(self.prompt_tree(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]))
+        of all items with ``decoding: full``. Where the batch says what a user has seen, that is not among them."""
+        return self.rank(self.prompt_tree(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]), interaction)
 
-    def rank(self, tree):
+    def rank(self, tree, interaction):
         """Scores ``[B, n_items]`` as :meth:`full_sort_predict` gives them, of the prompts of a fresh tree."""
+        allowed = self._allowed(interaction)
         if self.engine.decoding == "full":
             scores = score_catalogue(tree, self.engine.normalization)
+            if allowed is not None:
+                scores = scores.masked_fill(~allowed.to(scores.device), -torch.inf)
             self._count(scores[:, 1:].topk(self.k).indices + 1)
             return scores
         found = search(
@@ -225,10 +229,18 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self.engine.normalization,
             num_beams=self.engine.num_beams if self.engine.decoding == "beam" else 0,
             node_budget=self.engine.node_budget,
+            allowed=allowed,
         )
         self._count(found.items, found)
         scores = torch.full((len(tree), self.n_items), -torch.inf, device=found.scores.device)
         return scores.scatter_(1, found.items, found.scores)
+
+    def _allowed(self, interaction):
+        """Booleans of the items that may be listed ``[B, n_items]``; ``None`` where all may."""
+        if SEEN not in interaction:
+            return None
+        seen = interaction[SEEN]
+        return torch.ones(len(seen), self.n_items, dtype=torch.bool, device=seen.device).scatter_(1, seen, False)
 
     def identifier_statistics(self):
         """What the indexing made of the catalogue: items, new tokens, and means of an item: its tokens, and those at

@@ -265,7 +265,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
     @torch.no_grad()
     def full_sort_predict(self, interaction):
         """Scores of the catalogue ``[B, n_items]``; see the base class."""
-        return self.rank(self._tree(*self._columns(interaction)))
+        return self.rank(self._tree(*self._columns(interaction)), interaction)
 
     @torch.no_grad()
     def predict(self, interaction):

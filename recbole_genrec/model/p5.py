@@ -253,7 +253,7 @@ class P5(GenerativeRecommender):
         examples = self._examples(interaction, family, [prompt] * len(interaction[self.ITEM_SEQ]))
         tree = self._tree(examples)
         if not self.tasks.has(family, prompt, "candidates"):
-            return self.rank(tree)
+            return self.rank(tree, interaction)
         items = torch.from_numpy(np.concatenate([example.candidates for example in examples])).to(self.compute_device)
         row, _ = ragged(np.array([len(example.candidates) for example in examples]))
         row = torch.from_numpy(row).to(items.device)

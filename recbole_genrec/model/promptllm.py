@@ -26,6 +26,7 @@ from recbole_genrec.data.packing import Packer
 from recbole_genrec.data.questions import QuestionWriter, TrainingCounts, draw_examples
 from recbole_genrec.data.tasks import TaskData
 from recbole_genrec.data.tokens import MIDDLE, prepend_examples
+from recbole_genrec.data.unseen import SEEN
 from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.tree import prompt_tree
@@ -157,7 +158,7 @@ class PromptLLM(GenRec):
             generator = np.random.default_rng([self.seed, user])
             candidates.append(self.data.candidates(item, histories[place], generator))
             histories[place] = generator.permutation(histories[place])
-        return self._scores(self._choose(histories, candidates), candidates)
+        return self._scores(self._choose(histories, candidates), candidates, self._seen(interaction))
 
     def _choose(self, histories, candidates):
         """The candidates of each history, the best first: lists of item ids."""
@@ -177,22 +178,29 @@ class PromptLLM(GenRec):
         items, lengths = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].tolist()
         return [row[:length] for row, length in zip(items, lengths)]
 
-    def _scores(self, lists, rest=None):
+    @staticmethod
+    def _seen(interaction):
+        """Items that each row may not list, as sets; ``None`` where all may be listed."""
+        return [set(row) for row in interaction[SEEN].tolist()] if SEEN in interaction else None
+
+    def _scores(self, lists, rest=None, left_out=None):
         """Scores ``[B, n_items]`` by rank. A list shorter than K is filled up, else RecBole would rank items with -inf.
 
         Args:
             lists: item ids of each row, the best first.
             rest: item ids ``[C]`` of each row that come next, in random order: candidates that were not named. After
                 them come the items with the fewest training interactions, the least likely hits.
+            left_out: item ids of each row that are not listed, as sets.
         """
         scores = torch.full((len(lists), self.n_items), -torch.inf)
         filled = []
         for row, items in enumerate(lists):
             following = [] if rest is None else rest[row].tolist()
-            ranked = list(dict.fromkeys([*items, *following]))
+            barred = () if left_out is None else left_out[row]
+            ranked = [item for item in dict.fromkeys([*items, *following]) if item not in barred]
             if len(ranked) < self.k:
-                least_seen = self.counts.least_seen[: self.k + len(ranked)].tolist()
-                ranked = list(dict.fromkeys([*ranked, *least_seen]))[: self.k]
+                least_seen = self.counts.least_seen[: self.k + len(ranked) + len(barred)].tolist()
+                ranked = list(dict.fromkeys([*ranked, *(item for item in least_seen if item not in barred)]))[: self.k]
             scores[row, torch.tensor(ranked)] = torch.arange(len(ranked), 0, -1, dtype=scores.dtype)
             filled.append(ranked[: self.k])
         self._count(torch.tensor(filled))

@@ -79,11 +79,12 @@ class ChatPromptLLM(PromptLLM):
         """Scores of the catalogue ``[B, n_items]``: of K items each, -inf elsewhere; see :meth:`_scores`."""
         if self.task == "direct":
             return self._rank_candidates(interaction)
-        histories = self._histories(interaction)
+        histories, seen = self._histories(interaction), self._seen(interaction)
         if not self.settings.chat_candidates:
-            return self._scores(self._ask("sequential", histories))
-        candidates = [self.counts.candidates(history, self.settings.chat_candidates) for history in histories]
-        return self._scores(self._ask("choice", histories, candidates))
+            return self._scores(self._ask("sequential", histories), left_out=seen)
+        count, barred = self.settings.chat_candidates, seen or [()] * len(histories)
+        candidates = [self.counts.candidates(history, count, own) for history, own in zip(histories, barred)]
+        return self._scores(self._ask("choice", histories, candidates), left_out=seen)
 
     @torch.no_grad()
     def predict(self, interaction):
@@ -115,9 +116,10 @@ class ChatPromptLLM(PromptLLM):
             for answer, limit in zip(answers, limits)
         ]
 
-    def _scores(self, lists, rest=None):
-        self.statistics["filled_lists"] += sum(len(items) < self.k for items in lists)
-        return super()._scores(lists, rest)
+    def _scores(self, lists, rest=None, left_out=None):
+        pairs = zip(lists, left_out or [()] * len(lists))
+        self.statistics["filled_lists"] += sum(len(set(items).difference(seen)) < self.k for items, seen in pairs)
+        return super()._scores(lists, rest, left_out)
 
     # ---- the other tasks ----
 

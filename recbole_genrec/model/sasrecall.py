@@ -11,10 +11,10 @@ which costs a forward of the whole history for each; here a history costs one fo
 
 import torch
 from recbole.model.sequential_recommender.sasrec import SASRec
-from torch.nn.functional import cross_entropy
 
 from recbole_genrec.data.windows import WindowLoader
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 
 
 class SASRecAll(SASRec):
@@ -61,5 +61,4 @@ class SASRecAll(SASRec):
         new = interaction["new_targets"] if "new_targets" in interaction else torch.ones_like(length)
         place = torch.arange(item_seq.shape[1], device=item_seq.device)
         counted = (place >= (length - new)[:, None]) & (place < length[:, None])
-        logits = self.states(item_seq)[counted] @ self.item_embedding.weight.T
-        return cross_entropy(logits, target[counted])
+        return catalogue_cross_entropy(self.states(item_seq)[counted], self.item_embedding.weight, target[counted])

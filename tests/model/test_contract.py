@@ -1,5 +1,7 @@
 """What every generative model of the package promises RecBole; the models are found, not listed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
+from recbole_genrec.data.unseen import SEEN
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.utils import plugin_model, plugin_models
@@ -51,6 +54,22 @@ def test_every_list_holds_k_distinct_items(built, settings, normalization):
     statistics = model.generation_statistics()
     assert statistics["valid_share"] == 1
     assert statistics["lists"] == len(test.dataset)
+
+
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+def test_what_a_user_has_seen_is_left_out_of_the_list(built, normalization):
+    """The oracle masks the scores of all items."""
+    _, model, _, test = built(normalization=normalization, decoding="full")
+    model.eval()
+    for interaction, *_ in test:
+        expected = model.full_sort_predict(interaction)
+        interaction.interaction[SEEN] = interaction["item_id_list"]
+        expected = expected.scatter(1, interaction[SEEN], -torch.inf)
+        torch.testing.assert_close(model.full_sort_predict(interaction), expected)
+        model.engine = replace(model.engine, decoding="exact")
+        scores = model.full_sort_predict(interaction)
+        model.engine = replace(model.engine, decoding="full")
+        assert torch.equal(scores.topk(model.k).indices, expected.topk(model.k).indices)
 
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])

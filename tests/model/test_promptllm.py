@@ -335,6 +335,31 @@ def test_lists_are_filled_with_what_training_has_seen_least(chat):
 
 
 @needs_chat
+@pytest.mark.parametrize("candidates", [0, 3])
+def test_what_a_user_has_seen_is_not_listed(chat, candidates):
+    """The server names seen items first; the rest of the list is filled up, and hits nothing by chance."""
+
+    def nostalgic(body, number):
+        return json.dumps({"titles": history_of(body)[-1:] + json.loads(oracle(body))["titles"][:1]})
+
+    with ScriptedServer(nostalgic) as server:
+        config, data, model = built(chat(server, repeatable=False, chat_candidates=candidates))
+        interaction, left_out, *_ = next(iter(data.evaluation_loader(config, "test")))
+        scores = model.full_sort_predict(interaction)
+        asked = [body["messages"][-1]["content"] for body in server.bodies]
+    assert len(left_out[0]) and (scores[left_out] == -torch.inf).all()
+    assert (torch.isfinite(scores).sum(1) == 5).all()
+    assert scores.argmax(1).tolist() == interaction["item_id"].tolist()
+    assert model.statistics["filled_lists"] == len(scores)
+    if candidates:
+        for text in asked:
+            body = {"messages": [{"content": text}]}
+            (target,) = json.loads(oracle(body))["titles"][:1]  # which a user comes back to
+            given = re.findall(r"^- (.+)$", text.split("candidates:")[1], re.MULTILINE)
+            assert len(given) == 3 and not set(given) & set(history_of(body)) - {target}
+
+
+@needs_chat
 def test_candidates_come_from_training_interactions(chat):
     """The candidates' question has the right next item, since training users went there most often; the list stays
     within them."""
@@ -362,6 +387,8 @@ def test_counts_are_those_of_plain_loops(local):
         expected = list(dict.fromkeys([*after, *popular]))
         for count in (1, 4, 50):
             assert counts.candidates(np.array(history), count).tolist() == expected[:count]
+            unseen = [item for item in expected if item not in (2, 5)]
+            assert counts.candidates(np.array(history), count, {2, 5}).tolist() == unseen[:count]
 
 
 @needs_chat

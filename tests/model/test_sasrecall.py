@@ -13,6 +13,7 @@ from recbole_genrec import run_recbole_genrec
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.sasrecall import SASRecAll
+from recbole_genrec.trainer import SASRecAllTrainer
 
 LONGEST = 4
 SETTINGS = {"MAX_ITEM_LIST_LENGTH": LONGEST, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "hidden_size": 16}
@@ -99,6 +100,38 @@ def test_recboles_rows_and_trainer_are_taken_too(built):
     torch.testing.assert_close(model.calculate_loss(batch), stock.calculate_loss(batch))
     trainer = Trainer(config, model)
     trainer.fit(train, valid, saved=False)
+
+
+@pytest.mark.parametrize("learner", ["adam", "sgd"])
+def test_the_rate_follows_the_schedule_and_the_average_is_what_is_tested(built, learner):
+    config, model, _, valid, loader = built
+    config.final_config_dict |= {"lr_scheduler": "linear", "warmup_steps": 2, "ema_decay": 0.5, "epochs": 3}
+    config.final_config_dict |= {"train_batch_size": 4, "learner": learner, "learning_rate": 0.1}
+    loader.batch_size = 4
+    trainer, rates, weights = SASRecAllTrainer(config, model), [], []
+
+    def note(optimizer, *_):
+        rates.append(optimizer.param_groups[0]["lr"])
+        weights.append(model.item_embedding.weight.detach().clone())
+
+    trainer.optimizer.register_step_post_hook(note)
+    start = model.item_embedding.weight.detach().clone()
+    trainer.fit(loader, valid, saved=False)
+    steps = len(rates)
+    expected = [0.05, 0.1, *(0.1 * (1 - place / (steps - 2)) for place in range(steps - 2))]
+    assert rates == pytest.approx(expected, rel=0.2, abs=0.01)  # epochs differ a little in their number of windows
+    assert rates[:3] == [0.05, 0.1, 0.1] and rates[-1] < 0.02
+    average = start
+    for step, weight in enumerate(weights, 1):
+        average = torch.lerp(average, weight, 1 - min(0.5, (1 + step) / (10 + step)))
+    torch.testing.assert_close(model.item_embedding.weight, average)
+    trainer.average.swap_out()
+    torch.testing.assert_close(model.item_embedding.weight, weights[-1], atol=0, rtol=0)
+
+
+def test_a_schedule_that_is_none_is_refused(checkerboard):
+    with pytest.raises(GenRecError, match="'lr_scheduler'"):
+        run_recbole_genrec("SASRecAll", "tiny", config_dict={**checkerboard, "lr_scheduler": "cosines"})
 
 
 def test_another_loss_is_refused(tmp_path, checkerboard):

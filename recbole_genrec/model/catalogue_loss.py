@@ -1,0 +1,68 @@
+"""Cross-entropy over a whole catalogue, a few states at a time.
+
+N states of width H against C items are N * C logits, and autograd keeps them twice. Loss and gradients need a row of
+them once: here rows are made in pieces that stay in the processor's cache, and each piece leaves its share of both
+gradients before the next is made. The products are the same three as with logits written out; what is saved is the
+traffic of N * C numbers, five times forth and back.
+"""
+
+import torch
+from torch.autograd.function import once_differentiable
+
+#: logits that stand in memory at once, by kind of device; a GPU wants more of them to be busy.
+LOGITS_AT_ONCE = {"cpu": 1 << 20}
+LOGITS_AT_ONCE_ELSEWHERE = 1 << 25
+
+
+def catalogue_cross_entropy(states, items, target):
+    """Mean of ``cross_entropy(states @ items.T, target)``, computed in float32 under autocast too.
+
+    Args:
+        states: ``[N, H]``.
+        items: a vector for each item of the catalogue ``[C, H]``.
+        target: the right item for each state ``[N]``.
+
+    Returns:
+        A scalar; it can be differentiated once.
+    """
+    with torch.autocast(states.device.type, enabled=False):
+        return _CatalogueCrossEntropy.apply(states.float(), items.float(), target)
+
+
+class _CatalogueCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, states, items, target):
+        needs_states, needs_items, _ = ctx.needs_input_grad
+        states_grad = torch.empty_like(states) if needs_states else None
+        items_grad = torch.zeros_like(items) if needs_items else None
+        at_once = max(LOGITS_AT_ONCE.get(states.device.type, LOGITS_AT_ONCE_ELSEWHERE) // len(items), 1)
+        total = states.new_zeros(())
+        for begin in range(0, len(states), at_once):
+            rows = slice(begin, begin + at_once)
+            part, label = states[rows], target[rows, None]
+            logits = part @ items.T
+            loss = _to_residuals(logits, label)
+            total += loss.sum()
+            if needs_states:
+                torch.mm(logits, items, out=states_grad[rows])
+            if needs_items:
+                items_grad.addmm_(logits.T, part)
+        ctx.save_for_backward(states_grad, items_grad)
+        ctx.n_states = len(states)
+        return total / len(states)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        scale = grad / ctx.n_states
+        return *(None if saved is None else saved * scale for saved in ctx.saved_tensors), None
+
+
+def _to_residuals(logits, label):
+    """Turn logits ``[n, C]`` in place into the gradient of the summed loss; return the loss of each row ``[n, 1]``."""
+    right, highest = logits.gather(1, label), logits.amax(1, keepdim=True)
+    torch.softmax(logits, 1, out=logits)
+    # the largest probability is at least 1 / C, while that of the right item may be too small for a float
+    loss = highest - logits.amax(1, keepdim=True).log() - right
+    logits.scatter_add_(1, label, torch.full_like(right, -1.0))
+    return loss

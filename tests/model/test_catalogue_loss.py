@@ -1,0 +1,59 @@
+"""Cross-entropy over a catalogue in pieces: the oracle is torch's, on logits written out."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from recbole_genrec.model import catalogue_loss
+from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
+
+
+def drawn(n_states, n_items, width=5, scale=1.0):
+    generator = torch.Generator().manual_seed(n_states * 100 + n_items)
+    states = torch.randn(n_states, width, generator=generator) * scale
+    items = torch.randn(n_items, width, generator=generator) * scale
+    target = torch.randint(n_items, (n_states,), generator=generator)
+    return states.requires_grad_(), items.requires_grad_(), target
+
+
+@settings(deadline=None, max_examples=50)
+@given(n_states=st.integers(1, 20), n_items=st.integers(1, 20), at_once=st.integers(1, 200))
+def test_it_is_torchs_with_its_gradients_however_it_is_cut(n_states, n_items, at_once):
+    states, items, target = drawn(n_states, n_items)
+    expected = cross_entropy(states @ items.T, target)
+    gradients = torch.autograd.grad(3 * expected, [states, items])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalogue_loss.LOGITS_AT_ONCE, "cpu", at_once)
+        loss = catalogue_cross_entropy(states, items, target)
+    torch.testing.assert_close(loss, expected)
+    for own, other in zip(torch.autograd.grad(3 * loss, [states, items]), gradients):
+        torch.testing.assert_close(own, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_hopeless_target_costs_a_finite_loss():
+    """Its probability is 0 in float32."""
+    states, items, target = drawn(8, 9, scale=30.0)
+    loss = catalogue_cross_entropy(states, items, target)
+    expected = cross_entropy(states @ items.T, target)
+    assert torch.softmax(states @ items.T, 1).gather(1, target[:, None]).min() == 0
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert torch.isfinite(states.grad).all() and torch.isfinite(items.grad).all()
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_frozen_side_gets_no_gradient(frozen):
+    inputs = drawn(4, 6)
+    inputs[frozen].requires_grad_(False)
+    catalogue_cross_entropy(*inputs).backward()
+    assert inputs[frozen].grad is None and inputs[1 - frozen].grad is not None
+
+
+def test_autocast_does_not_round_it():
+    states, items, target = drawn(20, 30)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = catalogue_cross_entropy(states.bfloat16(), items, target)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, cross_entropy(states.bfloat16().float() @ items.T, target))
