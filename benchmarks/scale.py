@@ -108,16 +108,16 @@ def _prepare(folder, model, dataset, **settings):
     from recbole_genrec.atomic_files import check_dataset
     from recbole_genrec.config import GenRecConfig
     from recbole_genrec.process import tune_malloc
-    from recbole_genrec.quick_start import _build_model, _SplitData
+    from recbole_genrec.quick_start import SplitData, build_model
 
     place = {"data_path": str(folder), "checkpoint_dir": str(folder / "saved")}
     config = GenRecConfig(model, dataset, config_dict={**place, "use_gpu": False, **settings})
     tune_malloc()
     start = perf_counter()
     check_dataset(config)
-    data = _SplitData([config])
+    data = SplitData([config])
     valid, test = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
-    built = _build_model(config, data)
+    built = build_model(config, data)
     train = data.train_loader(config, built)
     return config, built, (train, valid, test), perf_counter() - start
 

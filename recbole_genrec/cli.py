@@ -31,8 +31,21 @@ index           give items identifiers, print a report of them, and train nothin
   python run_recbole_genrec.py add_items --help   put new items into its catalogue
   python run_recbole_genrec.py tune --help        search for hyper-parameters
   python run_recbole_genrec.py export --help      write a checkpoint for transformers, peft and vLLM
+  python run_recbole_genrec.py test --help        test a finished run's model under another evaluation
   python run_recbole_genrec.py compare --help     models, datasets and seeds, a run each
   python run_recbole_genrec.py report --help      tables and a page of any folder of results
+"""
+
+TEST_HELP = """\
+Test the model of a finished run again, under other settings of the evaluation; nothing is trained.
+
+  python -m recbole_genrec test --run=results/GenRec-ml-1m-2020.json --repeatable=False
+
+--run           the JSON of a run that kept its checkpoint; start this in the folder in which the run was made
+--results_dir   receives the JSON and the outcomes (default: the folder 'again' beside the run)
+--repeatable    false: rank only what a user has not had before
+--eval_args     '{mode: uni100}' and the like; the split stays
+--any_key       of how lists are made and measured: metrics, topk, eval_users, decoding, ...
 """
 
 COMPARE_HELP = """\
@@ -240,6 +253,18 @@ def _flag(key, text):
     return text == "true"
 
 
+def run_test(arguments):
+    """Test a run's model again as the command line asks."""
+    texts = parse_arguments(arguments)
+    run = texts.pop("run", "")
+    if not run:
+        raise GenRecError("command line: --run is missing: test --run=results/MODEL-DATASET-SEED.json.")
+    from recbole_genrec.config import parse_value
+    from recbole_genrec.retest import retest
+
+    retest(run, {key: parse_value(key, text) for key, text in texts.items()})
+
+
 def run_compare(arguments):
     """Make the runs of a comparison; returns the exit code, 1 where some failed."""
     texts = parse_arguments(arguments, COMPARE_FLAGS)
@@ -296,6 +321,7 @@ COMMANDS = {
     "convert": (CONVERT_HELP, run_convert),
     "export": (EXPORT_HELP, run_export),
     "tune": (TUNE_HELP, run_tune),
+    "test": (TEST_HELP, run_test),
     "compare": (COMPARE_HELP, run_compare),
     "report": (REPORT_HELP, run_report),
     **{name: (text, partial(run_on_checkpoint, name)) for name, text in command.HELP.items()},

@@ -97,7 +97,7 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
                 getLogger().info(converted)
             if first["tune_malloc"] and first["device"].type == "cpu":
                 tune_malloc()
-            data = _SplitData(configs)
+            data = SplitData(configs)
             results = []
             for config in configs:
                 with wandb_run(config):
@@ -121,7 +121,7 @@ def show_index(dataset=None, config_file_list=None, config_dict=None, command_li
     """
     config = GenRecConfig("GenRec", dataset, config_file_list, config_dict, command_line)
     check_dataset(config)
-    model = _build_model(config, _SplitData([config]))
+    model = build_model(config, SplitData([config]))
     kind = model.arguments["indexing"].item_indexing
     print_index(f"{kind} identifiers of {config['dataset']}, seed {config['seed']}", model.catalogue, model.decisions())
     return model.catalogue
@@ -161,8 +161,19 @@ def _union(columns, others):
     return "*" if "*" in (columns, others) else list(dict.fromkeys([*columns, *others]))
 
 
-class _SplitData:
-    """The dataset and its split, built once; every model gets loaders of its own over them."""
+class SplitData:
+    """The dataset and its split, built once; every model gets loaders of its own over them.
+
+    Args:
+        configs: of the models; they agree about the data.
+
+    Attributes:
+        dataset: the whole.
+        parts: training, validation and test.
+        cold: the rows that ask for cold items, or ``None``.
+        users: how many are evaluated, how many validated, and of how many.
+        seconds: that all of it took.
+    """
 
     def __init__(self, configs):
         config = configs[0]
@@ -300,7 +311,7 @@ def _run_model(config, data, saved, folder):
     valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
     # RecBole seeds again here (quick_start.py:136): a model's start does not depend on the data or on other models.
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = _build_model(config, data)
+    model = build_model(config, data)
     logger.info(model)
     train_data = data.train_loader(config, model)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
@@ -310,18 +321,8 @@ def _run_model(config, data, saved, folder):
             train_data, valid_data, saved=saved, show_progress=config["show_progress"]
         )
     clock.finish()
-    test_started = perf_counter()
-    with collecting(trainer) as collected:
-        test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=config["show_progress"])
-    test_seconds = perf_counter() - test_started
-    users = row_users(test_data)
-    intervals = bootstrap_intervals(rows.values, users, config["seed"])
-    outcomes = collected.outcomes(users, data.parts[0])
-    if outcomes is not None and current().is_first:
-        outcomes.write(result_file(folder, config["model"], config, "npz"))
-    generation, identifiers = {}, {}
-    if hasattr(model, "generation_statistics"):
-        generation, identifiers = model.generation_statistics(), model.identifier_statistics()
+    tested, test_seconds = run_test(config, data, test_data, trainer, rows, folder, saved)
+    test_result = tested["test_result"]
     tasks = {}
     if hasattr(model, "evaluate_tasks") and config["test_tasks"] is not False:
         with whole(model):
@@ -348,11 +349,8 @@ def _run_model(config, data, saved, folder):
         "best_valid_result": best_result,
         "valid_metric": config["valid_metric"],
         "valid_score_bigger": config["valid_metric_bigger"],
-        "test_result": dict(test_result),
-        "test_interval": intervals,
+        **tested,
         "cold": cold,
-        "users": data.users,
-        "outcomes": outcomes is not None,
         "epochs": clock.epochs,
         "curve": clock.curve,
         "seconds": {
@@ -364,8 +362,6 @@ def _run_model(config, data, saved, folder):
         },
         "users_per_second": evaluated / (clock.validation + test_seconds),
         "parameters": _count_parameters(model),
-        "generation": generation,
-        "identifiers": identifiers,
         "tasks": tasks,
         "usage": model.usage() if hasattr(model, "usage") else {},
         "checkpoint": str(trainer.saved_model_file) if saved and trainer.saved_model_file else None,
@@ -376,7 +372,43 @@ def _run_model(config, data, saved, folder):
     }
 
 
-def _build_model(config, data):
+def run_test(config, data, loader, trainer, rows, folder, saved=True, checkpoint=None):
+    """Test a trainer's model, and write the outcomes into ``folder``.
+
+    Args:
+        config: the run's configuration. data: :class:`SplitData`. loader: of the test. trainer: holds the model.
+        rows: :class:`~recbole_genrec.confidence.RowMetrics` of the trainer.
+        saved: test the best epoch; else the model as it is.
+        checkpoint: of the best epoch, where it is not the trainer's own.
+
+    Returns:
+        What a result tells of the test, and its seconds.
+    """
+    started = perf_counter()
+    with collecting(trainer) as collected:
+        result = trainer.evaluate(loader, saved, checkpoint, config["show_progress"])
+    seconds, users, model = perf_counter() - started, row_users(loader), trainer.model
+    outcomes = collected.outcomes(users, data.parts[0])
+    if outcomes is not None and current().is_first:
+        outcomes.write(result_file(folder, config["model"], config, "npz"))
+    ranks = hasattr(model, "generation_statistics")
+    told = {
+        "test_result": dict(result),
+        "test_interval": bootstrap_intervals(rows.values, users, config["seed"]),
+        "users": data.users,
+        "outcomes": outcomes is not None,
+        "generation": model.generation_statistics() if ranks else {},
+        "identifiers": model.identifier_statistics() if ranks else {},
+    }
+    return told, seconds
+
+
+def build_model(config, data):
+    """The model of a configuration, on its device.
+
+    Raises:
+        GenRecError: it, or RecBole's, refuses a value.
+    """
     try:
         model = config.model_class(config, data.parts[0])
         if current().size > 1 and hasattr(model, "backbone") and config["distributed"] == "fsdp":

@@ -13,7 +13,7 @@ from recbole_genrec import GenRecError, quick_start, run_recbole_genrec
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
-from recbole_genrec.quick_start import _build_model, _SplitData
+from recbole_genrec.quick_start import SplitData, build_model
 
 ROWS = [(f"u{u}", f"m{(u * 3 + t * (1 + u % 3)) % 14}", 1000 + t // 2) for u in range(12) for t in range(3 + u % 7)]
 ITEMS = [(f"m{item}", f"Film {item}") for item in range(14)]
@@ -51,8 +51,8 @@ def split(tmp_path, monkeypatch, write_dataset):
         of_others = KEYS if name not in OF_RECBOLE else ()
         given = {key: value for key, value in SMALL.items() if key not in of_others}
         config = GenRecConfig(name, "tiny", config_dict={**given, "data_path": data_path, **settings})
-        data = _SplitData([config])
-        return config, data, _build_model(config, data)
+        data = SplitData([config])
+        return config, data, build_model(config, data)
 
     return build
 

@@ -41,12 +41,12 @@ def seen_by(monkeypatch):
     """Record the datasets that models are built on."""
     seen = []
 
-    class Watching(quick_start._SplitData):
+    class Watching(quick_start.SplitData):
         def train_loader(self, config, model):
             seen.append((config["model"], id(self.dataset), tuple(map(id, self.parts))))
             return super().train_loader(config, model)
 
-    monkeypatch.setattr(quick_start, "_SplitData", Watching)
+    monkeypatch.setattr(quick_start, "SplitData", Watching)
     return seen
 
 
@@ -71,13 +71,13 @@ class TestSampleOfUsers:
     def evaluated_by(self, monkeypatch):
         users = []
 
-        class Watching(quick_start._SplitData):
+        class Watching(quick_start.SplitData):
             def evaluation_loader(self, config, phase):
                 loader = super().evaluation_loader(config, phase)
                 users.append((config["model"], phase, loader._dataset.inter_feat["user_id"].tolist()))
                 return loader
 
-        monkeypatch.setattr(quick_start, "_SplitData", Watching)
+        monkeypatch.setattr(quick_start, "SplitData", Watching)
         return users
 
     def test_all_models_see_the_same_users(self, settings, monkeypatch, capsys):
@@ -235,7 +235,7 @@ def test_spread_weights_are_not_quantised(monkeypatch):
     monkeypatch.setattr(quick_start, "current", lambda: SimpleNamespace(size=2))
     settings = Settings(quantization="8bit", distributed="fsdp", device="cpu", model="GenRec")
     with pytest.raises(GenRecError, match="'distributed: fsdp' .* takes 'quantization: none'"):
-        quick_start._build_model(settings, SimpleNamespace(parts=[None]))
+        quick_start.build_model(settings, SimpleNamespace(parts=[None]))
 
 
 def test_models_with_different_dataset_classes_are_refused(settings):

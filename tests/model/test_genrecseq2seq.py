@@ -17,7 +17,7 @@ from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.sequences import Stretches
 from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.quick_start import _build_model, _SplitData
+from recbole_genrec.quick_start import SplitData, build_model
 from recbole_genrec.trainer import GenRecSeq2SeqTrainer
 from recbole_genrec.utils import get_trainer, plugin_model
 
@@ -34,9 +34,9 @@ def settings(checkerboard):
 
 def built(settings, **changes):
     config = GenRecConfig(NAME, "tiny", config_dict=settings | changes)
-    data = _SplitData([config])
+    data = SplitData([config])
     init_seed(config["seed"], True)
-    return config, data, _build_model(config, data)
+    return config, data, build_model(config, data)
 
 
 def sharpen(model):

@@ -10,7 +10,7 @@ import torch
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
-from recbole_genrec.quick_start import _build_model, _SplitData
+from recbole_genrec.quick_start import SplitData, build_model
 from recbole_genrec.trainer import GenRecTrainer
 from recbole_genrec.utils import get_trainer
 
@@ -66,8 +66,8 @@ def settings(tmp_path, write_dataset, monkeypatch):
 
 def built(settings, **changes):
     config = GenRecConfig("P5", "tiny", config_dict=settings | changes)
-    data = _SplitData([config])
-    model = _build_model(config, data)
+    data = SplitData([config])
+    model = build_model(config, data)
     return config, data, model
 
 

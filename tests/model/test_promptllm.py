@@ -24,7 +24,7 @@ from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.questions import TrainingCounts, draw_examples
 from recbole_genrec.model.promptllm import PromptLLM
-from recbole_genrec.quick_start import _build_model, _SplitData
+from recbole_genrec.quick_start import SplitData, build_model
 from tests.model.conftest import BLACK, WHITE
 from tests.model.test_p5 import HEADER, KIND
 from tests.servers import ScriptedServer, completion, save_chat_model
@@ -68,8 +68,8 @@ def chat(checkerboard, monkeypatch):
 
 def built(settings):
     config = GenRecConfig("PromptLLM", "tiny", config_dict=settings)
-    data = _SplitData([config])
-    return config, data, _build_model(config, data)
+    data = SplitData([config])
+    return config, data, build_model(config, data)
 
 
 def saved():
@@ -93,7 +93,7 @@ def test_few_shot_examples_stand_before_the_history_as_text(local):
 
 def test_examples_are_of_training_users_and_follow_the_seed(local):
     config = GenRecConfig("PromptLLM", "tiny", config_dict=local)
-    train = _SplitData([config]).parts[0]
+    train = SplitData([config]).parts[0]
     users, items, offsets = train_sequences(train)
     sequences = [items[begin:end].tolist() for begin, end in zip(offsets, offsets[1:])]
     examples = draw_examples(train, 5, 7)
@@ -373,7 +373,7 @@ def test_candidates_come_from_training_interactions(chat):
 
 
 def test_counts_are_those_of_plain_loops(local):
-    train = _SplitData([GenRecConfig("PromptLLM", "tiny", config_dict=local)]).parts[0]
+    train = SplitData([GenRecConfig("PromptLLM", "tiny", config_dict=local)]).parts[0]
     _, items, offsets = train_sequences(train)
     sequences = [items[begin:end].tolist() for begin, end in zip(offsets, offsets[1:])]
     seen = Counter(item for sequence in sequences for item in sequence)
