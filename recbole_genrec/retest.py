@@ -47,6 +47,8 @@ def retest(run, settings=None):
     checkpoint = stored.get("checkpoint")
     if not isinstance(checkpoint, str):
         raise GenRecError(f"{path} names no checkpoint: its run kept none.")
+    if not Path(checkpoint).exists():
+        raise GenRecError(f"The checkpoint of {path}, {checkpoint!r}, is not there, seen from {str(Path.cwd())!r}.")
     config = _config(stored, changes)
     folder = Path(changes.get("results_dir", path.parent / "again"))
     if folder.resolve() == path.parent.resolve():
