@@ -8,23 +8,23 @@ from recbole_genrec.distributed.sharding import is_spread, spread_like
 from recbole_genrec.errors import GenRecError
 
 
-def learning_rate_factor(step, total_steps, arguments):
+def learning_rate_factor(step, total_steps, schedule):
     """Share of the learning rate at ``step`` (from 0): linear warm-up, then constant or decay towards 0.
 
     Args:
         step: optimizer steps done.
         total_steps: optimizer steps of the whole run.
-        arguments: :class:`~recbole_genrec.arguments.training.ScheduleArguments`.
+        schedule: :class:`~recbole_genrec.arguments.ScheduleArguments`.
     """
-    warmup = arguments.warmup_steps
+    warmup = schedule.warmup_steps
     if warmup < 1:
         warmup = round(warmup * total_steps)
     if step < warmup:
         return (step + 1) / warmup
-    if arguments.lr_scheduler == "constant":
+    if schedule.lr_scheduler == "constant":
         return 1.0
     progress = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
-    if arguments.lr_scheduler == "linear":
+    if schedule.lr_scheduler == "linear":
         return 1.0 - progress
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 

@@ -24,7 +24,7 @@ FLOORS = [
     | {"export", "model_card", "recommend"},
     {"report"},
     {"quick_start", "tuning"},
-    {"compare"},
+    {"compare", "retest"},
     {"cli"},
     {"__main__"},
 ]

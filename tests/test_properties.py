@@ -118,7 +118,7 @@ def test_the_papers_own_setting():
     assert (engine.packing, engine.normalization, engine.decoding, engine.num_beams) == (False, "vocab", "beam", 10)
     assert max(config["topk"]) <= engine.num_beams
     assert config["train_batch_size"] * trainer.gradient_accumulation_steps == 128
-    assert (trainer.learning_rate, trainer.warmup_steps, config["epochs"]) == (3e-4, 100, 3)
+    assert (trainer.learning_rate, config["warmup_steps"], config["epochs"]) == (3e-4, 100, 3)
 
 
 def test_genrecseq2seqs_own_setting():
@@ -159,7 +159,7 @@ def test_papers_settings_stand_over_those_of_a_dataset(path, dataset):
 def test_p5s_own_settings(path):
     config = config_of(path)
     prompt, trainer = PromptArguments.from_config(config), TrainerArguments.from_config(config)
-    assert (trainer.learning_rate, trainer.warmup_steps, config["epochs"]) == (1e-3, 0.05, 10)
+    assert (trainer.learning_rate, config["warmup_steps"], config["epochs"]) == (1e-3, 0.05, 10)
     assert prompt.max_prompt_tokens == 512
     assert EngineArguments.from_config(config).normalization == "vocab"
     assert config["learner"] == "adamw"

@@ -9,7 +9,7 @@ import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
-from recbole_genrec.arguments import TrainerArguments
+from recbole_genrec.arguments import ScheduleArguments
 from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
 from recbole_genrec.checkpoint_files import is_checkpoint
 from recbole_genrec.config import GenRecConfig
@@ -387,7 +387,7 @@ def test_only_trainable_parameters_and_no_decay_on_norms(make_run):
 
 def test_learning_rate_follows_warmup_and_schedule():
     def factors(warmup_steps=2, **settings):
-        arguments = TrainerArguments(warmup_steps=warmup_steps, **settings)
+        arguments = ScheduleArguments(warmup_steps=warmup_steps, **settings)
         return [learning_rate_factor(step, 6, arguments) for step in range(7)]
 
     assert factors(lr_scheduler="constant") == [0.5, 1, 1, 1, 1, 1, 1]

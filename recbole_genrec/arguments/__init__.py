@@ -6,7 +6,7 @@ dataclasses. A model builds them once from RecBole's ``Config``; nothing behind 
 
 from recbole_genrec.arguments.models import GenRecArguments, P5Arguments, PromptLLMArguments, Seq2SeqArguments
 from recbole_genrec.arguments.shared import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
-from recbole_genrec.arguments.training import TrainerArguments
+from recbole_genrec.arguments.training import ScheduleArguments, TrainerArguments
 
 #: every group of settings, in the order of the README.
 ARGUMENT_GROUPS = (
@@ -18,6 +18,7 @@ ARGUMENT_GROUPS = (
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
+    ScheduleArguments,
     TrainerArguments,
 )
 

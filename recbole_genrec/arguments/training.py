@@ -24,7 +24,7 @@ class ScheduleArguments(Arguments):
 
 
 @dataclass(frozen=True)
-class TrainerArguments(ScheduleArguments):
+class TrainerArguments(Arguments):
     """How the trainer steps. RecBole's own keys (``epochs``, ``learning_rate``, ...) keep their meaning."""
 
     learning_rate: float = 1e-3
@@ -43,7 +43,6 @@ class TrainerArguments(ScheduleArguments):
     distributed: str = "ddp"
 
     def __post_init__(self):
-        super().__post_init__()
         at_least("learning_rate", self.learning_rate, 0)
         at_least("weight_decay", self.weight_decay, 0)
         one_of("precision", self.precision, ("fp32", "bf16", "fp16"))

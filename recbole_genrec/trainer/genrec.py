@@ -12,7 +12,7 @@ from recbole.trainer import Trainer
 from recbole.utils import set_color
 from tqdm import tqdm
 
-from recbole_genrec.arguments import TrainerArguments
+from recbole_genrec.arguments import ScheduleArguments, TrainerArguments
 from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.checkpoint_training import restore_random_states
 from recbole_genrec.distributed import current
@@ -43,7 +43,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
 
     def __init__(self, config, model):
         self.world = current()
-        self.arguments = TrainerArguments.from_config(config)
+        self.arguments, self.schedule = TrainerArguments.from_config(config), ScheduleArguments.from_config(config)
         super().__init__(config, model)
         self.run_folder = Path(self.checkpoint_dir) / run_name(config)
         self.saved_model_file = str(self.run_folder / "best")
@@ -56,7 +56,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         if self.scaler.is_enabled() and self._is_spread:
             raise GenRecError("'distributed: fsdp' takes 'precision: bf16' or 'fp32', not 'fp16'.")
         self.world.spread(parameter.data for parameter in self._trainable() if not is_spread(parameter))
-        self.average = WeightAverage(self._trainable(), self.arguments.ema_decay)
+        self.average = WeightAverage(self._trainable(), self.schedule.ema_decay)
         self.step = 0
         self.valid_result = None
         self._resume_from = self.arguments.resume
@@ -211,7 +211,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         """
         self.optimizer.zero_grad()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * learning_rate_factor(self.step, total_steps, self.arguments)
+            group["lr"] = self.learning_rate * learning_rate_factor(self.step, total_steps, self.schedule)
         weight, n_tokens = self._agree(batches)
         total_loss = 0.0
         for batch in batches:

@@ -62,7 +62,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
         """Start a stage: what the optimizer, the schedule and the average have seen belongs to the one before."""
         self.step = 0
         self.optimizer = self._build_optimizer()
-        self.average = WeightAverage(self._trainable(), self.arguments.ema_decay)
+        self.average = WeightAverage(self._trainable(), self.schedule.ema_decay)
 
     def _validate_last(self, valid_data, saved, show_progress):
         self.average.swap_in()

@@ -2,7 +2,7 @@
 
 from recbole.trainer import Trainer
 
-from recbole_genrec.arguments.training import ScheduleArguments
+from recbole_genrec.arguments import ScheduleArguments
 from recbole_genrec.schedule import WeightAverage, learning_rate_factor
 
 
@@ -14,15 +14,15 @@ class SASRecAllTrainer(Trainer):
 
     def __init__(self, config, model):
         super().__init__(config, model)
-        self.arguments = ScheduleArguments.from_config(config)
-        self.average = WeightAverage(list(model.parameters()), self.arguments.ema_decay)
+        self.schedule = ScheduleArguments.from_config(config)
+        self.average = WeightAverage(list(model.parameters()), self.schedule.ema_decay)
         self.step = self._total_steps = 0
         # RecBole's epoch has no place between two steps
         self.optimizer.register_step_pre_hook(self._before_step)
         self.optimizer.register_step_post_hook(self._after_step)
 
     def _before_step(self, optimizer, *_):
-        factor = learning_rate_factor(self.step, self._total_steps, self.arguments)
+        factor = learning_rate_factor(self.step, self._total_steps, self.schedule)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate * factor
 
