@@ -6,17 +6,19 @@ python -m benchmarks.page --take results/mine      add a folder's runs first, wi
 Runs in ``<dataset>/`` are those that the page compares. Runs further down, ``<attempt>/<dataset>/``, are what else was
 tried: they stand in a table of their own, together with the first. Tests in the first table are corrected for its rows
 alone, not for what else was tried: that is right only where validation chose the settings, which the page says. What
-the tables mean, ``<dataset>/notes.md`` says.
+the tables mean, ``notes.md`` beside the runs says. Another evaluation, such as ``repeatable: False``, makes a section
+of its own.
 """
 
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import indexing
 from recbole_genrec.identity import deciding_settings
-from recbole_genrec.report import Analysis, markdown, published, read_results, shortfalls
+from recbole_genrec.report import Analysis, markdown, published, read_results, seen_items, shortfalls
 from recbole_genrec.results import result_file, write_text
 
 FOLDER = Path(__file__).parent / "results"
@@ -44,16 +46,19 @@ def take(results, folder):
 
 def page(folder):
     """The page over the runs below a folder, as Markdown."""
-    every = {board.name: Analysis(board) for board in read_results(folder).boards}
     compared = {path.resolve() for path in folder.glob("*/*.json")}
-    boards = {board.name: Analysis(board) for board in read_results(folder, compared).boards}
-    sections = "\n".join(_section(boards.get(name, every[name]), every[name], folder) for name in every)
+    boards = {(board.dataset, str(board.protocol)): board for board in read_results(folder, compared).boards}
+    sections = []
+    for every in read_results(folder).boards:
+        board = boards.get((every.dataset, str(every.protocol)), every)
+        sections.append(_section(Analysis(replace(board, name=every.name)), Analysis(every), folder))
+    listed = "\n".join(sections)
     return (
         "# Results\n\nWritten by `python -m benchmarks.page` from the files named below each table. "
         "`python -m recbole_genrec report --results=benchmarks/results --output=FOLDER` draws the pictures. "
         "Settings were chosen on validation; the first table of a dataset is not corrected for how many were tried, "
         "the one with everything that was tried is.\n\n"
-        f"{sections}{_indexing(folder / 'indexing.jsonl')}"
+        f"{listed}{_indexing(folder / 'indexing.jsonl')}"
     )
 
 
@@ -74,15 +79,17 @@ def _section(analysis, every, folder):
     strength = "".join(f"- {sentence}\n" for sentence in shortfalls(analysis.board))
     machines = {_machine(run.result): None for run in runs}
     return (
-        f"## {analysis.name}\n\n{markdown(analysis)}\n{_notes(analysis.board, folder)}"
+        f"## {analysis.name}\n\n{markdown(analysis)}\n{_notes(analysis.board)}"
         f"### How strong the rows are\n\n{strength}\n"
         f"{_published(analysis.board)}{_attempts(analysis, every)}### Runs\n\n{files}.\n\n{'; '.join(machines)}.\n"
     )
 
 
-def _notes(board, folder):
-    file = folder / board.dataset / "notes.md"
-    return f"{file.read_text('utf-8').strip()}\n\n" if file.is_file() else ""
+def _notes(board):
+    """What stands in ``notes.md`` beside a board's runs."""
+    folders = dict.fromkeys(run.path.parent for row in board.rows for run in row.runs.values())
+    files = [folder / "notes.md" for folder in folders]
+    return "".join(f"{file.read_text('utf-8').strip()}\n\n" for file in files if file.is_file())
 
 
 def _attempts(analysis, every):
@@ -95,8 +102,10 @@ def _published(board):
     entries = published(board)
     if not entries:
         return ""
-    lines = ["| published | hit@10 | ndcg@10 | source |", "|---|---:|---:|---|"]
-    lines += [f"| {e['setting']} | {e['hit@10']:.4f} | {e['ndcg@10']:.4f} | {e['source']} |" for e in entries]
+    lines = ["| published | hit@10 | ndcg@10 | seen items | source |", "|---|---:|---:|---|---|"]
+    for entry in entries:
+        cells = (f"{entry['hit@10']:.4f}", f"{entry['ndcg@10']:.4f}", seen_items(entry), entry["source"])
+        lines.append(f"| {entry['setting']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n"
 
 

@@ -7,11 +7,11 @@ from recbole_genrec.report.analysis import Analysis
 from recbole_genrec.report.page import page
 from recbole_genrec.report.pictures import plotly_objects
 from recbole_genrec.report.runs import read_results
-from recbole_genrec.report.strength import published, shortfalls
+from recbole_genrec.report.strength import published, seen_items, shortfalls
 from recbole_genrec.report.tables import csv_table, latex, markdown
 from recbole_genrec.results import write_text
 
-__all__ = ["Analysis", "markdown", "published", "read_results", "shortfalls", "write_report"]
+__all__ = ["Analysis", "markdown", "published", "read_results", "seen_items", "shortfalls", "write_report"]
 
 
 def write_report(results="results", output=None, metric=None, baseline=None):

@@ -3,7 +3,7 @@
 from html import escape
 
 from recbole_genrec.report.pictures import pictures
-from recbole_genrec.report.strength import best_epoch, published, shortfalls
+from recbole_genrec.report.strength import best_epoch, published, seen_items, shortfalls
 from recbole_genrec.report.tables import caption, cells
 
 #: the browser itself refuses whatever the page would fetch from elsewhere.
@@ -111,10 +111,11 @@ def _published_table(board):
     if not entries:
         return ""
     rows = [
-        [escape(entry["setting"]), f"{entry['hit@10']:.4f}", f"{entry['ndcg@10']:.4f}", escape(entry["source"])]
+        [escape(entry["setting"]), f"{entry['hit@10']:.4f}", f"{entry['ndcg@10']:.4f}", seen_items(entry)]
+        + [escape(entry["source"])]
         for entry in entries
     ]
-    return _table(["published", "hit@10", "ndcg@10", "source"], rows)
+    return _table(["published", "hit@10", "ndcg@10", "seen items", "source"], rows)
 
 
 def _test_table(analysis):

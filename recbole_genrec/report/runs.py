@@ -104,6 +104,8 @@ class Board:
 
     name: str
     dataset: str
+    #: the settings that all its runs share, see :data:`PROTOCOL_KEYS`.
+    protocol: dict
     rows: list[Row]
 
     @property
@@ -208,13 +210,15 @@ def _boards(runs):
     boards = []
     for dataset, of_dataset in _groups(runs, lambda run: run.result["dataset"]).items():
         protocols = _groups(of_dataset, lambda run: _text(_protocol(run)))
-        names = _names(dataset, [_protocol(group[0]) for group in protocols.values()], PROTOCOL_KEYS)
-        boards += [Board(name, dataset, _rows(group)) for name, group in zip(names, protocols.values())]
+        settings = [_protocol(group[0]) for group in protocols.values()]
+        names = _names(dataset, settings, PROTOCOL_KEYS)
+        boards += [Board(name, dataset, *own) for name, *own in zip(names, settings, map(_rows, protocols.values()))]
     return boards
 
 
 def _protocol(run):
-    return {key: run.settings.get(key) or None for key in PROTOCOL_KEYS}  # nothing, none and 0 are the same
+    protocol = {key: run.settings.get(key) or None for key in PROTOCOL_KEYS}  # nothing, none and 0 are the same
+    return protocol | {"repeatable": run.settings.get("repeatable") is not False}
 
 
 def _rows(runs):

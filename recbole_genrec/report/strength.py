@@ -21,6 +21,11 @@ def published(board):
     return read_yaml(properties_folder() / "report" / "published.yaml").get(board.dataset, [])
 
 
+def seen_items(settings):
+    """``kept`` or ``left out`` of the ranking, of a published entry or a run's configuration; ``?`` where unknown."""
+    return {True: "kept", False: "left out"}.get(settings.get("repeatable"), "?")
+
+
 def shortfalls(board):
     """What the page says of every row's strength, in sentences."""
     entries = published(board)
@@ -36,16 +41,19 @@ def shortfalls(board):
 
 
 def _against_published(row, entries):
+    here_seen = seen_items({"repeatable": True} | row.any.result["config"])
     for entry in entries:
         if row.model not in entry["models"]:
             continue
+        there_seen = seen_items(entry)
+        other = f"; another test: items seen before are {there_seen} there and {here_seen} here"
         for metric in ("hit@10", "ndcg@10"):
             values = row.values(metric).values()
             if not values or metric not in entry:
                 continue
             here, there = mean_and_deviation(values)[0], entry[metric]
             distance = f"misses by {1 - here / there:.0%}" if here < there else f"exceeds by {here / there - 1:.0%}"
-            whose = f"{entry['setting']}; {entry['source']}"
+            whose = f"{entry['setting']}; {entry['source']}{other if there_seen not in (here_seen, '?') else ''}"
             yield f"{row.name}: {metric} {here:.4f} {distance} the published {there:.4f} ({whose})."
 
 

@@ -166,6 +166,17 @@ class TestStrength:
         assert "SASRec: hit@10 0.2140 misses by 25% the published 0.2853 (SASRec, sampled softmax" in said[0]
         assert "ndcg@10 0.1700 exceeds by 6% the published 0.1603" in said[1]
 
+    def test_a_published_test_among_unseen_items_is_named_another(self, tmp_path, write_run):
+        for seed, repeatable in ((1, True), (2, False)):
+            protocol = {"eval_args": {"mode": "full", "split": {"LS": "valid_and_test"}}, "repeatable": repeatable}
+            write_run("SASRec", seed, dataset="ml-1m", config=protocol, test_result={"hit@10": 0.2, "ndcg@10": 0.1})
+        said = {board.name: shortfalls(board)[0] for board in read_results(tmp_path / "results").boards}
+        other = "another test: items seen before are left out there and kept here"
+        assert {name: other in sentence for name, sentence in said.items()} == {
+            "ml-1m (repeatable=true)": True,
+            "ml-1m (repeatable=false)": False,
+        }
+
     def test_other_protocols_are_not_compared(self, tmp_path, write_run):
         sampled = {"eval_args": {"mode": "uni99", "split": {"LS": "valid_and_test"}}}
         write_run("SASRec", 1, dataset="ml-1m", config=sampled)
