@@ -23,7 +23,6 @@ import yaml
 from safetensors import SafetensorError
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS
-from recbole_genrec.backbone.loading import adapter_names
 from recbole_genrec.checkpoint_files import (
     BACKBONE_PREFIX,
     FORMAT,
@@ -317,9 +316,5 @@ def _check_items(folder, model):
 
 
 def _check_weights(folder, model, state):
-    own = model.state_dict()
-    if hasattr(model.backbone.model, "peft_config"):  # a frozen backbone keeps the weights that it has
-        trained = {BACKBONE_PREFIX + name for name in adapter_names(model.backbone.model)}
-        own = {n: t for n, t in own.items() if not n.startswith(BACKBONE_PREFIX) or n in trained}
-    if problem := misfit(state, own):
+    if problem := misfit(state, model.kept_state()):
         raise GenRecError(f"The checkpoint {str(folder)!r} belongs to another model: {problem}.")

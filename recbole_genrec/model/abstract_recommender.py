@@ -13,6 +13,7 @@ from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.catalogue import Catalogue
+from recbole_genrec.checkpoint_files import BACKBONE_PREFIX
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.data.tokens import template_parts
@@ -165,6 +166,14 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             embed_texts=backbone and partial(embed_texts, backbone, device=config["device"]),
         )
 
+    def kept_state(self):
+        """The tensors by name that a checkpoint holds: all but an adapted backbone's own, which are frozen."""
+        state = self.state_dict()
+        if not hasattr(self.backbone.model, "peft_config"):
+            return state
+        trained = {BACKBONE_PREFIX + name for name in adapter_names(self.backbone.model)}
+        return {name: t for name, t in state.items() if not name.startswith(BACKBONE_PREFIX) or name in trained}
+
     def reset_statistics(self):
         """Start counting anew; the trainer calls it before each evaluation."""
         self.statistics = {
@@ -296,8 +305,5 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
 def _forgive_frozen(model, keys):
     """A checkpoint of an adapter lacks the backbone's frozen weights: the backbone has brought them itself."""
-    if hasattr(model.backbone.model, "peft_config"):
-        trained = {f"backbone.model.{name}" for name in adapter_names(model.backbone.model)}
-        for key in list(keys.missing_keys):
-            if key.startswith("backbone.model.") and key not in trained:
-                keys.missing_keys.remove(key)
+    kept = model.kept_state()
+    keys.missing_keys[:] = [key for key in keys.missing_keys if key in kept or not key.startswith(BACKBONE_PREFIX)]

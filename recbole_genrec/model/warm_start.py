@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from recbole_genrec.arguments import BackboneArguments, IndexingArguments
-from recbole_genrec.backbone.loading import SCRATCH, adapter_names, read_saved_tokenizer
+from recbole_genrec.backbone.loading import SCRATCH, read_saved_tokenizer
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.checkpoint_files import (
     BACKBONE_PREFIX,
@@ -90,12 +90,11 @@ def take_over(model, folder):
     Raises:
         GenRecError: the weights do not fit, as of a pretrained model that has changed meanwhile.
     """
-    state, own = read_state_dict(folder), model.state_dict()
-    wanted = {name: tensor for name, tensor in own.items() if name.startswith(BACKBONE_PREFIX)}
-    if hasattr(model.backbone.model, "peft_config"):  # a frozen backbone keeps the weights that it has
-        trained = {BACKBONE_PREFIX + name for name in adapter_names(model.backbone.model)}
-        wanted = {name: tensor for name, tensor in wanted.items() if name in trained}
-    weights = {name: tensor for name, tensor in state.items() if name.startswith(BACKBONE_PREFIX)}
+    state = read_state_dict(folder)
+    weights, wanted = (
+        {name: tensor for name, tensor in tensors.items() if name.startswith(BACKBONE_PREFIX)}
+        for tensors in (state, model.kept_state())
+    )
     if problem := misfit(weights, wanted):
         raise GenRecError(f"'warm_start': the language model in {str(folder)!r} is another: {problem}.")
     model.load_state_dict(weights, strict=False)
