@@ -321,7 +321,7 @@ def _run_model(config, data, saved, folder):
             train_data, valid_data, saved=saved, show_progress=config["show_progress"]
         )
     clock.finish()
-    tested, test_seconds = run_test(config, data, test_data, trainer, rows, folder, saved)
+    tested, test_seconds = measure_test(config, data, test_data, trainer, rows, folder, saved)
     test_result = tested["test_result"]
     tasks = {}
     if hasattr(model, "evaluate_tasks") and config["test_tasks"] is not False:
@@ -372,7 +372,7 @@ def _run_model(config, data, saved, folder):
     }
 
 
-def run_test(config, data, loader, trainer, rows, folder, saved=True, checkpoint=None):
+def measure_test(config, data, loader, trainer, rows, folder, saved=True, checkpoint=None):
     """Test a trainer's model, and write the outcomes into ``folder``.
 
     Args:

@@ -9,9 +9,9 @@ from recbole_genrec.confidence import RowMetrics
 from recbole_genrec.config import GenRecConfig, known_keys
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.process import recbole_logging, tune_malloc
-from recbole_genrec.quick_start import SplitData, build_model, run_test
+from recbole_genrec.quick_start import SplitData, build_model, measure_test
 from recbole_genrec.report.runs import check_run, read_json
-from recbole_genrec.results import plain, print_table, write_result
+from recbole_genrec.results import hardware, plain, print_table, versions, write_result
 from recbole_genrec.utils import get_model, get_trainer
 
 #: settings that may be others than in training: they say which lists a model makes and how they are measured.
@@ -67,7 +67,7 @@ def retest(run, settings=None):
         rows, begun = RowMetrics(trainer.evaluator), perf_counter()
         validated = dict(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
         validation = perf_counter() - begun
-        tested, seconds = run_test(config, data, test_data, trainer, rows, folder, True, checkpoint)
+        tested, seconds = measure_test(config, data, test_data, trainer, rows, folder, True, checkpoint)
     result = {
         **stored,
         **tested,
@@ -80,7 +80,14 @@ def retest(run, settings=None):
         "users_per_second": (len(data.parts[1]) + len(data.parts[2])) / (validation + seconds),
         "seconds": {"data": data.seconds, "train": stored["seconds"]["train"], "validate": validation, "test": seconds}
         | {"total": perf_counter() - started},
-        "selected_with": {key: stored["config"].get(key) for key in changes if key not in ("results_dir", "data_path")},
+        # the run's own versions and hardware are those of its training
+        "tested_again": {
+            "instead_of": {
+                key: stored["config"].get(key) for key in changes if key not in ("results_dir", "data_path")
+            },
+            "versions": versions(),
+            "hardware": hardware(config["device"]),
+        },
         "config": asked,
     }
     write_result(folder, result)

@@ -61,7 +61,7 @@ def test_what_was_seen_is_left_out(run, model):
     assert main(["test", f"--run={path}", "--repeatable=False", "--topk=[2]", "--results_dir=unseen"]) == 0
     result = json.loads(Path("unseen", path.name).read_text("utf-8"))
     assert result["config"]["repeatable"] is False and set(result["test_result"]) == {"hit@2", "ndcg@2"}
-    assert result["selected_with"]["repeatable"] is True and result["valid_metric"] == "NDCG@2"
+    assert result["tested_again"]["instead_of"]["repeatable"] is True and result["valid_metric"] == "NDCG@2"
     outcomes = Outcomes.read(Path("unseen", path.with_suffix(".npz").name))
     assert outcomes.lists.shape[1] == 2
     histories = histories_of("tiny")
