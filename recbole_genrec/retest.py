@@ -65,7 +65,14 @@ def retest(run, settings=None):
         trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
         trainer.tensorboard.close()
         rows, begun = RowMetrics(trainer.evaluator), perf_counter()
-        validated = dict(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
+        try:
+            validated = dict(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            raise GenRecError(
+                f"The checkpoint {checkpoint!r} does not fit the model of {path}: data or settings have changed."
+            ) from error
         validation = perf_counter() - begun
         tested, seconds = measure_test(config, data, test_data, trainer, rows, folder, True, checkpoint)
     result = {
@@ -109,6 +116,6 @@ def _config(run, changes):
     if "valid_metric" not in changes and {"metrics", "topk"} & changes.keys():
         settings.pop("valid_metric", None)  # the default, or the last of the new ones
     if "data_path" not in changes:
-        folder = Path(stored["data_path"])  # to which RecBole has added the dataset's name
+        folder = Path(str(stored.get("data_path")))  # to which RecBole has added the dataset's name
         settings["data_path"] = str(folder.parent if folder.name == dataset else folder)
     return GenRecConfig(run["model"], dataset, config_dict=settings)

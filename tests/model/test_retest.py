@@ -103,6 +103,17 @@ def test_a_run_without_a_checkpoint_is_refused(run, checkerboard):
         retest(path)
 
 
+@pytest.mark.parametrize("model", ["SASRec", "GenRec"])
+def test_weights_of_other_settings_are_refused(run, model):
+    path = run(model)
+    stored = json.loads(path.read_text("utf-8"))
+    stored["config"] |= {"inner_size": 8} if model == "SASRec" else {"scratch_intermediate_size": 8}
+    path.write_text(json.dumps(stored), "utf-8")
+    with pytest.raises(GenRecError, match="The checkpoint .* (does not fit|belongs to another)"):
+        retest(path)
+    assert not Path("results/again").exists()
+
+
 def test_a_lost_checkpoint_is_one_line(run, capsys):
     path = run("SASRecAll")
     Path(json.loads(path.read_text("utf-8"))["checkpoint"]).unlink()
