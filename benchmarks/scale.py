@@ -108,7 +108,8 @@ def _prepare(folder, model, dataset, **settings):
     from recbole_genrec.atomic_files import check_dataset
     from recbole_genrec.config import GenRecConfig
     from recbole_genrec.process import tune_malloc
-    from recbole_genrec.quick_start import SplitData, build_model
+    from recbole_genrec.quick_start import build_model
+    from recbole_genrec.split_data import SplitData
 
     place = {"data_path": str(folder), "checkpoint_dir": str(folder / "saved")}
     config = GenRecConfig(model, dataset, config_dict={**place, "use_gpu": False, **settings})

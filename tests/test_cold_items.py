@@ -13,7 +13,8 @@ from recbole_genrec import GenRecError, quick_start, run_recbole_genrec
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
-from recbole_genrec.quick_start import SplitData, build_model
+from recbole_genrec.quick_start import build_model
+from recbole_genrec.split_data import SplitData
 
 ROWS = [(f"u{u}", f"m{(u * 3 + t * (1 + u % 3)) % 14}", 1000 + t // 2) for u in range(12) for t in range(3 + u % 7)]
 ITEMS = [(f"m{item}", f"Film {item}") for item in range(14)]

@@ -22,7 +22,7 @@ FLOORS = [
     {"checkpoint", "checkpoint_training", "schedule", "stopping", "trainer"},
     {"atomic_files", "clock", "cold_evaluation", "confidence", "identity", "outcomes", "process", "results"}
     | {"export", "model_card", "recommend"},
-    {"report"},
+    {"report", "split_data"},
     {"quick_start", "tuning"},
     {"compare", "retest"},
     {"cli"},

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recbole_genrec import GenRecError, quick_start, run_recbole_genrec
+from recbole_genrec import GenRecError, quick_start, run_recbole_genrec, split_data
 from recbole_genrec.results import markdown_table, plain, print_table, versions, write_text
 
 # isort: split
@@ -182,13 +182,13 @@ def test_the_numbers_are_those_of_recboles_own_runner(settings):
 def test_sampled_candidates_are_the_same_for_every_model_and_epoch(settings, monkeypatch):
     drawn = {}
 
-    class Recording(quick_start._SameCandidates):
+    class Recording(split_data._SameCandidates):
         def sample_by_user_ids(self, user_ids, item_ids, num):
             negatives = super().sample_by_user_ids(user_ids, item_ids, num)
             drawn.setdefault((self.phase, int(user_ids[0])), []).append(negatives.tolist())
             return negatives
 
-    monkeypatch.setattr(quick_start, "_SameCandidates", Recording)
+    monkeypatch.setattr(split_data, "_SameCandidates", Recording)
     sampled = {**settings, "eval_args": {"mode": "uni3"}}
     results = run_recbole_genrec("SASRec,GRU4Rec", "tiny", config_dict=sampled)
     assert len(drawn) == 16
@@ -272,7 +272,7 @@ def plugged(monkeypatch):
     monkeypatch.setitem(utils.plugin_models(), "Plugged", __name__)
     monkeypatch.setattr(utils, "plugin_model", lambda name: Plugged)
     monkeypatch.setattr(utils, "plugin_trainer", lambda name: recbole.trainer.Trainer)
-    monkeypatch.setattr(utils, "plugin_dataset", lambda name: quick_start._dataset_class([{"model": "SASRec"}]))
+    monkeypatch.setattr(utils, "plugin_dataset", lambda name: split_data._dataset_class([{"model": "SASRec"}]))
     assert "Plugged" in config.plugin_models()
     return {"hidden_dropout_prob": 0.1, "attn_dropout_prob": 0.1, "hidden_act": "gelu", "layer_norm_eps": 1e-12} | {
         "initializer_range": 0.02,
@@ -297,7 +297,7 @@ def test_a_model_may_have_a_training_loader_of_its_own(settings, plugged, monkey
 
     def training_loader(model, config, dataset):
         made.append(dataset)
-        return quick_start.get_dataloader(config, "train")(config, dataset, None, shuffle=True)
+        return split_data.get_dataloader(config, "train")(config, dataset, None, shuffle=True)
 
     monkeypatch.setattr(Plugged, "training_loader", training_loader, raising=False)
     result = run_recbole_genrec("Plugged", "tiny", config_dict={**settings, **plugged})

@@ -4,11 +4,11 @@ import math
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
-from recbole_genrec import quick_start
 from recbole_genrec.atomic_files import check_dataset
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.dataset import GenRecDataset
 from recbole_genrec.prompt.item_text import clean_text, read_item_columns, read_item_text
+from recbole_genrec.split_data import build_dataset
 
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
 ITEM_HEADER = "item_id:token\ttitle:token_seq\tyear:token\tprice:float"
@@ -61,7 +61,7 @@ class Interactions(Target):
         self.input, self.places = {"tiny.inter": content}, (self.path,)
         self.path.write_bytes(content)
         check_dataset(self.config)
-        dataset = quick_start._build(GenRecDataset, self.config)
+        dataset = build_dataset(GenRecDataset, self.config)
         expected = read_interactions(content)
         assert expected is not None, "a row that is not sound was read without a word"
         expected.sort(key=lambda row: row[2])

@@ -17,7 +17,8 @@ from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.sequences import Stretches
 from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.quick_start import SplitData, build_model
+from recbole_genrec.quick_start import build_model
+from recbole_genrec.split_data import SplitData
 from recbole_genrec.trainer import GenRecSeq2SeqTrainer
 from recbole_genrec.utils import get_trainer, plugin_model
 

@@ -10,7 +10,8 @@ import torch
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
-from recbole_genrec.quick_start import SplitData, build_model
+from recbole_genrec.quick_start import build_model
+from recbole_genrec.split_data import SplitData
 from recbole_genrec.trainer import GenRecTrainer
 from recbole_genrec.utils import get_trainer
 

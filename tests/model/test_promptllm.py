@@ -24,7 +24,8 @@ from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.questions import TrainingCounts, draw_examples
 from recbole_genrec.model.promptllm import PromptLLM
-from recbole_genrec.quick_start import SplitData, build_model
+from recbole_genrec.quick_start import build_model
+from recbole_genrec.split_data import SplitData
 from tests.model.conftest import BLACK, WHITE
 from tests.model.test_p5 import HEADER, KIND
 from tests.servers import ScriptedServer, completion, save_chat_model
