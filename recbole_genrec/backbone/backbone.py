@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import BlockMask
 
 from recbole_genrec.backbone.branches import KERNEL, BranchMask
-from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache
+from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache, cache_argument
 from recbole_genrec.backbone.new_tokens import trained_rows
 
 
@@ -134,14 +134,15 @@ class Backbone(nn.Module):
         Returns:
             Hidden states ``[B, T, H]`` after dropout, as :meth:`logits` takes them.
         """
+        model = self.causal_model.base_model
         branches = {"branches": mask} if isinstance(mask, BranchMask) else {}
         with self._kernel_for(mask):
-            output = self.causal_model.base_model(
+            output = model(
                 inputs_embeds=self.embedding_dropout(input_embeds),
                 position_ids=position_ids,
                 attention_mask=None if branches else self._mask_of_all_heads(mask, input_embeds.dtype),
-                past_key_values=cache,
                 use_cache=cache is not None,
+                **{cache_argument(type(model)): cache},
                 **branches,
             )
         return self.hidden_dropout(output.last_hidden_state)

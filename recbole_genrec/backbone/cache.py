@@ -6,6 +6,8 @@ are written into room that is there already, and rows that a forward does not co
 Letters: R rows, A heads, C columns, T new tokens, D size of a head.
 """
 
+import inspect
+from functools import cache
 from itertools import chain
 
 from torch.nn.functional import pad
@@ -13,6 +15,16 @@ from transformers import DynamicCache
 
 #: columns of room beyond the prompts; doubled where they do not suffice.
 SPARE = 64
+
+
+@cache
+def cache_argument(model_class):
+    """Name of the argument by which ``forward`` of a class of ``transformers`` takes its cache.
+
+    It is ``past_key_values`` before transformers 5.24, and ``cache`` from then on: the old name warns there, and is gone
+    in 5.40. Code that comes with a checkpoint may keep the old name, so the class itself is asked.
+    """
+    return "cache" if "cache" in inspect.signature(model_class.forward).parameters else "past_key_values"
 
 
 class TreeCache(DynamicCache):

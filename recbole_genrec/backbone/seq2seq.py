@@ -14,7 +14,7 @@ from torch import nn
 from transformers import DynamicCache, EncoderDecoderCache
 
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.cache import TreeCache
+from recbole_genrec.backbone.cache import TreeCache, cache_argument
 from recbole_genrec.errors import GenRecError
 
 #: families whose decoder scales its states before the head where the embeddings are tied (Raffel et al. 2020).
@@ -121,13 +121,14 @@ class Seq2SeqBackbone(Backbone):
         return self.hidden_dropout(output.last_hidden_state)
 
     def _decode(self, input_embeds, prompts, attention_mask=None, cache=None):
-        return self.causal_model.get_decoder()(
+        decoder = self.causal_model.get_decoder()
+        return decoder(
             inputs_embeds=self.embedding_dropout(input_embeds),
             attention_mask=attention_mask,
             encoder_hidden_states=prompts.states,
             encoder_attention_mask=prompts.mask,
-            past_key_values=cache,
             use_cache=cache is not None,
+            **{cache_argument(type(decoder)): cache},
         )
 
     @contextmanager
