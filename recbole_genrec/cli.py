@@ -25,6 +25,7 @@ index           give items identifiers, print a report of them, and train nothin
 --resume        go on with the last run of the same settings, where one has stopped
 --nproc         so many processes of this machine, a GPU each where there are any; or start it with torchrun
 --any_key       any setting of RecBole or of the model, as --key=value or --key value; values are YAML
+--help KEY      what a setting accepts, which models read it, and what it needs
 
   python run_recbole_genrec.py convert --help     make atomic files from a raw dump
   python run_recbole_genrec.py recommend --help   recommend items with a trained checkpoint
@@ -328,6 +329,17 @@ COMMANDS = {
 }
 
 
+def help_on(arguments, help_text):
+    """The help of a command, or of the setting whose name follows ``--help``."""
+    flag, _, key = arguments[0].partition("=")
+    key = key or "".join(arguments[1:])
+    if flag not in ("--help", "-h") or not key:
+        return help_text
+    from recbole_genrec.arguments.schema import explain
+
+    return explain(key.removeprefix("--"))
+
+
 def main(arguments=None) -> int:
     """Run the command line.
 
@@ -336,10 +348,10 @@ def main(arguments=None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     help_text, run_command = COMMANDS.get(next(iter(arguments), None), (HELP, None))
-    if "--help" in arguments or "-h" in arguments:
-        print(help_text, end="")
-        return 0
     try:
+        if any(argument in ("--help", "-h") or argument.startswith("--help=") for argument in arguments):
+            print(help_on(arguments, help_text), end="")
+            return 0
         with terminable():
             if (run_command or arguments[:1] == ["index"]) and os.environ.get("WORLD_SIZE", "1") != "1":
                 raise GenRecError(f"command line: {arguments[0]} takes one process: start it without torchrun.")

@@ -1,50 +1,41 @@
 """The runner's configuration: RecBole's ``Config``, strict about keys and without ``eval``."""
 
-import codecs
-import difflib
-import inspect
 import os
 import re
 import sys
-from dataclasses import fields
-from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 
 import yaml
 from recbole.config import Config
 from recbole.evaluator import metric_types
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import (
-    ModelType,
-    dataset_arguments,
-    evaluation_arguments,
-    general_arguments,
-    training_arguments,
-)
+from recbole.utils import EvaluatorType, ModelType
 
-from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptArguments, plugin_keys
-from recbole_genrec.compat.naming import add_shipped_defaults, read_dataset, read_shipped
+from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptArguments
+from recbole_genrec.arguments.schema import (
+    all_settings,
+    check_values,
+    is_text,
+    takes_text,
+)
+from recbole_genrec.compat.naming import add_shipped_defaults, read_shipped
 from recbole_genrec.distributed import current
 from recbole_genrec.distributed.world import own_gpu
-from recbole_genrec.errors import LONGEST_NAME, GenRecError, shown, unknown_name
+from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
 from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
+from recbole_genrec.setting_keys import check_key, known_keys, model_kind
 from recbole_genrec.strict_yaml import YamlProblem, load_yaml, read_yaml_file
 from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
-#: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
-OTHER_KEYS = frozenset(
-    ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users", "valid_users")
-    + ("cold_items", "encoding", "tail_ratio")
-)
-#: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
-UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+#: separators stay as they are typed; a shell types no tab.
+SEPARATORS = {"field_separator": {r"\t": "\t"}, "seq_separator": {r"\t": "\t"}}
 
 #: metrics that are not taken at a list length.
 WITHOUT_LENGTH = ("auc", "gauc", "mae", "rmse", "logloss")
 
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+
+#: how messages call the settings of a command line.
+COMMAND_LINE = "command line"
 
 
 class YamlLoader(yaml.SafeLoader):
@@ -56,6 +47,13 @@ YamlLoader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+
+
+class CommandLineLoader(YamlLoader):
+    """As :class:`YamlLoader`; ``None`` is null, as on RecBole's command line."""
+
+
+CommandLineLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^None$"), ["N"])
 
 
 def read_yaml(path) -> dict:
@@ -78,19 +76,17 @@ def parse_value(key: str, text: str):
     Raises:
         GenRecError: the value is not YAML.
     """
+    if key in SEPARATORS:
+        return SEPARATORS[key].get(text, text)
     try:
-        value = load_yaml(text, YamlLoader)
+        value = load_yaml(text, CommandLineLoader)
     except YamlProblem as error:
-        if key in _text_keys():
+        if takes_text(key):
             return text
         raise GenRecError(f"command line: the value of --{key} is not valid YAML: {shown(text)} ({error}).") from error
-    return text if key in _text_keys() and not isinstance(value, str) else value
-
-
-@cache
-def _text_keys():
-    plugin = {f.name for group in ARGUMENT_GROUPS for f in fields(group) if f.type is str}
-    return frozenset(plugin | {"model", "dataset", "results_dir", "data_path", "checkpoint_dir", "config_files"})
+    if isinstance(value, str) or value is None and text.strip() in ("None", "~", "null"):
+        return value
+    return text if is_text(key) else value
 
 
 class GenRecConfig(Config):
@@ -143,7 +139,7 @@ class GenRecConfig(Config):
         return config_dict
 
     def _load_cmd_line(self):
-        self.sources["command line"] = self.command_line
+        self.sources[COMMAND_LINE] = self.command_line
         return self.command_line
 
     def _get_model_and_dataset(self, model, dataset):
@@ -169,10 +165,11 @@ class GenRecConfig(Config):
 
     def _set_default_parameters(self):
         given, settings = self.external_config_dict, self.final_config_dict
-        self._check_types()
         if isinstance(given.get("eval_args"), dict):
             settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
-        if "train_neg_sample_args" not in given and settings.get("loss_type") == "CE":
+        if self.model in plugin_models() or (
+            "train_neg_sample_args" not in given and settings.get("loss_type") == "CE"
+        ):
             settings["train_neg_sample_args"] = None
         if "show_progress" not in given:
             settings["show_progress"] = sys.stderr.isatty()
@@ -199,31 +196,31 @@ class GenRecConfig(Config):
         return isinstance(value, dict) and key in names.union(sequential_models())
 
     def _check_keys(self, model_class, dataset):
+        """Refuse unknown keys, keys of the command line that no model of the run reads, and values that do not fit.
+
+        A file or a dictionary may be shared by several runs: :func:`unread_keys` lists what a run does not read of it.
+        """
         models = [get_model(model) if isinstance(model, str) else model for model in [*self.run_models, model_class]]
-        known = known_keys(models, dataset)
-        for source, settings in self.sources.items():
+        read, readable = known_keys(models, dataset), model_kind(model_class).settings()
+        self.given_by = {}
+        for number, (source, settings) in enumerate(self.sources.items()):
+            known = read if source == COMMAND_LINE else read | all_settings().keys()
             for key, value in settings.items():
                 if not self._is_section(key, value):
-                    check_key(key, source, known)
+                    check_key(key, source, known, models, value)
+                    check_values([readable[key]] if key in readable else all_settings().get(key), value, source)
+                    self.given_by[key] = number
                     continue
-                own = known if key not in sequential_models() else known_keys([get_model(key)], dataset)
-                for name in value:
-                    check_key(name, f"{source}, section {key!r}", own)
+                section, section_model = f"{source}, section {key!r}", self._model_of_section(key, models)
+                section_settings = model_kind(section_model).settings()
+                for name, section_value in value.items():
+                    check_key(name, section, known_keys([section_model], dataset), [section_model], section_value)
+                    check_values([section_settings[name]] if name in section_settings else (), section_value, section)
+                    if section_model is model_class:
+                        self.given_by[name] = number
 
-    def _check_types(self):
-        """Compare the given values with the types of RecBole's numeric and boolean defaults."""
-        for key, value in self.external_config_dict.items():
-            default = self.internal_config_dict.get(key)
-            if key in _text_keys() and value is not None and not isinstance(value, str):
-                raise GenRecError(f"{key!r} must be text, not {shown(value)}: quote it.")
-            if not isinstance(default, (bool, int, float)) or value is None:
-                continue
-            if isinstance(default, bool) != isinstance(value, bool) or not isinstance(value, (int, float)):
-                expected = "true or false" if isinstance(default, bool) else "a number"
-                raise GenRecError(f"{key!r} must be {expected}, not {shown(value)}.")
-        for key in ("epochs", "train_batch_size", "eval_batch_size", "eval_step", "stopping_step", "seed"):
-            if not isinstance(self.final_config_dict[key], int):
-                raise GenRecError(f"{key!r} must be a whole number, not {shown(self.final_config_dict[key])}.")
+    def _model_of_section(self, name, models):
+        return next((model for model in models if model.__name__ == name), None) or get_model(name)
 
     def _check_metrics(self):
         """Check names of metrics, and let ``valid_metric`` follow ``metrics`` and ``topk`` where it is not given."""
@@ -233,6 +230,7 @@ class GenRecConfig(Config):
         for metric in metrics:
             if str(metric).lower() not in metric_types:
                 raise unknown_name("metric", metric, metric_types)
+        self._check_labels(metrics)
         names = []
         for metric in metrics:
             names += [metric] if metric.lower() in WITHOUT_LENGTH else [f"{metric}@{k}" for k in lengths]
@@ -241,30 +239,35 @@ class GenRecConfig(Config):
         if str(settings["valid_metric"]).lower() not in map(str.lower, names):
             raise unknown_name("valid_metric", settings["valid_metric"], names)
 
-    def _check_values(self):
-        for key in ("eval_users", "valid_users"):
-            sample = self[key]
-            if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
+    def _check_labels(self, metrics):
+        """``mode: labeled`` measures predictions of a column of labels: it takes other metrics than rankings."""
+        settings = self.final_config_dict
+        mode = settings["eval_args"]["mode"]
+        modes = set(mode.values()) if isinstance(mode, dict) else {mode}
+        if "labeled" not in modes:
+            return
+        for metric in metrics:
+            if metric_types[str(metric).lower()] != EvaluatorType.VALUE:
+                names = [name for name, kind in metric_types.items() if kind == EvaluatorType.VALUE]
                 raise GenRecError(
-                    f"{key!r} must be a positive whole number, or empty for all users, not {shown(sample)}."
+                    f"'eval_args: mode: labeled' predicts labels: it takes the metrics {listed(names)}, not "
+                    f"{metric!r}. To rank, use full, uni100 and the like, or pop100."
                 )
+        label, loaded = settings["LABEL_FIELD"], (settings["load_col"] or {}).get("inter", "*")
+        if not settings["threshold"] and loaded != "*" and label not in loaded:
+            raise GenRecError(
+                f"'eval_args: mode: labeled' needs labels: name the column of 'LABEL_FIELD' ({label!r}) under "
+                "'inter' in 'load_col', or give a 'threshold'."
+            )
+
+    def _check_values(self):
         if self["log_wandb"] and not _is_installed("wandb"):
             raise GenRecError("'log_wandb: true' needs wandb: pip install 'recbole_genrec[wandb]'.")
-        if self["encoding"] is not None:
-            _check_encoding(self["encoding"])
         share = self["cold_items"]
-        if share is not None and (isinstance(share, bool) or not 0 <= share <= 0.5):
-            raise GenRecError(f"'cold_items' must be a share from 0 to 0.5, not {shown(share)}.")
         if share and self["eval_args"]["mode"]["test"] != "full":
             raise GenRecError("'cold_items' asks for items among the whole catalogue: it takes 'mode: full'.")
         if share and self["benchmark_filename"]:
             raise GenRecError("'cold_items' needs one .inter file: 'benchmark_filename' has split it already.")
-        for key in UNSUPPORTED_KEYS:
-            if self[key]:
-                raise GenRecError(f"{key!r} is not supported: the dataset is built once a run, for all its models.")
-        if str(self["learner"]).lower() not in LEARNERS:
-            # RecBole would train with Adam instead, and say so in the log only.
-            raise unknown_name("learner", self["learner"], LEARNERS)
         if self.model in plugin_models():
             for group in ARGUMENT_GROUPS:
                 group.from_config(self)
@@ -272,62 +275,6 @@ class GenRecConfig(Config):
             needs_interactions(IndexingArguments.from_config(self).item_indexing)  # refuses an unknown scheme
             if hasattr(self.model_class, "check_settings"):
                 self.model_class.check_settings(self)
-
-
-def known_keys(models, dataset) -> frozenset[str]:
-    """Every key that RecBole, the plugin or one of the model classes ``models`` reads."""
-    return own_keys(models, dataset) | plugin_keys() | OTHER_KEYS
-
-
-def own_keys(models, dataset) -> frozenset[str]:
-    """As :func:`known_keys`, without those of the plugin that no file or line of the model classes names."""
-    names = [parent.__name__ for model in models for parent in _recommenders(model)]
-    recbole = files("recbole") / "properties"
-    yamls = [recbole / "overall.yaml", recbole / "dataset" / "sample.yaml", recbole / "dataset" / f"{dataset}.yaml"]
-    yamls += [recbole / "model" / f"{name}.yaml" for name in names]
-    yamls += [file for file in (recbole / "quick_start_config").iterdir() if file.name.startswith("sequential")]
-    keys = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
-    for file in yamls:
-        if file.is_file():
-            keys.update(yaml.load(file.read_text("utf-8"), YamlLoader) or {})
-    for name in names:
-        keys.update(read_shipped(f"model/{name}.yaml", YamlLoader))
-        keys.update(read_dataset(dataset, name, YamlLoader))
-    keys.update(read_shipped("overall.yaml", YamlLoader))
-    for model in models:
-        keys.update(_keys_in_source(model))
-    return frozenset(keys)
-
-
-@cache
-def _keys_in_source(model):
-    """Keys that a model's code reads; RecBole's YAML files do not name them all (S3Rec's ``pre_model_path``)."""
-    modules = {sys.modules[parent.__module__] for parent in _recommenders(model)}
-    return frozenset(key for m in modules for key in re.findall(r"config\[\"(\w+)\"\]", inspect.getsource(m)))
-
-
-def _recommenders(model):
-    return [parent for parent in model.__mro__ if issubclass(parent, AbstractRecommender)]
-
-
-def check_key(key, source, known):
-    """Refuse a key of ``source``, a file or the like, that is none of the ``known`` ones.
-
-    Raises:
-        GenRecError: it is none; the message names the source and the nearest known key.
-    """
-    if key in known:
-        return
-    nearest = difflib.get_close_matches(str(key)[:LONGEST_NAME], sorted(known), n=1, cutoff=0.6)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else " It is neither RecBole's, nor the plugin's, nor a model's."
-    raise GenRecError(f"Unknown key {shown(key)} ({source}).{hint}")
-
-
-def _check_encoding(name):
-    try:
-        codecs.lookup(name)
-    except (LookupError, TypeError, ValueError):
-        raise GenRecError(f"'encoding' must be the name of one, such as 'utf-8', not {shown(name)}.") from None
 
 
 def _is_installed(package):

@@ -50,13 +50,14 @@ def listed(names, longest: int = 400) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def unknown_name(kind: str, name: object, known) -> GenRecError:
+def unknown_name(kind: str, name: object, known, where: str = "") -> GenRecError:
     """Build the error for a name that is not registered.
 
     Args:
         kind: what the name stands for, e.g. ``"prompt"``.
         name: the name that was asked for.
         known: the accepted names.
+        where: what to say right behind the name, such as ``" (mine.yaml)"``.
 
     Returns:
         An error that lists the accepted names, the nearest one first.
@@ -66,4 +67,4 @@ def unknown_name(kind: str, name: object, known) -> GenRecError:
     names = sorted(map(str, known))
     nearest = difflib.get_close_matches(str(name)[:LONGEST_NAME], names, n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return GenRecError(f"Unknown {kind} {shown(name)}.{hint} Known: {', '.join(names)}.")
+    return GenRecError(f"Unknown {kind} {shown(name)}{where}.{hint} Known: {', '.join(names)}.")

@@ -4,10 +4,9 @@ from dataclasses import asdict
 from functools import cache
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, plugin_keys
-from recbole_genrec.config import own_keys
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.results import plain
+from recbole_genrec.setting_keys import model_kind
 from recbole_genrec.trainer import PLACE_KEYS
 from recbole_genrec.utils import get_model
 
@@ -57,11 +56,7 @@ def _unread(model):
         model_class = None
     if model_class is None:
         return frozenset()
-    generative = issubclass(model_class, GenerativeRecommender)
-    read = own_keys([model_class], "").union(
-        *(group.keys() for group in ARGUMENT_GROUPS if generative and model in (group.models or (model,)))
-    )
-    return plugin_keys() - read
+    return plugin_keys() - model_kind(model_class).settings().keys()
 
 
 @cache

@@ -26,6 +26,7 @@ from recbole_genrec.results import (
     write_result,
     write_table,
 )
+from recbole_genrec.setting_keys import check_effects, unread_keys
 from recbole_genrec.split_data import SplitData
 from recbole_genrec.utils import get_trainer, plugin_models
 
@@ -81,6 +82,7 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
     first = configs[0]
     for config in configs[1:]:
         share_data_settings(first, config)
+    check_effects(configs, beside)
     with joined() as world:
         with world.in_turn():  # what has to be converted, the first process converts
             converted = convert_raw_dump(first)
@@ -88,6 +90,8 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
         with recbole_logging(first):
             if converted:
                 getLogger().info(converted)
+            if unread := unread_keys(configs):
+                getLogger().warning(unread)
             if first["tune_malloc"] and first["device"].type == "cpu":
                 tune_malloc()
             data = SplitData(configs)

@@ -6,12 +6,13 @@ from time import perf_counter
 from recbole.utils import init_seed
 
 from recbole_genrec.confidence import RowMetrics
-from recbole_genrec.config import GenRecConfig, known_keys
+from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.process import recbole_logging, tune_malloc
 from recbole_genrec.quick_start import build_model, measure_test
 from recbole_genrec.report.runs import check_run, read_json
 from recbole_genrec.results import hardware, plain, print_table, versions, write_result
+from recbole_genrec.setting_keys import known_keys
 from recbole_genrec.split_data import SplitData
 from recbole_genrec.utils import get_model, get_trainer
 

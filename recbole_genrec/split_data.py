@@ -48,12 +48,23 @@ class SplitData:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
         getLogger().info(self.dataset)
         self.parts = self.dataset.build()
+        self._check_parts(config)
         self.cold, count = self.dataset.cold_part, len(self.dataset.cold_items)
         if self.cold is not None and longest >= count:
             raise GenRecError(f"'topk' asks for {longest} items, but 'cold_items' holds only {count} out.")
         self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
         self.seconds = perf_counter() - started
         self._candidates = {}
+
+    def _check_parts(self, config):
+        """Refuse a split that leaves nothing to train on, to validate or to test."""
+        for name, part in zip(("train on", "validate", "test"), self.parts):
+            if len(part) == 0:
+                split = "the files of 'benchmark_filename'" if config["benchmark_filename"] else "'eval_args: split'"
+                raise GenRecError(
+                    f"Dataset {config['dataset']!r}: {split} leaves no row to {name}. A row is an interaction with at "
+                    "least one before it; leave-one-out needs a user with four interactions."
+                )
 
     def _sample_users(self, evaluated, validated, seed):
         """Keep the rows of a sample of users in validation and test, and of a sample of these in validation.

@@ -17,10 +17,11 @@ from pathlib import Path
 import yaml
 from recbole.trainer import HyperTuning
 
-from recbole_genrec.config import GenRecConfig, check_key, known_keys, parse_value
+from recbole_genrec.config import GenRecConfig, parse_value
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.quick_start import run_models
 from recbole_genrec.results import print_rows, rows_as_markdown, write_text
+from recbole_genrec.setting_keys import check_key, known_keys
 
 ALGORITHMS = ("exhaustive", "random", "bayes")
 #: how many numbers each type of a space file takes; ``choice`` takes a list.

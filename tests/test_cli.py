@@ -76,11 +76,11 @@ class TestMistakes:
         ("more", "message"),
         [
             (["--epoch=3"], "Unknown key 'epoch' (command line). Did you mean 'epochs'?"),
-            (["--epochs=three"], "'epochs' must be a number, not 'three'."),
+            (["--epochs=three"], "'epochs' must be a whole number of at least 0, not 'three' (command line)."),
             (["--topk=[5"], "the value of --topk is not valid YAML"),
             (["--topk=[3, 8]"], "'topk' asks for 8 items, but the catalogue has 7."),
             (["--config_files=nowhere.yaml"], "Cannot read configuration file 'nowhere.yaml'"),
-            (["--topk=3", "--loss_type=XE"], "SASRec: Make sure 'loss_type' in ['BPR', 'CE']"),
+            (["--topk=3", "--loss_type=XE"], "Unknown value of 'loss_type': 'XE' (command line). Known: BPR, CE, NLL."),
             (["--topk=3", "--n_heads=3"], "SASRec: The hidden size (64) is not a multiple of the number of attention"),
         ],
     )

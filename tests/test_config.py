@@ -5,6 +5,7 @@ from recbole.utils import ModelType
 
 from recbole_genrec import GenRecError
 from recbole_genrec.config import GenRecConfig, parse_value, read_yaml
+from recbole_genrec.setting_keys import check_effects, unread_keys
 
 
 def config(model="SASRec", dataset="ml-100k", files=None, settings=None, **kwargs):
@@ -137,15 +138,30 @@ class TestUnknownKeys:
     def test_keys_of_the_other_models_of_the_run_are_known(self):
         assert config("GRU4Rec", settings={"ft_ratio": 0.4}, models=["GRU4Rec", "BERT4Rec"])["ft_ratio"] == 0.4
         with pytest.raises(GenRecError, match="ft_ratio"):
-            config("GRU4Rec", settings={"ft_ratio": 0.4})
+            config("GRU4Rec", command_line={"ft_ratio": 0.4})
 
     def test_keys_that_only_a_models_code_names_are_known(self):
         assert config("GRU4RecKG", settings={"embedding_size": 8})["embedding_size"] == 8
         assert config("S3Rec", settings={"pre_model_path": "x", "train_stage": "pretrain"})["pre_model_path"] == "x"
 
-    def test_plugin_and_runner_keys_are_known_to_every_model(self):
-        made = config(settings={"prompt": "continuation", "results_dir": "there", "packing": False})
-        assert made["results_dir"] == "there"
+    def test_keys_of_another_model_of_the_run_are_known(self):
+        settings = {"prompt": "continuation", "results_dir": "there", "packing": False}
+        assert config(settings=settings, models=["SASRec", "GenRec"])["results_dir"] == "there"
+
+    def test_keys_that_no_model_of_the_run_reads_say_who_does(self):
+        with pytest.raises(
+            GenRecError, match=r"'mask_ratio' \(command line\) has no effect on GenRec. It is read by: G"
+        ):
+            config("GenRec", command_line={"mask_ratio": 0.3})
+
+    def test_of_a_shared_file_a_run_lists_what_it_does_not_read(self, write):
+        shared = config("GenRec", files=[write("mask_ratio: 0.3\nepochs: 1\nquantization: none")])
+        assert unread_keys([shared]).startswith("No model of this run reads 'mask_ratio' (")
+        assert unread_keys([shared]).count("(") == 1
+
+    def test_a_value_of_a_shared_file_fits_one_of_the_models_that_read_it(self, write):
+        with pytest.raises(GenRecError, match="'mask_ratio' must be a number"):
+            config("GenRec", files=[write("mask_ratio: much")])
 
 
 def test_a_models_section_holds_for_that_model_alone():
@@ -159,18 +175,17 @@ class TestBadValues:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"epochs": "three"}, "'epochs' must be a number, not 'three'"),
+            ({"epochs": "three"}, "'epochs' must be a whole number of at least 0, not 'three'"),
             ({"epochs": 1.5}, "'epochs' must be a whole number"),
             ({"use_gpu": "maybe"}, "'use_gpu' must be true or false"),
             ({"learning_rate": True}, "'learning_rate' must be a number"),
             ({"metrics": ["Hitt"]}, "Unknown metric 'Hitt'"),
             ({"valid_metric": "MRR@10"}, "Unknown valid_metric 'MRR@10'.*NDCG@10"),
-            ({"topk": 0}, "topk must be a positive integer"),
-            ({"learner": "adem"}, "Unknown learner 'adem'. Did you mean 'adam'"),
+            ({"topk": 0}, "'topk' must be a whole number of at least 1, or a list"),
+            ({"learner": "adem"}, "Unknown value of 'learner': 'adem' .config_dict.. Did you mean 'adam'"),
             ({"eval_args": {"mode": "whole"}}, "whole"),
             ({"repeatable": "no"}, "'repeatable' must be true or false"),
             ({"save_dataset": True}, "'save_dataset' is not supported"),
-            ({"item_text": {"title": None}}, "'item_text' must be text"),
         ],
     )
     def test_are_named(self, settings, message):
@@ -180,6 +195,7 @@ class TestBadValues:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
+            ({"item_text": {"title": None}}, "'item_text' must be text"),
             ({"normalization": "tree"}, "normalization"),
             ({"prompt": "continuatoin"}, "Unknown prompt 'continuatoin'. Did you mean 'continuation'"),
             ({"item_indexing": "titel"}, "Unknown item indexing 'titel'. Did you mean 'title'"),
@@ -275,3 +291,58 @@ def test_the_environment_chooses_the_device_unless_gpu_id_does(monkeypatch):
 def test_a_configuration_survives_pickling():
     made = config(settings={"epochs": 2})
     assert pickle.loads(pickle.dumps(made)).final_config_dict == made.final_config_dict
+
+
+class TestEffects:
+    """A setting that has no effect beside another is refused, with what it needs."""
+
+    @pytest.mark.parametrize(
+        ("model", "settings", "message"),
+        [
+            ("GenRec", {"packing": False, "history_dropout": 0.9}, "'packing: false'; it needs 'packing: true'"),
+            ("GenRec", {"quantization": "4bit"}, "'backbone: scratch'; it needs 'backbone: a folder or a hub id'"),
+            ("GenRec", {"lora_r": 4}, "'backbone: scratch'"),
+            ("GenRec", {"backbone": "some/model", "lora": False, "lora_r": 4}, "it needs 'lora: true'"),
+            ("GenRec", {"backbone": "some/model", "scratch_layers": 4}, "it needs 'backbone: scratch'"),
+            ("GenRec", {"train_batch_size": 4}, "'train_batch_tokens: 8192'; it needs 'train_batch_tokens: 0'"),
+            ("GenRec", {"svd_bins": 4}, "'item_indexing: title'; it needs 'item_indexing: svd'"),
+            ("GenRec", {"item_indexing": "hybrid", "semantic_codes": 4}, "it needs 'hybrid_prefix: semantic'"),
+            ("GenRec", {"decoding": "full", "num_beams": 30}, "it needs 'decoding: exact or beam'"),
+            ("GenRec", {"item_embedding_dropout": 0.1}, "it needs 'item_embedding: separator'"),
+            ("GenRec", {"learner": "sgd", "adam_betas": [0.9, 0.9]}, "it needs 'learner: adam or adamw'"),
+            ("PromptLLM", {"chat_model": "small"}, "it needs 'ranking: chat'"),
+            ("GenRecSeq2Seq", {"train_stage": "finetune", "pretrain_epochs": 3}, "it needs 'train_stage: pretrain or"),
+            ("SASRec", {"wandb_project": "mine"}, "it needs 'log_wandb: true'"),
+        ],
+    )
+    def test_a_setting_that_another_one_idles(self, model, settings, message):
+        with pytest.raises(GenRecError, match=message):
+            check_effects([config(model, "mine", settings=settings)])
+
+    @pytest.mark.parametrize(
+        ("model", "settings"),
+        [
+            ("GenRec", {"packing": True, "history_dropout": 0.5}),
+            ("GenRec", {"quantization": "none", "trust_remote_code": False, "lora": False}),
+            ("GenRec", {"packing": False, "train_batch_size": 4}),
+            ("GenRec", {"train_batch_tokens": 0, "train_batch_size": 4}),
+            ("GenRec", {"item_indexing": "hybrid", "hybrid_prefix": "semantic", "semantic_codes": 4}),
+            ("GenRecSeq2Seq", {"history_dropout": 0.5}),
+            ("SASRec", {"train_batch_size": 4}),
+        ],
+    )
+    def test_a_setting_with_what_it_needs(self, model, settings):
+        check_effects([config(model, "mine", settings=settings)])
+
+    def test_who_overrides_a_files_backbone_idles_its_adapter_on_purpose(self, write):
+        path = write("backbone: some/model\nlora_r: 4")
+        check_effects([config("GenRec", "mine", [path], command_line={"backbone": "scratch"})])
+        with pytest.raises(GenRecError, match=r"'lora_r' \(command line\) has no effect"):
+            check_effects([config("GenRec", "mine", [path], command_line={"backbone": "scratch", "lora_r": 4})])
+
+    def test_one_model_of_a_run_is_enough(self):
+        models = ["GenRec", "SASRec"]
+        check_effects([config(model, "mine", settings={"train_batch_size": 4}, models=models) for model in models])
+
+    def test_a_model_beside_counts(self):
+        check_effects([config("GenRec", "mine", settings={"train_batch_size": 4})], beside=["SASRec"])

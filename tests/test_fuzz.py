@@ -21,7 +21,13 @@ from recbole_genrec.decoding import softmax
 
 BY_NAME = {kind.name: kind for kind in TARGETS}
 #: cases that take a while; of the others there are more.
-FEW = {"whole runs": 1, "titles and histories": 12, "edited checkpoint": 20, "damaged checkpoint": 20}
+FEW = {
+    "whole runs": 1,
+    "values of settings": 25,
+    "titles and histories": 12,
+    "edited checkpoint": 20,
+    "damaged checkpoint": 20,
+}
 
 
 @pytest.mark.filterwarnings("ignore")  # of transformers, about files that somebody has edited

@@ -124,6 +124,22 @@ WITHIN_AN_EPOCH = [
 ]
 
 
+def test_a_run_that_finds_nothing_to_resume_names_the_nearest_one(make_run, caplog):
+    with caplog.at_level("WARNING"):
+        make_run("some", resume="auto", epochs=1).fit()
+    assert "finds no run of these settings in" in caplog.text and "nearest" not in caplog.text
+    make_run("some", epochs=1, seed=7, learning_rate=0.02).fit()
+    caplog.clear()
+    with caplog.at_level("WARNING"):
+        resumed = make_run("some", resume="auto", epochs=2, topk=[2], valid_metric="NDCG@2")
+        resumed.fit()
+    assert resumed.trainer.start_epoch == 0
+    said = caplog.text
+    assert "training starts anew. The nearest, " in said
+    assert "epochs: 1 there, 2 here" in said and "topk: [3] there, [2] here" in said
+    assert "learning_rate" not in said and "resume" not in said.split("nearest")[1]
+
+
 @pytest.mark.parametrize("settings", WITHIN_AN_EPOCH)
 @pytest.mark.parametrize(("save_steps", "steps"), [(1, 2), (2, 9), (3, 11)])
 def test_a_run_goes_on_within_an_epoch(make_run, settings, save_steps, steps):

@@ -6,6 +6,7 @@ from benchmarks.fuzz.dumps import Amazon, MovieLens
 from benchmarks.fuzz.replies import Texts, Wire
 from benchmarks.fuzz.reports import Reports
 from benchmarks.fuzz.settings import CommandLine, ConfigFile, Prompts
+from benchmarks.fuzz.values import Values
 from benchmarks.fuzz.worlds import Runs, Worlds
 
 TARGETS = (
@@ -18,6 +19,7 @@ TARGETS = (
     Amazon,
     Worlds,
     Runs,
+    Values,
     Damaged,
     Edited,
     Wire,

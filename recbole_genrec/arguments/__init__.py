@@ -1,28 +1,26 @@
-"""Typed settings: the one place where configuration keys are read and checked.
+"""Typed settings: the one place where every configuration key is described and checked, the plugin's and RecBole's.
 
-Every key of ``properties/model/GenRec.yaml`` that RecBole itself does not know is a field of one of these frozen
-dataclasses. A model builds them once from RecBole's ``Config``; nothing behind the constructors reads a key again.
+The plugin's keys are fields of frozen dataclasses. A model builds them once from RecBole's ``Config``; nothing behind
+the constructors reads a key again. From the same descriptions come the check before a run, ``--help KEY``, the errors
+and the reference in ``docs/settings.md``.
 """
 
 from recbole_genrec.arguments.models import GenRecArguments, P5Arguments, PromptLLMArguments, Seq2SeqArguments
+from recbole_genrec.arguments.schema import ARGUMENT_GROUPS, plugin_keys
 from recbole_genrec.arguments.shared import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.arguments.training import ScheduleArguments, TrainerArguments
 
-#: every group of settings, in the order of the README.
-ARGUMENT_GROUPS = (
-    PromptArguments,
-    IndexingArguments,
-    BackboneArguments,
-    EngineArguments,
-    GenRecArguments,
-    P5Arguments,
-    PromptLLMArguments,
-    Seq2SeqArguments,
-    ScheduleArguments,
-    TrainerArguments,
-)
-
-
-def plugin_keys():
-    """All configuration keys that the plugin adds to RecBole's."""
-    return frozenset(key for group in ARGUMENT_GROUPS for key in group.keys())
+__all__ = [
+    "ARGUMENT_GROUPS",
+    "BackboneArguments",
+    "EngineArguments",
+    "GenRecArguments",
+    "IndexingArguments",
+    "P5Arguments",
+    "PromptArguments",
+    "PromptLLMArguments",
+    "ScheduleArguments",
+    "Seq2SeqArguments",
+    "TrainerArguments",
+    "plugin_keys",
+]

@@ -1,12 +1,15 @@
 """Settings of single models."""
 
 import re
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import field
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from recbole_genrec.arguments.base import Arguments, at_least, flag, one_of, share, texts, whole
-from recbole_genrec.errors import GenRecError, shown
+from annotated_types import Ge, Le
+
+from recbole_genrec.arguments.base import Arguments, Needs, Neutral, Reads, group
+from recbole_genrec.arguments.types import AtLeast0, Count, Flag, Form, Positive, Share, Text, Texts
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 
 #: P5's task families.
 FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
@@ -16,120 +19,109 @@ SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token",
     "headers",
     "extra_headers",
 )
+CHAT = Needs("ranking", "chat")
 
 
-@dataclass(frozen=True)
+@group
 class GenRecArguments(Arguments):
     """What GenRec alone reads."""
 
     models: ClassVar[tuple] = ("GenRec",)
 
-    #: the checkpoint folder of a GenRec on any dataset whose language model and item vectors training starts from.
-    warm_start: str = ""
+    warm_start: Text = ""
+    """Checkpoint folder of a GenRec on any dataset from whose language model and item vectors training starts."""
 
 
-@dataclass(frozen=True)
+@group
 class P5Arguments(Arguments):
-    """What P5 (Geng et al. 2022) asks and is asked; ``tasks`` and what follows on prompts, PromptLLM too."""
+    """What P5 (Geng et al. 2022) asks and is asked; most of it holds for PromptLLM, too."""
 
     models: ClassVar[tuple] = ("P5", "PromptLLM")
 
-    #: name of task prompts in ``properties/task`` or the path of a YAML file.
-    task_prompts: str = "p5"
-    #: share of each family in an epoch; a family without one, or with 0, is off.
-    tasks: dict = field(default_factory=lambda: dict.fromkeys(FAMILIES, 1))
-    #: examples that a user gives to a family of share 1 in an epoch.
-    examples_per_user: int = 5
-    #: items to choose from, where a prompt gives some.
-    n_candidates: int = 20
-    #: longest text that is learnt and generated, in tokens.
-    max_target_tokens: int = 64
-    #: test each family by itself after the test that ranks, with a prompt of the training and the one held out.
-    test_tasks: bool = True
-    #: column of reviews and of their summaries in the ``.inter`` file.
-    review_field: str = "review_text"
-    summary_field: str = "summary"
-    #: add a vector for its place among the whole words of the prompt to every token.
-    whole_word_embedding: bool = True
+    task_prompts: Annotated[Text, Reads("P5")] = "p5"
+    """Name of task prompts in ``properties/task``, or the path of a YAML file."""
+    tasks: Annotated[dict[str, AtLeast0], Form("a mapping of task families to shares, such as {sequential: 1}")] = (
+        field(default_factory=lambda: dict.fromkeys(FAMILIES, 1))
+    )
+    """Share of each task family in an epoch. A family without a share, or with 0, is off."""
+    examples_per_user: Annotated[Positive, Reads("P5")] = 5
+    """Examples that a user contributes in an epoch to a family of share 1."""
+    n_candidates: Annotated[int, Ge(2), Le(1_000_000)] = 20
+    """Number of items to choose from in prompts that list candidates."""
+    max_target_tokens: Annotated[int, Ge(1), Le(1_000_000)] = 64
+    """Longest text that is learnt and generated, in tokens."""
+    test_tasks: Flag = True
+    """Test each task family after the ranking test, with a prompt of the training and the one held out."""
+    review_field: Text = "review_text"
+    """Column of reviews in the ``.inter`` file."""
+    summary_field: Text = "summary"
+    """Column of the reviews' summaries in the ``.inter`` file."""
+    whole_word_embedding: Annotated[Flag, Reads("P5")] = True
+    """Add a vector for the position of its whole word in the prompt to every token."""
 
     def __post_init__(self):
-        if not isinstance(self.tasks, dict):
-            raise GenRecError(
-                f"'tasks' must give families their shares, such as {{sequential: 1}}, not {shown(self.tasks)}."
-            )
-        for family, amount in self.tasks.items():
-            one_of("tasks", family, FAMILIES)
-            at_least(f"tasks: {family}", amount, 0)
-        for key in ("examples_per_user", "max_target_tokens"):
-            whole(key, getattr(self, key), 1)
-        whole("n_candidates", self.n_candidates, 2)
-        for key in ("whole_word_embedding", "test_tasks"):
-            flag(key, getattr(self, key))
+        for family in self.tasks:
+            if family not in FAMILIES:
+                raise unknown_name("value of 'tasks':", family, FAMILIES)
 
 
-@dataclass(frozen=True)
+@group
 class PromptLLMArguments(Arguments):
     """How PromptLLM asks, and whom."""
 
     models: ClassVar[tuple] = ("PromptLLM",)
 
-    #: ``scoring``: a local model, the exact top-K of the catalogue; ``chat``: an OpenAI-compatible server.
-    ranking: str = "scoring"
-    #: examples of training users before the question, the same for everybody.
-    few_shot: int = 0
-    #: name of question prompts in ``properties/chat`` or the path of a YAML file.
-    chat_prompts: str = "promptllm"
-    #: ``chat``: name of the model at the server.
-    chat_model: str = ""
-    #: address of the server, such as ``http://localhost:8000/v1``; empty: OpenAI's own.
-    base_url: str = ""
-    #: the environment variable that holds the API key; the key itself is no setting and is never written.
-    api_key_env: str = "OPENAI_API_KEY"
-    #: items to choose from in the question, retrieved from training interactions; 0: open recommendation.
-    chat_candidates: int = 0
-    #: parameters of a request, over ``{temperature: 0, max_tokens: 1024}``; an empty one is not sent.
-    chat_options: dict = field(default_factory=dict)
-    #: ask for ``response_format: json_object``; where a server refuses it, go on without.
-    json_mode: bool = False
-    #: least similarity, 0 to 100, of a title to an item that is taken for the same.
-    fuzzy_threshold: float = 90
-    #: requests under way at a time, attempts of one, seconds until one is given up and before the first repetition.
-    concurrency: int = 8
-    request_attempts: int = 6
-    request_timeout: float = 120.0
-    retry_wait: float = 1.0
-    #: folder of answers: a request that has one there is not sent.
-    chat_cache: str = "chat_cache"
-    #: prices of a million tokens, in any currency; both 0: cost is not reported.
-    input_price: float = 0.0
-    output_price: float = 0.0
+    ranking: Literal["scoring", "chat"] = "scoring"
+    """``scoring``: a local model gives the exact top-K. ``chat``: an OpenAI-compatible server is asked."""
+    few_shot: Count = 0
+    """Examples of training users before the question, the same for everybody."""
+    chat_prompts: Text = "promptllm"
+    """Name of question prompts in ``properties/chat``, or the path of a YAML file."""
+    chat_model: Annotated[Text, CHAT, Neutral("")] = ""
+    """Name of the model at the server."""
+    base_url: Annotated[Text, CHAT, Neutral("")] = ""
+    """Address of the server, such as ``http://localhost:8000/v1``. Empty: OpenAI's own."""
+    api_key_env: Annotated[Text, CHAT] = "OPENAI_API_KEY"
+    """Environment variable that holds the API key. The key itself is no setting and is never written."""
+    chat_candidates: Annotated[Count, CHAT, Neutral(0)] = 0
+    """Number of items to choose from in the question, by training popularity and co-occurrence. 0: no candidates."""
+    chat_options: Annotated[dict[str, object], Form("a mapping, such as {temperature: 0}"), CHAT, Neutral({})] = field(
+        default_factory=dict
+    )
+    """Parameters of a request, over ``{temperature: 0, max_tokens: 1024}``. An empty one is not sent."""
+    json_mode: Annotated[Flag, CHAT, Neutral(False)] = False
+    """Ask for ``response_format: json_object``. Where a server refuses it, go on without."""
+    fuzzy_threshold: Annotated[float, Ge(0), Le(100), CHAT] = 90
+    """Lowest similarity, from 0 to 100, at which a title of an answer counts as that of an item."""
+    concurrency: Annotated[int, Ge(1), Le(10_000), CHAT] = 8
+    """Number of requests under way at a time."""
+    request_attempts: Annotated[Positive, CHAT] = 6
+    """Attempts of a request before the run stops."""
+    request_timeout: Annotated[AtLeast0, CHAT] = 120.0
+    """Seconds until an attempt is given up."""
+    retry_wait: Annotated[AtLeast0, CHAT] = 1.0
+    """Seconds before the first repetition; each further wait is twice as long."""
+    chat_cache: Annotated[Text, CHAT] = "chat_cache"
+    """Folder of answers. A request whose answer is there is not sent."""
+    input_price: Annotated[AtLeast0, CHAT, Neutral(0)] = 0.0
+    """Price of a million input tokens, in any currency."""
+    output_price: Annotated[AtLeast0, CHAT, Neutral(0)] = 0.0
+    """Price of a million output tokens. Where both prices are 0, no cost is reported."""
 
     def __post_init__(self):
-        one_of("ranking", self.ranking, ("scoring", "chat"))
-        for key in ("few_shot", "chat_candidates"):
-            whole(key, getattr(self, key), 0)
-        for key in ("concurrency", "request_attempts"):
-            whole(key, getattr(self, key), 1)
-        for key in ("request_timeout", "retry_wait", "input_price", "output_price", "fuzzy_threshold"):
-            at_least(key, getattr(self, key), 0)
-        flag("json_mode", self.json_mode)
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,62}", self.api_key_env):
             # the value may be a key, of which some are of small letters: it must not come into a log
             raise GenRecError(
                 "'api_key_env' must be the name of an environment variable, in capitals, not the key itself."
             )
         self._check_address()
-        if not isinstance(self.chat_options, dict):
-            raise GenRecError(
-                f"'chat_options' must be a mapping, such as {{temperature: 0}}, not {shown(self.chat_options)}."
-            )
         object.__setattr__(self, "chat_options", {"temperature": 0, "max_tokens": 1024, **self.chat_options})
         for key in ("model", "messages", "response_format", "stream", "n"):
             if key in self.chat_options:
                 raise GenRecError(f"'chat_options' cannot hold {key!r}, which PromptLLM sets itself.")
         for key in self.chat_options:
-            if str(key).lower().replace("-", "_") in SECRET_OPTIONS:
-                raise GenRecError(f"'chat_options' cannot hold {key!r}: the key comes from 'api_key_env'.")
+            if key.lower().replace("-", "_") in SECRET_OPTIONS:
+                raise GenRecError(f"'chat_options' cannot hold {shown(key)}: the key comes from 'api_key_env'.")
         if self.ranking == "chat" and not self.chat_model:
             raise GenRecError("'ranking: chat' needs 'chat_model', the name of a model at the server.")
 
@@ -145,49 +137,41 @@ class PromptLLMArguments(Arguments):
             raise GenRecError("'base_url' must begin with http:// or https:// and the name of a server.")
 
 
-@dataclass(frozen=True)
+@group
 class Seq2SeqArguments(Arguments):
     """How GenRecSeq2Seq (Cao & Lio 2024) masks, what it adds to its tokens, and in which stages it trains."""
 
     models: ClassVar[tuple] = ("GenRecSeq2Seq",)
 
-    #: ``pretrain`` on masked items, ``finetune`` on next items, or ``both``, one after the other.
-    train_stage: str = "both"
-    #: epochs of pretraining; ``epochs`` are those of fine-tuning.
-    pretrain_epochs: int = 15
-    #: ``finetune``: the checkpoint folder of a pretraining to start from; empty: none.
-    pretrained_checkpoint: str = ""
-    #: share of a sequence's items that pretraining masks; at least one is.
-    mask_ratio: float = 0.5
-    #: mean length of a run of neighbouring items that are masked together.
-    mask_span: float = 1.0
-    #: chance that the last item is among the masked ones.
-    mask_last: float = 0.3
-    #: add the encoder's state of the mask that is asked for to the decoder's start token.
-    mask_pointer: bool = True
-    #: next items that a user gives to an epoch of fine-tuning; 0: all.
-    targets_per_user: int = 20
-    #: a vector for the user on the tokens that name it, for the item on its, and for the place of every token.
-    user_embedding: bool = True
-    item_id_embedding: bool = True
-    position_embedding: bool = True
-    #: ``.item`` columns of categories; an item's tokens get a vector for each value.
-    attribute_fields: tuple = ()
+    train_stage: Literal["pretrain", "finetune", "both"] = "both"
+    """``pretrain`` on masked items, ``finetune`` on next items, or ``both``, one after the other."""
+    pretrain_epochs: Annotated[Positive, Needs("train_stage", "pretrain", "both")] = 15
+    """Epochs of pretraining. ``epochs`` are those of fine-tuning."""
+    pretrained_checkpoint: Text = ""
+    """``finetune``: checkpoint folder of a pretraining to start from. Empty: none."""
+    mask_ratio: Annotated[Share, Needs("train_stage", "pretrain", "both")] = 0.5
+    """Share of a sequence's items that pretraining masks; at least one item is masked."""
+    mask_span: Annotated[float, Ge(1), Le(1_000_000), Needs("train_stage", "pretrain", "both")] = 1.0
+    """Mean length of a run of neighbouring items that are masked together."""
+    mask_last: Annotated[Share, Needs("train_stage", "pretrain", "both")] = 0.3
+    """Probability that the last item is masked."""
+    mask_pointer: Flag = True
+    """Add the encoder's state of the mask that is asked for to the decoder's start token."""
+    targets_per_user: Annotated[Count, Needs("train_stage", "finetune", "both")] = 20
+    """Next items that a user contributes to an epoch of fine-tuning. 0: all."""
+    user_embedding: Flag = True
+    """A vector of the user on the tokens that name it."""
+    item_id_embedding: Flag = True
+    """A vector of the item on its tokens."""
+    position_embedding: Flag = True
+    """A vector for the position of every token."""
+    attribute_fields: Texts = ()
+    """``.item`` columns of categories. An item's tokens get a vector for each value."""
 
     def __post_init__(self):
-        one_of("train_stage", self.train_stage, ("pretrain", "finetune", "both"))
         if self.pretrained_checkpoint and self.train_stage != "finetune":
             raise GenRecError(
                 f"'pretrained_checkpoint' is where 'train_stage: finetune' starts, not {shown(self.train_stage)}."
             )
-        whole("pretrain_epochs", self.pretrain_epochs, 1)
-        whole("targets_per_user", self.targets_per_user, 0)
-        for key in ("mask_ratio", "mask_last"):
-            share(key, getattr(self, key))
-        at_least("mask_span", self.mask_span, 1)
-        for key in ("mask_pointer", "user_embedding", "item_id_embedding", "position_embedding"):
-            flag(key, getattr(self, key))
         if self.mask_ratio and not self.mask_pointer:
             raise GenRecError("'mask_pointer: false' cannot tell masks apart: it takes 'mask_ratio: 0', one mask.")
-        texts("attribute_fields", self.attribute_fields)
-        object.__setattr__(self, "attribute_fields", tuple(self.attribute_fields))

@@ -1,56 +1,49 @@
 """Settings of the trainer."""
 
-from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from recbole_genrec.arguments.base import Arguments, at_least, one_of, share, whole
-from recbole_genrec.errors import GenRecError, shown
+from pydantic import Strict
+
+from recbole_genrec.arguments.base import Arguments, Needs, group
+from recbole_genrec.arguments.shared import TRAINED
+from recbole_genrec.arguments.types import AtLeast0, Count, Form, Positive, Share, Text
 
 
-@dataclass(frozen=True)
+@group
 class ScheduleArguments(Arguments):
     """What changes over the steps of a training."""
 
-    #: ``constant``, ``linear`` or ``cosine`` decay to zero over all epochs, after the warm-up.
-    lr_scheduler: str = "cosine"
-    #: steps in which the learning rate grows from 0, or below 1 their share of all steps.
-    warmup_steps: float = 0
-    #: share of the old value in the running average of the weights that is validated and kept; 0: no average.
-    ema_decay: float = 0.0
+    models: ClassVar[tuple] = (*TRAINED, "SASRecAll")
 
-    def __post_init__(self):
-        one_of("lr_scheduler", self.lr_scheduler, ("constant", "linear", "cosine"))
-        at_least("warmup_steps", self.warmup_steps, 0)
-        share("ema_decay", self.ema_decay)
+    lr_scheduler: Literal["constant", "linear", "cosine"] = "cosine"
+    """The learning rate after the warm-up: constant, or falling to 0 over all epochs."""
+    warmup_steps: AtLeast0 = 0
+    """Steps in which the learning rate grows from 0. Below 1: their share of all steps."""
+    ema_decay: Share = 0.0
+    """Decay of the running average of the weights that is validated and kept. 0: no average."""
 
 
-@dataclass(frozen=True)
+@group
 class TrainerArguments(Arguments):
     """How the trainer steps. RecBole's own keys (``epochs``, ``learning_rate``, ...) keep their meaning."""
 
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    adam_betas: tuple = (0.9, 0.999)
-    gradient_accumulation_steps: int = 1
-    #: ``fp32``, ``bf16`` or ``fp16`` autocast; ``fp16`` scales the loss.
-    precision: str = "fp32"
-    #: ``""`` (start anew), ``auto`` (the newest checkpoint of the same run), ``previous`` (the one before it) or a
-    #: checkpoint folder.
-    resume: str = ""
-    #: write ``last`` after every so many optimizer steps, too; 0: after every epoch.
-    save_steps: int = 0
-    #: what several processes do with the weights: ``ddp``, each holds all of them; ``fsdp``, each holds a share of
-    #: every layer of the language model, and gathers it when its turn comes. A single process holds all.
-    distributed: str = "ddp"
+    models: ClassVar[tuple] = TRAINED
 
-    def __post_init__(self):
-        at_least("learning_rate", self.learning_rate, 0)
-        at_least("weight_decay", self.weight_decay, 0)
-        one_of("precision", self.precision, ("fp32", "bf16", "fp16"))
-        one_of("distributed", self.distributed, ("ddp", "fsdp"))
-        whole("gradient_accumulation_steps", self.gradient_accumulation_steps, 1)
-        whole("save_steps", self.save_steps, 0)
-        if not isinstance(self.adam_betas, (list, tuple)) or len(self.adam_betas) != 2:
-            raise GenRecError(f"'adam_betas' must be two numbers, not {shown(self.adam_betas)}.")
-        for beta in self.adam_betas:
-            share("adam_betas", beta)
-        object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+    learning_rate: AtLeast0 = 1e-3
+    """Learning rate of the optimizer."""
+    weight_decay: AtLeast0 = 0.0
+    """Weight decay of the optimizer. Norms and biases are exempt."""
+    adam_betas: Annotated[
+        tuple[Share, Share], Strict(False), Form("two numbers in [0, 1)"), Needs("learner", "adam", "adamw")
+    ] = (0.9, 0.999)
+    """Decay rates of the two moments of Adam and AdamW."""
+    gradient_accumulation_steps: Positive = 1
+    """Batches whose gradients make one step."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the forward pass (autocast). ``fp16`` scales the loss."""
+    resume: Text = ""
+    """Continue a training: ``auto`` (the newest checkpoint of the same run), ``previous``, or a checkpoint folder."""
+    save_steps: Count = 0
+    """Write the checkpoint ``last`` after every so many optimizer steps, too. 0: after every epoch only."""
+    distributed: Literal["ddp", "fsdp"] = "ddp"
+    """Several processes: each holds all weights (``ddp``), or a shard of every layer (``fsdp``)."""

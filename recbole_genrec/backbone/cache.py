@@ -21,8 +21,8 @@ SPARE = 64
 def cache_argument(model_class):
     """Name of the argument by which ``forward`` of a class of ``transformers`` takes its cache.
 
-    It is ``past_key_values`` before transformers 5.24, and ``cache`` from then on: the old name warns there, and is gone
-    in 5.40. Code that comes with a checkpoint may keep the old name, so the class itself is asked.
+    It is ``past_key_values`` before transformers 5.24 and ``cache`` from then on; the old name warns there, and ends
+    with 5.40. Code that comes with a checkpoint may keep the old name, so the class itself is asked.
     """
     return "cache" if "cache" in inspect.signature(model_class.forward).parameters else "past_key_values"
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.packing import Packer
+from recbole_genrec.errors import GenRecError
 
 
 def every_row(count):
@@ -53,6 +54,7 @@ class PackedLoader:
         self.history_dropout = history_dropout
         _, self.items, self.offsets = sequences
         self.batch_tokens, self.batch_size, self.seed, self.shuffle = batch_tokens, batch_size, seed, shuffle
+        check_dropout(self.offsets, history_dropout)
         self.n_targets = int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
         self.set_epoch(0)
 
@@ -81,7 +83,9 @@ class PackedLoader:
         """The epoch's items, windows, batches (lists of indices) and generator, ready to draw the instructions."""
         if self._planned is None:
             generator = np.random.default_rng([self.seed, self._epoch if self.shuffle else 0])
-            items, offsets = self._drop(generator) if self.history_dropout else (self.items, self.offsets)
+            items, offsets = self.items, self.offsets
+            if self.history_dropout:
+                items, offsets = drop_interactions(items, offsets, self.history_dropout, generator)
             windows = self.packer.plan(items, offsets, self.min_history, generator)
             lengths = self.packer.sequence_lengths(items, windows)
             batches = batches_of_like_length(
@@ -90,10 +94,41 @@ class PackedLoader:
             self._planned = items, windows, batches, generator
         return self._planned
 
-    def _drop(self, generator):
-        """The sequences without the interactions that this epoch leaves out."""
-        kept = generator.random(len(self.items)) >= self.history_dropout
-        return self.items[kept], np.concatenate([[0], kept.cumsum()])[self.offsets]
+
+def check_dropout(offsets, share):
+    """Refuse to leave out so many interactions that an epoch has nothing to train on.
+
+    Args:
+        offsets: of the users' sequences ``[U + 1]``.
+        share: of the interactions that each epoch leaves out.
+
+    Raises:
+        GenRecError: fewer than one target is left on average.
+    """
+    targets = int(np.maximum(np.diff(offsets) - 1, 0).sum())
+    if targets * (1 - share) < 1:
+        raise GenRecError(f"'history_dropout: {share}' leaves less than one of {targets} targets to an epoch.")
+
+
+def drop_interactions(items, offsets, share, generator):
+    """Leave a random share of the interactions out of all sequences.
+
+    It is drawn anew where no sequence keeps the two interactions that a target needs.
+
+    Args:
+        items: of all sequences, one after the other ``[N]``.
+        offsets: where each begins ``[U + 1]``.
+        share: what is left out; see :func:`check_dropout`.
+        generator: of numpy.
+
+    Returns:
+        The items that are kept, and their offsets.
+    """
+    while True:
+        kept = generator.random(len(items)) >= share
+        new_offsets = np.append(0, kept.cumsum())[offsets]
+        if (np.diff(new_offsets) > 1).any():
+            return items[kept], new_offsets
 
 
 def batches_of_like_length(lengths, batch_tokens, batch_size, generator=None):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from recbole_genrec.data.loader import batches_of_like_length, every_row
+from recbole_genrec.data.loader import batches_of_like_length, check_dropout, drop_interactions, every_row
 from recbole_genrec.data.packing import ragged
 from recbole_genrec.data.tokens import MIDDLE
 
@@ -290,6 +290,7 @@ class SequenceLoader:
         self.users, self.items, self.offsets = sequences
         self.targets_per_user, self.longest, self.history_dropout = targets_per_user, longest, history_dropout
         self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
+        check_dropout(self.offsets, history_dropout)
         self.set_stage("finetune")
 
     def set_stage(self, stage, first_epoch=0):
@@ -329,8 +330,7 @@ class SequenceLoader:
             generator = np.random.default_rng([self.seed, *self._stage.encode(), self._epoch - self._first_epoch])
             items, offsets = self.items, self.offsets
             if self.history_dropout:
-                kept = generator.random(len(items)) >= self.history_dropout
-                items, offsets = items[kept], np.append(0, kept.cumsum())[offsets]
+                items, offsets = drop_interactions(items, offsets, self.history_dropout, generator)
             cut = self._pieces if self._stage == "pretrain" else self._targets
             owner, begin, stop = cut(offsets, generator)
             begin = self.writer.fit(items, begin, stop)

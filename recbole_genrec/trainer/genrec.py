@@ -67,7 +67,8 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self._last_batch, self._agreed_signal = None, 0
 
     def _build_optimizer(self, **kwargs):
-        """AdamW over the trainable parameters, without weight decay on norms and biases.
+        """The optimizer that ``learner`` names, over the trainable parameters; Adam and AdamW spare norms and biases
+        the weight decay.
 
         Raises:
             GenRecError: nothing is trainable.
@@ -77,7 +78,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
             raise GenRecError("The model has no trainable parameters.")
         if self.learner.lower() not in ("adam", "adamw"):
             if any(map(is_spread, trainable)):
-                raise GenRecError(f"'distributed: fsdp' takes 'learner: adamw', not {self.learner!r}.")
+                raise GenRecError(f"'distributed: fsdp' takes 'learner: adam' or 'adamw', not {self.learner!r}.")
             return super()._build_optimizer(params=trainable, **kwargs)
         groups = [
             {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.arguments.weight_decay},
@@ -87,7 +88,8 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         kernels = {"fused": all(p.device.type in ("cpu", "cuda") for p in trainable)}
         if any(map(is_spread, trainable)):
             kernels = {"fused": False, "foreach": False}
-        return torch.optim.AdamW(
+        optimizer = torch.optim.Adam if self.learner.lower() == "adam" else torch.optim.AdamW
+        return optimizer(
             [group for group in groups if group["params"]],
             lr=self.learning_rate,
             betas=self.arguments.adam_betas,

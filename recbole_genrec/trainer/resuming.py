@@ -11,7 +11,7 @@ from recbole_genrec.checkpoint import load_checkpoint_into, plain_settings, save
 from recbole_genrec.checkpoint_files import is_checkpoint, settle, verify
 from recbole_genrec.checkpoint_training import optimizer_state, random_states, read_average
 from recbole_genrec.distributed.sharding import gathered, whole_state
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, listed, shown
 
 #: settings that say where and how a run is carried out, not which run it is.
 PLACE_KEYS = frozenset(
@@ -77,6 +77,8 @@ class Resuming:
             folder = self.world.from_first(lambda: self._find(resume))
             if folder is not None:
                 self.resume_checkpoint(folder)
+            else:
+                self.logger.warning(nothing_to_resume(self.config, Path(self.checkpoint_dir)))
 
     def _find(self, resume):
         """The folder to resume from, or ``None`` to start anew."""
@@ -131,8 +133,37 @@ class Resuming:
         self.logger.info(f"Checkpoint {folder} loaded. Resume training from epoch {self.start_epoch}{within}")
 
 
+def nothing_to_resume(config, folder):
+    """What a run says that is to go on but has no checkpoint: which stored run comes nearest, and where it differs.
+
+    Args:
+        config: of the run. folder: of the runs' folders.
+    """
+    own, nearest = _run_settings(plain_settings(config)), None
+    for path in sorted(folder.glob(f"{config['model']}-{config['dataset']}-*/*/config.json")):
+        try:
+            stored = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):  # a damaged run is no candidate
+            continue
+        if isinstance(stored, dict):
+            stored = _run_settings(stored)
+            different = sorted(key for key in own.keys() | stored.keys() if own.get(key) != stored.get(key))
+            if nearest is None or len(different) < len(nearest[1]):
+                nearest = path.parent.parent, different, stored
+    text = f"'resume: auto' finds no run of these settings in {str(folder)!r}: training starts anew."
+    if nearest is None:
+        return text
+    run, different, stored = nearest
+    there = listed(f"{key}: {shown(stored.get(key))} there, {shown(own.get(key))} here" for key in different)
+    return f"{text} The nearest, {str(run)!r}, differs in {there}."
+
+
+def _run_settings(settings):
+    return {key: value for key, value in settings.items() if key not in PLACE_KEYS}
+
+
 def run_name(config):
     """Name of a run's folder: two runs share it only if all settings that matter are the same."""
-    settings = {key: value for key, value in plain_settings(config).items() if key not in PLACE_KEYS}
+    settings = _run_settings(plain_settings(config))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{config['model']}-{config['dataset']}-{config['seed']}-{digest[:8]}"
