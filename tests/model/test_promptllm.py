@@ -323,16 +323,25 @@ def test_the_report_says_what_was_invented_repeated_and_refused(chat):
 
 
 @needs_chat
-def test_lists_are_filled_with_what_training_has_seen_least(chat):
-    with ScriptedServer(lambda body, number: "no") as server:
-        config, data, model = built(chat(server))
+def test_lists_are_filled_with_what_training_has_seen_least(chat, tmp_path, write_dataset):
+    """Title n has been in training n times, more than once for all but the first; a list names the most popular one."""
+    titles = WHITE + BLACK
+    rows = []
+    for user in range(len(titles)):  # the last two items of a user are no training
+        seen = titles[user:] + ["Heat", "Big"]
+        rows += [(f"u{user}", title, 100 + time) for time, title in enumerate(seen)]
+    data_path = write_dataset(tmp_path / "unequal", rows[::-1], [(title, title) for title in titles[::-1]])
+    popular = titles[-1]
+    with ScriptedServer(lambda body, number: json.dumps({"titles": [popular]})) as server:
+        config, data, model = built(chat(server, data_path=data_path))
         interaction, *_ = next(iter(data.evaluation_loader(config, "test")))
         scores = model.full_sort_predict(interaction)
-    counts = np.bincount(train_sequences(data.parts[0])[1], minlength=13)[1:]
+    counts = Counter(title for user in range(len(titles)) for title in titles[user:])
+    assert [counts[title] for title in titles] == list(range(1, 13))
     for row in scores:
         assert torch.isfinite(row).sum() == 5 and row[0] == -torch.inf
-        filled = row.topk(5).indices.numpy()
-        assert counts[filled - 1].max() <= np.sort(counts)[4]
+        listed = data.dataset.id2token("item_id", row.topk(5).indices.numpy())
+        assert listed.tolist() == [popular, *titles[:4]]
 
 
 @needs_chat
