@@ -15,6 +15,7 @@ that survived once more, by all tests that run their line.
 import argparse
 import ast
 import copy
+import gc
 import hashlib
 import importlib.abc
 import importlib.util
@@ -115,8 +116,9 @@ def changed(node, **values):
 
 
 def mutants(path):
-    """Every mutant of a file: ``id``, ``lines`` whose tests are asked, and the numbers of node and variant."""
-    found, lines = [], (0, 0)
+    """Every mutant of a file: ``id``, ``key`` (without a place), ``lines`` whose tests are asked, numbers of node and
+    variant."""
+    found, lines, same = [], (0, 0), Counter()
     for number, (node, *_) in enumerate(code_nodes(ast.parse(path.read_text("utf-8")))):
         if isinstance(node, ast.stmt):
             body = getattr(node, "body", None)
@@ -124,8 +126,11 @@ def mutants(path):
         for which, new in enumerate(variants(node)):
             begin, stop = (node.lineno, node.end_lineno) if isinstance(node, ast.expr) else lines
             texts = [" ".join(ast.unparse(ast.fix_missing_locations(part)).split())[:100] for part in (node, new)]
-            name = f"{path.relative_to(PACKAGE)}:{begin}: {texts[0]}  ->  {texts[1]}"
-            found.append({"id": name, "lines": [min(begin, lines[0]), stop], "number": number, "which": which})
+            text = f"{path.relative_to(PACKAGE)}: {texts[0]}  ->  {texts[1]}"
+            same[text] += 1
+            name = text.replace(":", f":{begin}:{node.col_offset}:", 1) if hasattr(node, "col_offset") else text
+            mutant = {"id": name, "key": f"{text} {same[text]}", "number": number, "which": which}
+            found.append(mutant | {"lines": [min(begin, lines[0]), stop]})
     return found
 
 
@@ -176,7 +181,8 @@ class Watch:
 
 
 def forked(work, seconds):
-    """Run ``work`` in a process of its own; gives what it returns, or ``None`` after so many seconds or at a crash."""
+    """Run ``work`` in a process of its own; gives what it returns, or ``None`` after so many seconds of the processor,
+    ten times as many on the clock, or a crash."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "answer")
         if not (process := os.fork()):
@@ -185,6 +191,7 @@ def forked(work, seconds):
             for descriptor in (1, 2):
                 os.dup2(log, descriptor)
             resource.setrlimit(resource.RLIMIT_DATA, (12 << 30, 12 << 30))
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
             try:
                 Path(folder, "part").write_text(json.dumps(work(Path(folder, "pytest"))))
                 Path(folder, "part").rename(file)
@@ -192,7 +199,7 @@ def forked(work, seconds):
                 traceback.print_exc()
             finally:
                 os._exit(0)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 10 * seconds
         while os.waitpid(process, os.WNOHANG) == (0, 0):
             if time.monotonic() > end:
                 os.killpg(process, signal.SIGKILL)
@@ -205,7 +212,8 @@ def forked(work, seconds):
 def pytest_run(tests, folder, watch):
     import pytest
 
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-W", "ignore:Module already imported", f"--basetemp={folder}"]
+    unused = [word for name in ("cacheprovider", "anyio", "xdist") for word in ("-p", f"no:{name}")]
+    options = [*unused, "-q", "-x", "-W", "ignore:Module already imported", f"--basetemp={folder}"]
     return int(pytest.main([*options, *tests], plugins=[watch]))
 
 
@@ -248,7 +256,8 @@ def try_mutant(mutant, path, seconds, tests, budget):
     begin, stop = mutant["lines"]
     names = set().union(*(tests[line] for line in range(begin, stop + 1))) or tests[0]  # those of import time have none
     chosen, total = [], 0.0
-    for name in sorted(names, key=lambda name: (seconds[name], name)):
+    own = f"test_{path.stem}.py"
+    for name in sorted(names, key=lambda name: (own not in name, seconds[name], name)):  # its own tests first
         if chosen and total + seconds[name] > budget:
             break
         chosen, total = [*chosen, name], total + seconds[name]
@@ -259,15 +268,17 @@ def try_mutant(mutant, path, seconds, tests, budget):
         sys.meta_path.insert(0, Planted(path, mutated(path, mutant["number"], mutant["which"])))
         watch = Watch()
         code = pytest_run(chosen, folder, watch)
-        return {"outcome": "survived" if code == 0 else "killed", "by": (watch.failed or [f"exit code {code}"])[0]}
+        if code > 2:  # a test of the map is no more
+            return {"outcome": "not run", "by": f"exit code {code}: map the tests that have changed"}
+        return {"outcome": "killed" if code else "survived", "by": watch.failed[0] if code else ""}
 
-    found = forked(work, 60 + 6 * total) or {"outcome": "killed", "by": "time limit or crash"}
+    found = forked(work, 30 + 3 * total) or {"outcome": "killed", "by": "time limit or crash"}
     return found | {"tests": len(chosen), "of": len(names)}
 
 
 def rank(seed, mutant):
     """A random number that stays the same where other code of the file changes."""
-    return hashlib.sha256(f"{seed} {re.sub(':[0-9]+:', '', mutant['id'])} {mutant['which']}".encode()).hexdigest()
+    return hashlib.sha256(f"{seed} {mutant['key']}".encode()).hexdigest()
 
 
 def draw(count, seed):
@@ -292,7 +303,7 @@ def main():
     parser.add_argument("--tests", nargs="*", help="test files to map; by default those that are new or changed")
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--budget", type=float, default=20.0, help="seconds of tests a mutant, as they were mapped")
+    parser.add_argument("--budget", type=float, default=12.0, help="seconds of tests a mutant, as they were mapped")
     parser.add_argument("--folder", type=Path, default=Path(".mutants"), help="for maps and report")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="run part I of N, beside other processes")
     parser.add_argument("--again", action="store_true", help="survivors once more, by all tests")
@@ -300,6 +311,8 @@ def main():
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # pytest collects garbage at its end, ten times
     if arguments.command == "map":
         files = map(str, sorted(Path("tests").rglob("test_*.py")))
         for file in arguments.tests or [file for file in files if not any(part in file for part in LEFT_OUT)]:
@@ -310,12 +323,12 @@ def main():
     seconds, tests = read_maps(arguments.folder / "maps")
     report = arguments.folder / "report.jsonl"
     done = {line["id"]: line for line in map(json.loads, report.read_text().splitlines())} if report.exists() else {}
-    budget = float("inf") if arguments.again else arguments.budget
+    budget, retried = (float("inf"), ("survived", "not run")) if arguments.again else (arguments.budget, ("not run",))
     chosen = draw(arguments.count, arguments.seed)
     chosen = [pair for pair in chosen if pair[1]["id"].startswith(tuple(arguments.files))]
     for path, mutant in chosen[arguments.part[0] :: arguments.part[1]]:
         before = done.get(mutant["id"])
-        if arguments.command == "run" and (not before or arguments.again and before["outcome"] == "survived"):
+        if arguments.command == "run" and (not before or before["outcome"] in retried):
             found = try_mutant(mutant, path, seconds, tests[str(path.relative_to(PACKAGE))], budget)
             done[mutant["id"]] = {"id": mutant["id"], **found}
             with open(report, "a") as file:

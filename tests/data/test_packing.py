@@ -31,6 +31,9 @@ TEMPLATES = {
     "suffix and response": PromptTemplate(
         name="both", version=1, end="eos", lead=" ", item_prefix=";", item_suffix="!", response_prefix=" Next:"
     ),
+    "several tokens between items": PromptTemplate(
+        name="words", version=1, end="eos", lead=" ", item_prefix=" then", response_prefix=" At last"
+    ),
 }
 
 
@@ -320,6 +323,14 @@ def make_loader(setup, **changes):
 def contents(loader, epoch):
     loader.set_epoch(epoch)
     return [(batch.input_ids.tolist(), batch.label.tolist()) for batch in loader]
+
+
+def test_without_shuffling_every_epoch_has_the_same_batches_longest_first():
+    setup = Setup(TEMPLATES["continuation"], "trie", 12)
+    loader = make_loader(setup, shuffle=False, batch_tokens=0, batch_size=1)
+    first, second = contents(loader, 0), contents(loader, 5)
+    widths = [len(input_ids[0]) for input_ids, _ in first]
+    assert first == second and len(first) > 4 and widths == sorted(widths, reverse=True)
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch_tokens": 0}, {"history_dropout": 0.4}])

@@ -106,6 +106,21 @@ def test_examples_are_of_training_users_and_follow_the_seed(local):
         draw_examples(train, 1000, 7)
 
 
+def test_a_user_of_two_training_interactions_is_an_example(tmp_path, write_dataset):
+    """Two more are those of validation and test."""
+    rows = [(f"u{user}", f"i{item}", item) for user, length in enumerate((4, 20)) for item in range(length)]
+    settings = {"data_path": write_dataset(tmp_path, rows), "topk": [1], "valid_metric": "Hit@1"}
+    train = SplitData([GenRecConfig("SASRecAll", "tiny", config_dict=settings)]).parts[0]
+    examples = {len(example.history): example for example in draw_examples(train, 2, 7)}
+    tokens = {length: train.id2token("item_id", example.history).tolist() for length, example in examples.items()}
+    assert tokens[1] == ["i0"] and train.id2token("item_id", examples[1].target) == "i1"
+    assert tokens[10] == [f"i{item}" for item in range(7, 17)]  # no more than ten items of history
+    assert train.id2token("item_id", examples[10].target) == "i17"
+    with pytest.raises(GenRecError, match="asks for 3 examples, but there are only 2 users with two training"):
+        draw_examples(train, 3, 7)
+    assert draw_examples(train, 0, 7) == []
+
+
 @pytest.mark.parametrize("prompt", ["continuation", "instruction"])
 def test_exact_lists_equal_scoring_every_item(local, prompt):
     settings = local | {"few_shot": 1, "prompt": prompt}
