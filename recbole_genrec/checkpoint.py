@@ -23,6 +23,7 @@ import yaml
 from safetensors import SafetensorError
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS
+from recbole_genrec.backbone.broken_files import ReplaceError
 from recbole_genrec.checkpoint_files import (
     BACKBONE_PREFIX,
     FORMAT,
@@ -277,12 +278,8 @@ def _write_model(folder, model, weights):
 
 
 def _write_tokenizer(folder, tokenizer):
-    try:
+    with ReplaceError(lambda error: OSError(str(error))):  # a bare Exception where a file cannot be written
         tokenizer.save_pretrained(folder)
-    except OSError:
-        raise
-    except Exception as error:  # all that the tokenizers library raises where a file cannot be written
-        raise OSError(str(error)) from error
 
 
 def _write_backbone(folder, causal_model, weights):

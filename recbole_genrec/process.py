@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 
-from recbole.trainer import trainer
 from recbole.utils import init_logger
 
 from recbole_genrec.checkpoint import plain_settings
+from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError, without_passwords
 
@@ -62,27 +62,13 @@ def _hide_passwords(record):
 @contextmanager
 def _silent(root):
     """No logs of a process that is not the first, on the console or in files."""
-    level, get_tensorboard = root.level, trainer.get_tensorboard
+    level = root.level
     root.setLevel(logging.ERROR)
-    trainer.get_tensorboard = lambda logger: _NoTensorBoard()
     try:
-        yield
+        with no_tensorboard():
+            yield
     finally:
         root.setLevel(level)
-        trainer.get_tensorboard = get_tensorboard
-
-
-class _NoTensorBoard:
-    """What RecBole's trainers ask of TensorBoard's writer."""
-
-    def add_scalar(self, *args):
-        pass
-
-    def add_hparams(self, *args):
-        pass
-
-    def close(self):
-        pass
 
 
 @contextmanager

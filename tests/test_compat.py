@@ -16,6 +16,7 @@ import torch
 from recbole_genrec import compat
 from recbole_genrec.cli import parse_arguments
 from recbole_genrec.compat import imports, naming, numeric, torch_calls
+from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.utils import plugin_models
 
@@ -303,3 +304,18 @@ def test_losses_that_are_no_numbers_are_refused(here, value):
         trainer.model.item_embedding.weight.fill_(float(value))
     with pytest.raises(GenRecError, match=f"SASRec: the training loss is (nan|{value})"):
         trainer.fit(train, saved=False)
+
+
+def test_trainers_write_for_tensorboard_again_afterwards(tmp_path, monkeypatch):
+    """Only the first of several processes writes."""
+    monkeypatch.chdir(tmp_path)
+    module = recbole.trainer.trainer
+    get_tensorboard = module.get_tensorboard
+    with pytest.raises(KeyError), no_tensorboard():
+        writer = module.get_tensorboard(None)
+        writer.add_scalar("loss", 1.0, 0)
+        writer.add_hparams({}, {})
+        writer.close()
+        assert not list(tmp_path.iterdir())
+        raise KeyError
+    assert module.get_tensorboard is get_tensorboard

@@ -5,9 +5,10 @@ Metrics depend on ranks, losses do not: where sums are taken in another order, l
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.kills import SETTINGS, outcome, write_dataset
-from recbole_genrec import run_recbole_genrec
+from recbole_genrec import quick_start, run_recbole_genrec
 from recbole_genrec.outcomes import Outcomes
 
 STILL = {key: 0.0 for key in ("embedding_dropout", "hidden_dropout", "item_embedding_dropout")}
@@ -63,6 +64,34 @@ def test_the_same_seed_gives_the_same_bits(run, model):
 @pytest.mark.parametrize("model", ["GenRec", "P5"])
 def test_another_seed_gives_another_run(run, model):
     assert losses(run(model, "first")[0]) != losses(run(model, "second", seed=7)[0])
+
+
+class Built(Exception):
+    """A model is built; no training follows."""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_seed_draws_the_weights(run, model, monkeypatch):
+    """2020 is RecBole's own seed."""
+    build_model, drawn = quick_start.build_model, {}
+
+    def first_weights(folder, seed):
+        def built(config, data):
+            state = build_model(config, data).state_dict()
+            drawn[folder] = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+            raise Built
+
+        monkeypatch.setattr(quick_start, "build_model", built)
+        with pytest.raises(Built):
+            run(model, folder, seed=seed)
+        return drawn[folder]
+
+    default, one, two = first_weights("default", 2020), first_weights("one", 7), first_weights("two", 8)
+    again = first_weights("again", 7)
+    assert one.keys() == again.keys() and all(torch.equal(tensor, again[name]) for name, tensor in one.items())
+    for first, second in ((default, one), (default, two), (one, two)):
+        random = [name for name, tensor in first.items() if len(tensor.unique()) > 2]  # no zeros, no ones
+        assert random and not any(torch.equal(first[name], second[name]) for name in random)
 
 
 @pytest.mark.parametrize("decoding", ["exact", "beam", "full"])

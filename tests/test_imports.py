@@ -1,6 +1,7 @@
-"""Imports go one way; this test reads them and holds the arrows."""
+"""Imports go one way; this test reads them and holds the arrows. More rules: ``test_source_rules.py``."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,16 @@ def modules():
 
 
 def imported(path):
-    """Names of the modules that a file imports, anywhere in it, with relative imports resolved."""
-    package = ["recbole_genrec", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    """Names of the modules that a file imports, anywhere in it: by statements, with relative ones resolved, and by
+    texts such as ``import_module("recbole_genrec.checkpoint")``, or an f-string that begins with a name."""
+    return imports_of(ast.parse(path.read_text("utf-8")), path.relative_to(PACKAGE).parts[:-1])
+
+
+def imports_of(tree, folders=()):
+    package = ["recbole_genrec", *folders]
+    nodes = list(ast.walk(tree))
+    statements = [node.value for node in nodes if isinstance(node, ast.Expr)]  # docstrings
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -51,6 +59,12 @@ def imported(path):
             module = ".".join([*start, *([node.module] if node.module else [])])
             # `from recbole_genrec import compat` names a room; `from recbole_genrec.data import x` names one already.
             yield from (f"{module}.{alias.name}" for alias in node.names) if module == "recbole_genrec" else (module,)
+        elif isinstance(node, ast.Constant) and node not in statements and MODULE.match(str(node.value)):
+            yield MODULE.match(node.value)[0].rstrip(".")
+
+
+#: a text that names a module; in an f-string, its beginning.
+MODULE = re.compile(r"(recbole_genrec|recbole|torch)(\.\w+)+\.?$|recbole\.$")
 
 
 def rooms_imported(path):
@@ -64,14 +78,108 @@ def test_every_room_has_a_floor():
     assert {room for room, _ in modules()} <= set(FLOOR)
 
 
+#: imports that go up all the same, each by a name in a text, and why.
+UPWARD = {
+    ("utils.py", "trainer"): "finds the trainer of a model by name",
+    ("utils.py", "data"): "finds the dataset of a model by name",
+    ("utils.py", "model"): "finds models by name",
+    ("compat/torch_calls.py", "checkpoint"): "RecBole's torch.load is handed a checkpoint folder of this package",
+}
+#: files that import a module whose name no text of theirs shows, and why.
+BY_NAME = {
+    "__init__.py": "public names, from a table of modules",
+    "compat/__init__.py": "RecBole's own modules, to be patched",
+    "compat/torch_calls.py": "a function of RecBole's imports torch for itself, and is given another",
+    "indexing/__init__.py": "schemes of this room, from a table of modules",
+    "utils.py": "models, from the modules that it names",
+}
+
+
 def test_imports_never_go_up():
-    wrong = [
-        f"{path.relative_to(PACKAGE)} imports {other}"
+    found = {
+        (path.relative_to(PACKAGE).as_posix(), other)
         for room, path in modules()
         for other in rooms_imported(path)
         if FLOOR[other] > FLOOR[room]
+    }
+    assert found == UPWARD.keys()  # one that is gone leaves the list, too
+
+
+def unnamed_imports(tree):
+    """Calls that import a module whose name is no plain text."""
+    for node in ast.walk(tree):
+        function = node.func if isinstance(node, ast.Call) else None
+        if getattr(function, "attr", getattr(function, "id", "")) in ("import_module", "__import__"):
+            if not isinstance(node.args[0], ast.Constant):
+                yield node.lineno
+
+
+def test_modules_are_imported_by_names_that_can_be_read():
+    files = [
+        path for path in sorted(PACKAGE.rglob("*.py")) if list(unnamed_imports(ast.parse(path.read_text("utf-8"))))
     ]
-    assert not wrong
+    assert {path.relative_to(PACKAGE).as_posix() for path in files} == BY_NAME.keys()
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("import recbole_genrec.model.p5", "recbole_genrec.model.p5"),
+        ("def f():\n    from recbole_genrec.model.p5 import P5", "recbole_genrec.model.p5"),
+        ("from recbole_genrec import compat", "recbole_genrec.compat"),
+        ("from ..model import p5", "recbole_genrec.model"),
+        ("import_module('recbole_genrec.checkpoint').x()", "recbole_genrec.checkpoint"),
+        ("import_module(name='recbole_genrec.checkpoint')", "recbole_genrec.checkpoint"),
+        ("x = {'a': 'recbole_genrec.checkpoint'}", "recbole_genrec.checkpoint"),
+        ("import_module(f'recbole_genrec.model.{name}')", "recbole_genrec.model"),
+        ("import_module(f'recbole.{name}')", "recbole"),
+        ("'recbole_genrec.model.p5 is a file'", None),
+        ("print('recbole_genrec.model.p5 is a file')", None),
+    ],
+)
+def test_an_import_is_seen(code, name):
+    assert list(imports_of(ast.parse(code), ["data"])) == ([] if name is None else [name])
+
+
+def test_an_import_by_an_unknown_name_is_seen():
+    assert list(unnamed_imports(ast.parse("importlib.import_module(table[name])"))) == [1]
+    assert not list(unnamed_imports(ast.parse("importlib.import_module('recbole')")))
+
+
+#: modules that import each other in a circle, below ``recbole_genrec``, and why.
+CIRCLES = {
+    ("checkpoint", "compat.naming", "config", "trainer", "trainer.genrec", "trainer.resuming", "trainer.stages")
+    + (
+        "trainer.untrained",
+        "utils",
+    ): "``utils`` finds classes by name, and a checkpoint reads its configuration",
+    ("model.promptllm", "model.promptllm_chat"): "PromptLLM gives its subclass where a server answers",
+}
+
+
+def circles():
+    """Sets of modules that reach each other by imports of any kind."""
+    graph = {}
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    names.pop("recbole_genrec")  # its public names come when they are asked for
+    for name, path in names.items():
+        found = set(imported(path))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):  # `from recbole_genrec.data import loader`
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        graph[name] = found & names.keys() - {name}
+    reached = {name: set(others) for name, others in graph.items()}
+    for middle in names:
+        for name in names:
+            if middle in reached[name]:
+                reached[name] |= reached[middle]
+    together = {frozenset(n for n in reached[name] if name in reached[n]) for name in names if name in reached[name]}
+    return {tuple(sorted(name.removeprefix("recbole_genrec.") for name in circle)) for circle in together}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles() == CIRCLES.keys()
 
 
 def test_siblings_import_neither_each_other_nor_recbole():
@@ -87,21 +195,3 @@ def test_siblings_import_neither_each_other_nor_recbole():
 def test_rooms_that_need_no_torch(room):
     roots = {name.split(".")[0] for other, path in modules() if other == room for name in imported(path)}
     assert roots and "torch" not in roots
-
-
-def test_only_compat_replaces_names_in_recbole():
-    # setattr and assignments to attributes of an imported RecBole module are patches
-    for room, path in modules():
-        if room == "compat":
-            continue
-        tree = ast.parse(path.read_text("utf-8"))
-        aliases = {
-            alias.asname or alias.name.split(".")[0]
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Import)
-            for alias in node.names
-            if alias.name.split(".")[0] == "recbole"
-        }
-        targets = [t for node in ast.walk(tree) if isinstance(node, ast.Assign) for t in node.targets]
-        patched = [t.attr for t in targets if isinstance(t, ast.Attribute) and getattr(t.value, "id", None) in aliases]
-        assert not patched, path

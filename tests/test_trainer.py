@@ -319,6 +319,29 @@ def test_without_validation_the_last_epoch_is_the_best(make_run):
     assert_same(run.weights(), after)
 
 
+def test_best_is_evaluated_unless_another_checkpoint_is_named(make_run):
+    """Validation falls, so ``best`` is the first epoch and ``last`` the third."""
+    run, validated = make_run(epochs=3, ema_decay=0), []
+    validate = run.trainer._valid_epoch
+
+    def falling(*args, **kwargs):
+        _, result = validate(*args, **kwargs)
+        validated.append(run.weights())
+        return 1 / len(validated), result
+
+    run.trainer._valid_epoch = falling
+    run.fit()
+    best, _, last = validated
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+    assert_same(run.weights(), last)
+    run.trainer.evaluate(run.test, load_best_model=False)
+    assert_same(run.weights(), last)
+    run.trainer.evaluate(run.test)
+    assert_same(run.weights(), best)
+    run.trainer.evaluate(run.test, model_file=str(run.trainer.run_folder / "last"))
+    assert_same(run.weights(), last)
+
+
 def test_no_epochs_evaluates_the_model_as_it_is(make_run):
     run = make_run(epochs=0)
     before = run.weights()

@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
 from recbole_genrec.backbone.backbone import Backbone
+from recbole_genrec.backbone.broken_files import UNREADABLE, ReplaceError
 from recbole_genrec.backbone.new_tokens import token_rows
 from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
@@ -96,21 +97,17 @@ def read_saved(model_folder, tokenizer_folder, arguments):
 def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM):
     """As :func:`read_saved`, the model alone and of any auto class of ``transformers``."""
     code = saved_code(Path(folder) / "config.json", arguments)
-    try:
+    with _refusing(folder):
         return auto_class.from_pretrained(folder, dtype="auto", use_safetensors=True, **code)
-    except Exception as error:  # whatever transformers raises at a file that somebody has edited
-        raise _refusal(str(folder), error) from None
 
 
 def read_saved_tokenizer(folder, arguments):
     """As :func:`read_saved`, the tokenizer alone."""
     code = saved_code(Path(folder) / "tokenizer_config.json", arguments)
-    try:
+    with _refusing(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, **code)
         tokenizer("a", add_special_tokens=False)  # some settings are looked at only now
         return tokenizer
-    except Exception as error:  # likewise, and tokenizers
-        raise _refusal(str(folder), error) from None
 
 
 def saved_code(path, arguments):
@@ -223,6 +220,11 @@ def _dtype(arguments):
     if arguments.torch_dtype == "auto":
         return "auto" if arguments.lora else torch.float32
     return getattr(torch, arguments.torch_dtype)
+
+
+def _refusing(folder):
+    """Refuse a folder in which a file cannot be read, whoever damaged or edited it."""
+    return ReplaceError(lambda error: _refusal(str(folder), error), UNREADABLE)
 
 
 def _refusal(name, error):

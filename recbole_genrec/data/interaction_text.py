@@ -85,7 +85,9 @@ def _numbered(key, from_end):
 def _find(wanted, ordered):
     """Places of the pairs ``wanted`` among ``ordered`` ones, sorted by key and number."""
     place = np.searchsorted(ordered[0], wanted[0]) + wanted[1]
-    assert (ordered[0][place] == wanted[0]).all() and (ordered[1][place] == wanted[1]).all()
+    there = place < len(ordered[0])
+    if not there.all() or any((have[place] != want).any() for have, want in zip(ordered, wanted)):
+        raise GenRecError("The .inter file does not have every interaction of the dataset: it has changed meanwhile.")
     return place
 
 

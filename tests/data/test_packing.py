@@ -6,6 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
@@ -13,7 +15,7 @@ from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.data import layout
-from recbole_genrec.data.loader import PackedLoader
+from recbole_genrec.data.loader import PackedLoader, batches_of_like_length
 from recbole_genrec.data.packing import Packer, Windows
 from recbole_genrec.data.tokens import item_context, tokenize_prompt
 from recbole_genrec.decoding.softmax import trie_loss
@@ -31,6 +33,9 @@ TEMPLATES = {
     "suffix and response": PromptTemplate(
         name="both", version=1, end="eos", lead=" ", item_prefix=";", item_suffix="!", response_prefix=" Next:"
     ),
+    "several tokens between items": PromptTemplate(
+        name="words", version=1, end="eos", lead=" ", item_prefix=" then", response_prefix=" At last"
+    ),
 }
 
 
@@ -45,7 +50,7 @@ class Setup:
         self.tokens = tokenize_prompt(template, self.backbone, self.identifiers)
         self.trie = build_trie(self.identifiers, self.tokens.end)
         self.normalization = normalization
-        self.fixed_tokens = 10_000 - self.make_packer(10_000).history_budget
+        self.fixed_tokens = self.longest_without_history()
         self.packer = self.make_packer(self.fixed_tokens + history_tokens)
         self.item_embedding = nn.Embedding(len(TITLES) + 1, 16)
         self.trie.edge_embedding = nn.Embedding(self.trie.n_edges, 16)
@@ -53,6 +58,21 @@ class Setup:
             self.trie.item_vectors = self.item_embedding
         self.items = np.array([item for sequence in SEQUENCES for item in sequence])
         self.offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in SEQUENCES])])
+
+    def longest_without_history(self):
+        """Tokens of the longest prefix, the response and the longest answer up to its last label, counted on lists."""
+        answers = [[*identifier, self.tokens.end] for identifier in self.identifiers]
+        fed = [len(answer) - 1 for answer in answers]  # the last label is the end, and is not fed
+        if self.normalization == "trie":  # the last label is the last token that another answer parts from
+            fed = [
+                max(
+                    next(n for n, pair in enumerate(zip(one, other)) if len(set(pair)) > 1)
+                    for other in answers
+                    if other != one
+                )
+                for one in answers
+            ]
+        return max(len(prefix) for prefix in self.tokens.prefixes) + len(self.tokens.response) + max(fed)
 
     def make_packer(self, max_prompt_tokens):
         return Packer(self.tokens, self.trie, self.normalization, max_prompt_tokens, self.backbone.pad_id)
@@ -203,14 +223,69 @@ def test_every_target_comes_once_with_enough_history(template, history_tokens, s
     assert ((windows.first <= wished) | too_long).all()
 
 
-def test_sequence_lengths_are_those_of_the_batches():
-    for template in TEMPLATES.values():
-        setup = Setup(template, "trie", 40)
-        windows = setup.plan()
-        lengths = setup.packer.sequence_lengths(setup.items, windows)
-        batch = setup.packer.pack(setup.items, windows)
-        assert lengths.sum() >= batch.n_tokens
-        assert batch.input_ids.shape[1] <= lengths.max()
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_sequence_lengths_are_those_of_the_batches(template, normalization):
+    """But for what stands between two items, and before the first one is not needed."""
+    setup = Setup(TEMPLATES[template], normalization, 12)
+    windows, tokens = setup.plan(), setup.tokens
+    longest = np.argmax([len(prefix) for prefix in tokens.prefixes])
+    lengths = setup.packer.sequence_lengths(setup.items, windows)
+    assert len(lengths) == len(windows) > 4
+    for row, length in enumerate(lengths):
+        batch = setup.packer.pack(setup.items, windows[[row]], np.array([longest]))
+        assert batch.n_tokens == batch.input_ids.shape[1] == length - tokens.between
+
+
+def same_items(n_items, budget_in_items, less=0):
+    """A packer whose history budget is so many items of one title, and a sequence of that title."""
+    setup = Setup(TEMPLATES["continuation"], "trie")
+    length = int(np.diff(setup.tokens.item_offset)[5])
+    packer = setup.make_packer(setup.fixed_tokens + budget_in_items * length - less)
+    return packer, np.full(n_items, 5), np.array([0, n_items])
+
+
+def test_a_history_that_fits_exactly_keeps_all_of_its_items():
+    packer, items, _ = same_items(9, 4)
+    first, stop = np.array([0, 0, 3, 5, 0]), np.array([9, 4, 8, 6, 0])
+    assert packer.history_start(items, first, stop).tolist() == [5, 0, 4, 5, 0]
+    packer, *_ = same_items(9, 4, less=1)
+    assert packer.history_start(items, first, stop).tolist() == [6, 1, 5, 5, 0]
+
+
+class Drawn:
+    """A generator that draws one number."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def random(self, count):
+        return np.full(count, self.number)
+
+
+def rows(windows):
+    return list(zip(windows.first.tolist(), windows.target.tolist(), windows.stop.tolist()))
+
+
+def test_windows_end_with_the_last_target_whose_history_fits():
+    """The budget is four items: the history of target 4 is items 0 to 3."""
+    packer, items, offsets = same_items(12, 4)
+    latest = packer.plan(items, offsets, 2, Drawn(0.999))
+    assert rows(latest) == [(0, 1, 5), (3, 5, 8), (6, 8, 11), (9, 11, 12)]
+    earliest = packer.plan(items, offsets, 2, Drawn(0.0))
+    assert rows(earliest) == [(0, 1, 2), (0, 2, 5), (3, 5, 8), (6, 8, 11), (9, 11, 12)]
+    middle = packer.plan(items, offsets, 2, Drawn(0.5))
+    assert rows(middle) == [(0, 1, 4), (2, 4, 7), (5, 7, 10), (8, 10, 12)]
+    packer, *_ = same_items(12, 4, less=1)
+    assert rows(packer.plan(items, offsets, 2, Drawn(0.999)))[:2] == [(0, 1, 4), (2, 4, 6)]
+
+
+def test_a_sequence_that_fits_is_one_window_whatever_is_drawn():
+    packer, items, offsets = same_items(5, 4)  # the last item is a target only
+    for number in (0.0, 0.5, 0.999):
+        assert rows(packer.plan(items, offsets, 2, Drawn(number))) == [(0, 1, 5)]
+    assert len(packer.plan(items, np.array([0, 1, 1, 2]), 2, Drawn(0.5))) == 0
+    assert packer.plan(items, np.array([0, 1]), 2, Drawn(0.5)).first.dtype == np.int64
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -232,10 +307,14 @@ def test_long_histories_lose_their_oldest_items_whole():
     assert titles == [TITLES[item - 1] for item in SEQUENCES[0]][-len(titles) :]
 
 
-def test_a_prompt_without_room_for_a_history_is_refused():
-    setup = Setup(TEMPLATES["instruction"], "vocab")
-    with pytest.raises(GenRecError, match="max_prompt_tokens"):
+@pytest.mark.parametrize("normalization", ["trie", "vocab"])
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_prompt_without_room_for_a_history_is_refused(template, normalization):
+    setup = Setup(TEMPLATES[template], normalization)
+    with pytest.raises(GenRecError, match=rf"'max_prompt_tokens' \({setup.fixed_tokens}\) .* {setup.fixed_tokens} tok"):
         setup.make_packer(setup.fixed_tokens)
+    for room in (1, 7):
+        assert setup.make_packer(setup.fixed_tokens + room).history_budget == room
 
 
 def make_loader(setup, **changes):
@@ -246,6 +325,14 @@ def make_loader(setup, **changes):
 def contents(loader, epoch):
     loader.set_epoch(epoch)
     return [(batch.input_ids.tolist(), batch.label.tolist()) for batch in loader]
+
+
+def test_without_shuffling_every_epoch_has_the_same_batches_longest_first():
+    setup = Setup(TEMPLATES["continuation"], "trie", 12)
+    loader = make_loader(setup, shuffle=False, batch_tokens=0, batch_size=1)
+    first, second = contents(loader, 0), contents(loader, 5)
+    widths = [len(input_ids[0]) for input_ids, _ in first]
+    assert first == second and len(first) > 4 and widths == sorted(widths, reverse=True)
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch_tokens": 0}, {"history_dropout": 0.4}])
@@ -266,6 +353,25 @@ def test_batches_keep_the_token_budget_and_hold_every_target():
     batches = list(make_loader(setup))
     assert sum(batch.n_targets for batch in batches) == make_loader(setup).n_targets == 18
     assert all(batch.input_ids.numel() <= 150 for batch in batches)
+
+
+@given(
+    st.lists(st.integers(1, 40), max_size=30), st.integers(0, 100), st.integers(1, 5), st.sampled_from([None, 0, 1, 2])
+)
+def test_batches_are_filled_up_to_their_budget(lengths, batch_tokens, batch_size, seed):
+    generator = None if seed is None else np.random.default_rng(seed)
+    lengths = np.array(lengths, np.int64)
+    batches = batches_of_like_length(lengths, batch_tokens, batch_size, generator)
+    assert sorted(np.concatenate([[], *batches]).tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        size, widest = len(batch), lengths[batch].max()
+        assert size == 1 or (size * widest <= batch_tokens if batch_tokens else size <= batch_size)
+    if seed is None:
+        ordered = lengths[np.concatenate([[], *batches]).astype(int)]
+        assert (np.diff(ordered) <= 0).all()
+        for one, other in zip(batches, batches[1:]):  # the next sequence would not have fit
+            size, widest = len(one) + 1, max(lengths[one].max(), lengths[other[0]])
+            assert size * widest > batch_tokens if batch_tokens else len(one) == batch_size
 
 
 def test_history_dropout_leaves_out_another_share_in_every_epoch():

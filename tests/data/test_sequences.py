@@ -9,7 +9,7 @@ from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch_bart
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.dataset import train_sequences
-from recbole_genrec.data.sequences import Masking, SequenceLoader, SequenceWriter
+from recbole_genrec.data.sequences import Masking, SequenceLoader, SequenceWriter, Stretches
 from recbole_genrec.decoding.trie import build_trie
 
 COUNT = np.array([1, 2, 3, 10, 50, 7])
@@ -130,7 +130,26 @@ def test_old_items_are_dropped_whole_where_a_prompt_is_short(backbone):
         assert first > longest.fit(items, begin, stop)[0] or limit == 96
         tokens = writer.length[items[first:59]].sum()
         assert tokens <= writer.room < tokens + writer.length[items[first - 1]]
-    assert SequenceWriter(backbone, trie, "trie", 8, n_users=20).fit(items, begin, stop)[0] <= 59
+    for limit in (8, 4):  # no room but for the mask of the last item
+        assert SequenceWriter(backbone, trie, "trie", limit, n_users=20).fit(items, begin, stop)[0] == 59
+
+
+def test_prompts_read_as_user_items_and_masks(writer, backbone):
+    items, masked = np.array([3, 12, 1, 7, 7]), np.array([False, True, False, False, True])
+    prompts = writer.write_prompts(Stretches(np.array([4, 0]), np.array([3, 2]), items, masked))
+    tokenizer, width = backbone.tokenizer, prompts.input_ids.shape[1]
+    mask, end = tokenizer.convert_ids_to_tokens([backbone.mask_id, backbone.eos_id])
+    start = "" if backbone.bos_id is None else tokenizer.convert_ids_to_tokens(backbone.bos_id)
+    texts = [tokenizer.decode(row[:length]) for row, length in zip(prompts.input_ids, prompts.lengths)]
+    assert texts == [f"{start} user 4 3{mask} 1{end}", f"{start} 7{mask}{end}"]
+    flat = prompts.input_ids.flatten()
+    assert (flat[prompts.mask_place] == backbone.mask_id).all() and len(prompts.mask_place) == 2
+    named = {int(user): flat[prompts.user_place[prompts.user == user]] for user in prompts.user.unique()}
+    assert {user: tokenizer.decode(tokens) for user, tokens in named.items()} == {4: " user 4"}
+    shown = prompts.item[prompts.item_owner]
+    for item in (3, 1, 7):
+        assert tokenizer.decode(flat[prompts.item_place[shown == item]]) == f" {item}"
+    assert (flat.view(-1, width)[1, prompts.lengths[1] :] == backbone.pad_id).all()
 
 
 def test_history_dropout_leaves_interactions_out(writer):

@@ -157,7 +157,7 @@ def test_texts_are_predicted_token_by_token_up_to_their_end():
     assert batch.to("meta").prompts.input_ids.device.type == "meta"
 
 
-def task_data(monkeypatch, ratings=True):
+def task_data(monkeypatch, ratings=True, longest=50, n_candidates=3):
     """Users 1 to 3 with 5, 2 and 3 interactions, the last two of user 1 and the last of user 3 held out."""
     users = torch.tensor([1] * 5 + [2] * 2 + [3] * 3)
     items = torch.tensor([1, 2, 3, 4, 5, 2, 1, 5, 4, 3])
@@ -167,7 +167,7 @@ def task_data(monkeypatch, ratings=True):
     )
     columns = {"rating": np.array(["4.0", "", "5", "3", "1", "2", "2.5", "1", "4", "5"], object)} if ratings else {}
     monkeypatch.setattr("recbole_genrec.data.tasks.interaction_columns", lambda *_: columns)
-    return TaskData(dataset, {"rating": "rating"}, longest=50, n_candidates=3, seed=1)
+    return TaskData(dataset, {"rating": "rating"}, longest=longest, n_candidates=n_candidates, seed=1)
 
 
 def test_families_without_columns_are_off(monkeypatch):
@@ -190,6 +190,15 @@ def test_examples(monkeypatch):
     chosen = [data.example("direct", 2, 2, generator, with_candidates=True).candidates for _ in range(40)]
     assert all(len(items) == 3 and 3 in items for items in chosen)
     assert {item for items in chosen for item in items.tolist()} == {3, 4, 5}  # none that the user had before
+
+
+def test_histories_and_candidates_are_no_longer_than_asked_for(monkeypatch):
+    data, generator = task_data(monkeypatch, longest=2, n_candidates=2), np.random.default_rng(0)
+    assert data.example("sequential", 0, 4, generator, False).history.tolist() == [3, 4]
+    assert data.example("sequential", 0, 6, generator, False).history.tolist() == [2]  # its user's first item
+    chosen = [data.candidates(3, [1, 2], generator).tolist() for _ in range(40)]
+    assert {tuple(sorted(items)) for items in chosen} == {(3, 4), (3, 5)}
+    assert {items.index(3) for items in chosen} == {0, 1}
 
 
 def test_an_epoch_follows_from_seed_and_number(monkeypatch):

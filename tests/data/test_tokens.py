@@ -4,7 +4,7 @@ import pytest
 
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch, train_tokenizer
-from recbole_genrec.data.tokens import item_context, tokenize_prompt
+from recbole_genrec.data.tokens import append_items, item_context, prepend_examples, template_parts, tokenize_prompt
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.prompt.template import PromptTemplate, load_template
 
@@ -74,3 +74,54 @@ def test_an_end_of_several_tokens_is_refused(backbone):
     template = PromptTemplate(name="long", version=1, end=" The End")
     with pytest.raises(GenRecError, match="'end'.*one token"):
         tokens_of(backbone, template)
+
+
+TEMPLATES = {
+    "continuation": load_template("continuation"),
+    "instruction": load_template("instruction"),
+    "lists": PromptTemplate(name="lists", version=1, end="eos", lead=" ", item_prefix=" then", prefix="Seen:"),
+    "suffixes": PromptTemplate(name="s", version=1, end="|", item_suffix="!", response_prefix="?", item_prefix="; "),
+}
+
+
+def rendered(template, history, target=None):
+    return template.render([TITLES[item - 1] for item in history], *([] if target is None else [TITLES[target - 1]]))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_examples_stand_before_the_prompt_as_the_template_renders_them(backbone, name):
+    template = TEMPLATES[name]
+    identifiers, tokens = tokens_of(backbone, template)
+    few = prepend_examples(tokens, template, backbone, identifiers, [([2, 3], 1), ([1], 2)])
+    (prefix,) = few.prefixes
+    assert prefix[0] == backbone.bos_id and (prefix == backbone.bos_id).sum() == 1
+    shown = [rendered(template, history, target) for history, target in ([[2, 3], 1], [[1], 2])]
+    text = backbone.tokenizer.decode(prefix[1:], skip_special_tokens=True)
+    assert text == "".join(f"{example}\n" for example in shown) + template.prefix_text()
+    assert few.item_token is tokens.item_token
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_parts_write_the_prompts_that_the_template_renders(backbone, name):
+    template = TEMPLATES[name]
+    identifiers, _ = tokens_of(backbone, template)
+    parts = template_parts(template, backbone)
+    for history in ([], [1], [3, 1, 2]):
+        written = parts.write([list(identifiers[item - 1]) for item in history])
+        assert backbone.tokenizer.decode(written, skip_special_tokens=True) == rendered(template, history)
+
+
+def test_more_items_stand_behind_those_of_a_table(backbone):
+    template = TEMPLATES["suffixes"]
+    identifiers, whole = tokens_of(backbone, template)
+    first, rest = (tokenize_prompt(template, backbone, part) for part in (identifiers[:1], identifiers[1:]))
+    joined = append_items(first, rest)
+    assert joined.item_token.tolist() == whole.item_token.tolist()
+    assert joined.item_offset.tolist() == whole.item_offset.tolist()
+
+
+@pytest.mark.parametrize(("changes", "context"), [
+    ({"response_prefix": "?", "item_suffix": "!"}, "?"), ({"item_suffix": "!"}, "!"), ({}, ""),
+])  # fmt: skip
+def test_an_identifier_is_tokenised_after_what_stands_before_it(changes, context):
+    assert item_context(PromptTemplate(name="x", version=1, end="eos", **changes)) == context

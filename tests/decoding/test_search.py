@@ -5,7 +5,7 @@ import torch
 
 from recbole_genrec.backbone import cache
 from recbole_genrec.decoding import tree
-from recbole_genrec.decoding.scoring import score_by_teacher_forcing, score_catalogue, score_pairs
+from recbole_genrec.decoding.scoring import _subtrees, score_by_teacher_forcing, score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
@@ -113,6 +113,16 @@ def test_search_among_some_items_equals_masking_all_scores(make_case, normalizat
         assert (found.expanded <= leading.sum(1)).all()
 
 
+def test_all_items_allowed_cost_what_no_restriction_costs(make_case):
+    for seed in range(12):
+        case = make_case(seed)
+        free = search(case.tree(), case.k, expand_at_once=1)
+        allowed = torch.ones(1 + 7 * (seed % 2), case.trie.n_items + 1, dtype=torch.bool)
+        found = search(case.tree(), case.k, expand_at_once=1, allowed=allowed)
+        assert torch.equal(found.items, free.items)
+        assert torch.equal(found.expanded, free.expanded) and found.rounds == free.rounds
+
+
 def test_counts_below_edges_are_those_of_the_paths(make_case):
     for seed in range(8):
         trie = make_case(seed).trie
@@ -165,6 +175,24 @@ def test_ties_among_some_items_go_to_the_lower_item_id(normalization):
     assert found.items.tolist() == [[1, 2, 4, 5]] * 2
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 100])
+def test_a_catalogue_is_fed_in_whole_subtrees_of_the_root(at_once):
+    identifiers = [(first, second, third) for first in range(3, 7) for second in range(first) for third in range(2)]
+    trie = build_trie(identifiers, 99)
+    fed = torch.nonzero(trie.edge_child >= 0)[:, 0]
+    of_root = {first: 1 + first for first in range(3, 7)}  # the edge of the first token and those of the second
+    parts = list(_subtrees(trie, fed, at_once))
+    assert sorted(torch.cat(parts).tolist()) == fed.tolist()
+    firsts = [[identifiers[item - 1][0] for item in trie.edge_sample[part].tolist()] for part in parts]
+    for own in firsts:
+        assert all(own.count(first) == of_root[first] for first in own)
+        assert len(own) <= at_once or len(set(own)) == 1
+    if at_once == 100:
+        assert len(parts) == 1
+    for one, other in zip(firsts, firsts[1:]):
+        assert len(one) + of_root[other[0]] > at_once  # nothing more would have fit
+
+
 def test_a_catalogue_of_one_item_is_certain(backbones):
     case_trie = build_trie([(5, 6, 7)], 2)
     embeds = backbones[0].embed(torch.tensor([[4, 5]])).detach()
@@ -172,6 +200,15 @@ def test_a_catalogue_of_one_item_is_certain(backbones):
     assert found.items.tolist() == [[1]]
     assert found.scores.tolist() == [[0.0]]
     assert found.rounds == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounds_are_forwards_after_the_prompts(make_case, seed):
+    case, fed = make_case(seed), []
+    tree = case.tree()
+    extend = tree.extend
+    tree.extend = lambda *args, **kwargs: fed.append(1) or extend(*args, **kwargs)
+    assert search(tree, case.k, expand_at_once=1).rounds == len(fed)
 
 
 def test_work_is_bounded_by_the_answer(make_case):

@@ -57,3 +57,15 @@ def test_autocast_does_not_round_it():
         loss = catalogue_cross_entropy(states.bfloat16(), items, target)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, cross_entropy(states.bfloat16().float() @ items.T, target))
+
+
+@pytest.mark.parametrize(("at_once", "rows"), [(1, 1), (6, 1), (12, 2), (13, 2), (100, 7)])
+def test_no_more_logits_stand_in_memory_than_are_asked_for(monkeypatch, at_once, rows):
+    states, items, target = drawn(7, 6)
+    made, residuals = [], catalogue_loss._to_residuals
+    monkeypatch.setitem(catalogue_loss.LOGITS_AT_ONCE, "cpu", at_once)
+    monkeypatch.setattr(
+        catalogue_loss, "_to_residuals", lambda logits, label: made.append(len(logits)) or residuals(logits, label)
+    )
+    catalogue_cross_entropy(states, items, target)
+    assert sum(made) == 7 and made[0] == max(made) == rows

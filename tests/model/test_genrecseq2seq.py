@@ -180,6 +180,7 @@ def test_attributes_are_the_means_of_their_values(settings):
     tokens = model.catalogue.item_tokens
     bag = model.attributes["title"]
     words = sorted({word for token in tokens for word in token.split()})
+    assert bag.weight.shape[0] == 1 + len(words)
     vectors = model.item_vectors(torch.arange(len(tokens) + 1))
     assert (vectors[0] == 0).all()
     for item, token in enumerate(tokens, start=1):

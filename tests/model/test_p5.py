@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from recbole.data.interaction import Interaction
 
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.properties_path import properties_folder
 from recbole_genrec.quick_start import build_model
 from recbole_genrec.split_data import SplitData
 from recbole_genrec.trainer import GenRecTrainer
@@ -112,12 +115,16 @@ def test_families_without_columns_are_off_with_a_log_line(tmp_path, write_datase
         ({"tasks": {"sequential": -1}}, "'tasks: sequential' must be a number"),
         ({"tasks": "all"}, "'tasks' must give families their shares"),
         ({"task_prompts": "p6"}, "'p6'"),
+        ({"task_prompts": "mine.yaml"}, "'tasks' asks for 'review', for which 'mine' has no prompts"),
         ({"n_candidates": 1}, "'n_candidates'"),
         ({"attn_implementation": "flex_attention"}, "is for packed training"),
         ({"lazy_windows": False}, "lazy_windows"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, changes, message):
+    shipped = yaml.safe_load((properties_folder() / "task" / "p5.yaml").read_text("utf-8"))
+    del shipped["review"]
+    Path("mine.yaml").write_text(yaml.safe_dump(shipped), "utf-8")
     with pytest.raises(GenRecError, match=message):
         built(settings, **changes)
 
@@ -177,6 +184,19 @@ def test_candidates_alone_have_scores(settings):
     assert (torch.isfinite(scores).sum(1) <= 4).all()  # fewer for a user who has had nearly all items
     assert torch.isfinite(scores[torch.arange(len(scores)), interaction["item_id"]]).all()
     assert torch.equal(scores, model.full_sort_predict(interaction))  # the same candidates again
+
+
+def test_rows_of_users_and_candidates_have_the_scores_of_the_whole_catalogue(settings):
+    """Histories as long as the longest one, of which rows share some."""
+    config, data, model = built(settings, MAX_ITEM_LIST_LENGTH=3, decoding="full")
+    model.eval()
+    interaction, *_ = next(iter(data.evaluation_loader(config, "test")))
+    assert (interaction["item_length"] == 3).all()
+    whole = model.full_sort_predict(interaction)
+    row = torch.arange(len(interaction)).repeat_interleave(9).flip(0)
+    asked = interaction[row]
+    asked.update(Interaction({"item_id": torch.arange(1, 10).repeat(len(interaction))}))
+    torch.testing.assert_close(model.predict(asked), whole[row, asked["item_id"]])
 
 
 def test_a_checkpoint_comes_back(settings):

@@ -106,6 +106,21 @@ def test_examples_are_of_training_users_and_follow_the_seed(local):
         draw_examples(train, 1000, 7)
 
 
+def test_a_user_of_two_training_interactions_is_an_example(tmp_path, write_dataset):
+    """Two more are those of validation and test."""
+    rows = [(f"u{user}", f"i{item}", item) for user, length in enumerate((4, 20)) for item in range(length)]
+    settings = {"data_path": write_dataset(tmp_path, rows), "topk": [1], "valid_metric": "Hit@1"}
+    train = SplitData([GenRecConfig("SASRecAll", "tiny", config_dict=settings)]).parts[0]
+    examples = {len(example.history): example for example in draw_examples(train, 2, 7)}
+    tokens = {length: train.id2token("item_id", example.history).tolist() for length, example in examples.items()}
+    assert tokens[1] == ["i0"] and train.id2token("item_id", examples[1].target) == "i1"
+    assert tokens[10] == [f"i{item}" for item in range(7, 17)]  # no more than ten items of history
+    assert train.id2token("item_id", examples[10].target) == "i17"
+    with pytest.raises(GenRecError, match="asks for 3 examples, but there are only 2 users with two training"):
+        draw_examples(train, 3, 7)
+    assert draw_examples(train, 0, 7) == []
+
+
 @pytest.mark.parametrize("prompt", ["continuation", "instruction"])
 def test_exact_lists_equal_scoring_every_item(local, prompt):
     settings = local | {"few_shot": 1, "prompt": prompt}
@@ -323,16 +338,25 @@ def test_the_report_says_what_was_invented_repeated_and_refused(chat):
 
 
 @needs_chat
-def test_lists_are_filled_with_what_training_has_seen_least(chat):
-    with ScriptedServer(lambda body, number: "no") as server:
-        config, data, model = built(chat(server))
+def test_lists_are_filled_with_what_training_has_seen_least(chat, tmp_path, write_dataset):
+    """Title n has been in training n times, more than once for all but the first; a list names the most popular one."""
+    titles = WHITE + BLACK
+    rows = []
+    for user in range(len(titles)):  # the last two items of a user are no training
+        seen = titles[user:] + ["Heat", "Big"]
+        rows += [(f"u{user}", title, 100 + time) for time, title in enumerate(seen)]
+    data_path = write_dataset(tmp_path / "unequal", rows[::-1], [(title, title) for title in titles[::-1]])
+    popular = titles[-1]
+    with ScriptedServer(lambda body, number: json.dumps({"titles": [popular]})) as server:
+        config, data, model = built(chat(server, data_path=data_path))
         interaction, *_ = next(iter(data.evaluation_loader(config, "test")))
         scores = model.full_sort_predict(interaction)
-    counts = np.bincount(train_sequences(data.parts[0])[1], minlength=13)[1:]
+    counts = Counter(title for user in range(len(titles)) for title in titles[user:])
+    assert [counts[title] for title in titles] == list(range(1, 13))
     for row in scores:
         assert torch.isfinite(row).sum() == 5 and row[0] == -torch.inf
-        filled = row.topk(5).indices.numpy()
-        assert counts[filled - 1].max() <= np.sort(counts)[4]
+        listed = data.dataset.id2token("item_id", row.topk(5).indices.numpy())
+        assert listed.tolist() == [popular, *titles[:4]]
 
 
 @needs_chat

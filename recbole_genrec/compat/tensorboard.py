@@ -1,0 +1,30 @@
+"""RecBole's trainers each open a TensorBoard folder (trainer.py:115), also in a process that should write nothing."""
+
+from contextlib import contextmanager
+
+from recbole_genrec.compat.patching import recbole_module
+
+
+class _NoTensorBoard:
+    """What RecBole's trainers ask of TensorBoard's writer."""
+
+    def add_scalar(self, *args):
+        pass
+
+    def add_hparams(self, *args):
+        pass
+
+    def close(self):
+        pass
+
+
+@contextmanager
+def no_tensorboard():
+    """Let trainers that are built meanwhile write nothing for TensorBoard."""
+    module = recbole_module("trainer.trainer")
+    get_tensorboard = module.get_tensorboard
+    module.get_tensorboard = lambda logger: _NoTensorBoard()
+    try:
+        yield
+    finally:
+        module.get_tensorboard = get_tensorboard
