@@ -11,6 +11,7 @@ from pathlib import Path
 from recbole.trainer import trainer
 from recbole.utils import init_logger
 
+from recbole_genrec import threads
 from recbole_genrec.checkpoint import plain_settings
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError, without_passwords
@@ -114,6 +115,13 @@ def _remove_logs(handlers):
         if isinstance(handler, logging.FileHandler):
             handler.close()
             Path(handler.baseFilename).unlink()
+
+
+def ready_cpu(config):
+    """Log how a run's threads compute, and tune memory where the run asks for it and computes on the CPU."""
+    getLogger().info(threads.described())
+    if config["tune_malloc"] and config["device"].type == "cpu":
+        tune_malloc()
 
 
 def tune_malloc():
