@@ -1,8 +1,10 @@
 """Trained recommenders for the benchmarks: GenRec with its defaults, on ml-100k or on data of one's own."""
 
 import csv
+import json
 import math
 from itertools import islice
+from zlib import crc32
 
 import torch
 from recbole.data import data_preparation
@@ -42,7 +44,7 @@ def train_for(model, config, data, steps):
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, config["warmup_steps"], steps))
     model.train()
-    for batch in islice(_endless(loader), steps):
+    for batch in islice(endless(loader), steps):
         optimizer.zero_grad()
         model.calculate_loss(batch).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), **config["clip_grad_norm"])
@@ -51,7 +53,7 @@ def train_for(model, config, data, steps):
     model.eval()
 
 
-def _endless(loader):
+def endless(loader):
     while True:
         yield from loader
 
@@ -63,7 +65,8 @@ def _factor(step, warmup, steps):
 def trained(dataset, steps, cache=None, **settings):
     """As :func:`build`, and trained; the weights are kept in the folder ``cache`` and read from there next time."""
     config, model, train, test = build(dataset, **settings)
-    file = cache and cache / f"{dataset}-{model.engine.normalization}-{steps}-{config['seed']}.pt"
+    asked = crc32(json.dumps(settings, sort_keys=True).encode())  # other settings may make a model of another shape
+    file = cache and cache / f"{dataset}-{model.engine.normalization}-{steps}-{config['seed']}-{asked:08x}.pt"
     if file and file.is_file():
         model.load_state_dict(torch.load(file, weights_only=True))
     else:

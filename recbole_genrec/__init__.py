@@ -4,6 +4,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.threads import choose_waiting
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "run_recbole_genrec",
 ]
 
+choose_waiting()  # before the next line loads torch
 if find_spec("recbole"):  # indexing, prompt, decoding, backbone and packing also serve without RecBole
     import_module("recbole_genrec.compat").apply()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recbole.utils import init_logger
 
+from recbole_genrec import threads
 from recbole_genrec.checkpoint import plain_settings
 from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.distributed import current
@@ -100,6 +101,13 @@ def _remove_logs(handlers):
         if isinstance(handler, logging.FileHandler):
             handler.close()
             Path(handler.baseFilename).unlink()
+
+
+def ready_cpu(config):
+    """Log how a run's threads compute, and tune memory where the run asks for it and computes on the CPU."""
+    getLogger().info(threads.described())
+    if config["tune_malloc"] and config["device"].type == "cpu":
+        tune_malloc()
 
 
 def tune_malloc():

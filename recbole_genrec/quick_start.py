@@ -15,7 +15,7 @@ from recbole_genrec.distributed import current, joined
 from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.outcomes import collecting
-from recbole_genrec.process import recbole_logging, tune_malloc, wandb_run
+from recbole_genrec.process import ready_cpu, recbole_logging, wandb_run
 from recbole_genrec.results import (
     hardware,
     plain,
@@ -92,8 +92,7 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
                 getLogger().info(converted)
             if unread := unread_keys(configs):
                 getLogger().warning(unread)
-            if first["tune_malloc"] and first["device"].type == "cpu":
-                tune_malloc()
+            ready_cpu(first)
             data = SplitData(configs)
             results = []
             for config in configs:

@@ -8,7 +8,7 @@ from recbole.utils import init_seed
 from recbole_genrec.confidence import RowMetrics
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError, unknown_name
-from recbole_genrec.process import recbole_logging, tune_malloc
+from recbole_genrec.process import ready_cpu, recbole_logging
 from recbole_genrec.quick_start import build_model, measure_test
 from recbole_genrec.report.runs import check_run, read_json
 from recbole_genrec.results import hardware, plain, print_table, versions, write_result
@@ -57,8 +57,7 @@ def retest(run, settings=None):
         raise GenRecError(f"'results_dir' must be another folder than {str(path.parent)!r}, where the run lies.")
     started = perf_counter()
     with recbole_logging(config):
-        if config["tune_malloc"] and config["device"].type == "cpu":
-            tune_malloc()
+        ready_cpu(config)
         asked = plain(config.final_config_dict)
         data = SplitData([config])
         valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))

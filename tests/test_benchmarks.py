@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import decoding, indexing, llama, synthetic, training, trie
+from benchmarks import contention, decoding, indexing, left_out, llama, synthetic, training, trie
 from benchmarks.common import forward_flops, layer_parameters
 from benchmarks.recommenders import build, write_movielens_25m
+from recbole_genrec import threads
 from recbole_genrec.data.dataset import train_sequences
 
 SMALL = {"scratch_hidden_size": 16, "scratch_intermediate_size": 16, "scratch_vocab_size": 400}
@@ -45,6 +46,24 @@ def test_exact_search_finds_all_and_constrained_lists_are_valid(in_folder):
     assert rows["trie", "exact"]["recall"] == 1.0
     assert rows["trie", "exact"]["valid"] == rows["vocab", "generate, constrained"]["valid"] == 1.0
     assert rows["vocab", "generate"]["times_generate"] == rows["trie", "generate"]["times_generate"] == 1.0
+
+
+def test_lists_without_seen_items_are_exact_whatever_they_cost(in_folder):
+    rows = run(left_out, in_folder, "--cache", "weights")["rows"]
+    assert [row["sharpness"] for row in rows] == [1.0, 2.0]
+    assert all(row["exact"] == 1 and row["seen"] > 20 and row["ratio"] > 0 for row in rows)
+    assert len(list((in_folder / "weights").iterdir())) == 1  # both rows have the same weights
+
+
+def test_contention_times_each_setting_quiet_and_beside_a_loop(in_folder, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # what the benchmark was started with decides nothing
+    arguments = ["--settings", "default", "passive", "one thread", "--beside", "python"]
+    rows = {row["setting"]: row for row in run(contention, in_folder, *arguments)["rows"]}
+    assert rows["default"]["waiting"] == " ".join(f"{name}={value}" for name, value in threads.CHOSEN.items())
+    assert rows["passive"]["waiting"] == "OMP_WAIT_POLICY=PASSIVE"
+    assert rows["one thread"]["threads"] == 1
+    for row in rows.values():
+        assert row["python_over_quiet"] == pytest.approx(row["beside_python"] / row["quiet"])
 
 
 def test_movielens_25m_becomes_a_dataset_with_unrated_movies(in_folder):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recbole_genrec import GenRecError, quick_start, run_recbole_genrec, split_data
+from recbole_genrec import GenRecError, process, quick_start, run_recbole_genrec, split_data, threads
 from recbole_genrec.results import markdown_table, plain, print_table, versions, write_text
 
 # isort: split
@@ -337,6 +337,7 @@ class TestSurroundings:
         logs = list(Path("log/SASRec").iterdir())
         assert len(logs) == 2
         assert all("best" in log.read_text("utf-8") or "epoch 1" in log.read_text("utf-8") for log in logs)
+        assert all(log.read_text("utf-8").count(threads.described()) == 1 for log in logs)
 
     def test_a_refused_run_leaves_no_log(self, settings):
         with pytest.raises(GenRecError, match="'topk' asks for 99"):
@@ -344,7 +345,7 @@ class TestSurroundings:
         assert not [path for path in Path("log").rglob("*") if path.is_file()]
 
     def test_malloc_settings_are_accepted_or_skipped(self, caplog):
-        quick_start.tune_malloc()
+        process.tune_malloc()
         assert not caplog.records
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from recbole_genrec.decoding.listable import listable
 from recbole_genrec.decoding.ragged import last_of, rank_within
 from recbole_genrec.decoding.softmax import child_log_probs, forced_log_probs, root_log_probs
 
@@ -60,7 +61,9 @@ class _Frontier:
 
 
 @torch.no_grad()
-def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_at_once=16, allowed=None):
+def search(
+    tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_at_once=16, allowed=None, left_out=None
+):
     """Find the K most probable items of every prompt.
 
     Args:
@@ -71,13 +74,16 @@ def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_
             cost no step), at least ``k``.
         node_budget: nodes after which a prompt's search goes on as a beam search of width ``k``.
         expand_at_once: most nodes that a prompt expands in one forward, best first.
-        allowed: booleans by item id: the items that may be listed ``[I + 1]``, or those of each prompt ``[B, I + 1]``;
-            ``None``: all.
+        allowed: booleans by item id, the items that may be listed ``[I + 1]``; ``None``: all.
+        left_out: item ids that may not be listed for each prompt, padded with 0, in any order and also repeatedly
+            ``[B, S]``; ``None``: none.
 
     Returns:
         :class:`TopK`.
     """
-    run = _Search(tree, k, normalization, num_beams, node_budget, expand_at_once, allowed)
+    run = _Search(tree, k, normalization, num_beams, node_budget, expand_at_once)
+    if allowed is not None or left_out is not None:
+        run.open, run.whole = listable(tree.trie, len(tree), allowed, left_out)
     run.follow_root()
     while run.expand():
         pass
@@ -87,7 +93,7 @@ def search(tree, k, normalization="trie", num_beams=0, node_budget=1000, expand_
 class _Search:
     """State of one search: the finished lists, dense, and the frontier, flat."""
 
-    def __init__(self, tree, k, normalization, num_beams, node_budget, expand_at_once, allowed):
+    def __init__(self, tree, k, normalization, num_beams, node_budget, expand_at_once):
         self.tree, self.trie, self.k, self.normalization = tree, tree.trie, k, normalization
         self.num_beams, self.node_budget, self.expand_at_once = num_beams, node_budget, expand_at_once
         device, batch = tree.root_hidden.device, len(tree)
@@ -99,10 +105,7 @@ class _Search:
         self.rounds = 0
         none = torch.zeros(0, dtype=torch.long, device=device)
         self.frontier = _Frontier(none, none, torch.zeros(0, device=device))
-        self.open = self.whole = None
-        if allowed is not None:
-            below = self.trie.count_below(allowed.to(device).view(-1, self.trie.n_items + 1))
-            self.open, self.whole = below > 0, below == self.trie.edge_high - self.trie.edge_low  # [B or 1, E]
+        self.open = self.whole = None  # where all items may be listed; else booleans [B or 1, E]
 
     def follow_root(self):
         tree = self.tree

@@ -225,11 +225,11 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     def rank(self, tree, interaction):
         """Scores ``[B, n_items]`` as :meth:`full_sort_predict` gives them, of the prompts of a fresh tree."""
-        allowed = self._allowed(interaction)
+        left_out = interaction[SEEN] if SEEN in interaction else None
         if self.engine.decoding == "full":
             scores = score_catalogue(tree, self.engine.normalization)
-            if allowed is not None:
-                scores = scores.masked_fill(~allowed.to(scores.device), -torch.inf)
+            if left_out is not None:
+                scores = scores.scatter(1, left_out.to(scores.device), -torch.inf)
             self._count(scores[:, 1:].topk(self.k).indices + 1)
             return scores
         found = search(
@@ -238,18 +238,11 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self.engine.normalization,
             num_beams=self.engine.num_beams if self.engine.decoding == "beam" else 0,
             node_budget=self.engine.node_budget,
-            allowed=allowed,
+            left_out=left_out,
         )
         self._count(found.items, found)
         scores = torch.full((len(tree), self.n_items), -torch.inf, device=found.scores.device)
         return scores.scatter_(1, found.items, found.scores)
-
-    def _allowed(self, interaction):
-        """Booleans of the items that may be listed ``[B, n_items]``; ``None`` where all may."""
-        if SEEN not in interaction:
-            return None
-        seen = interaction[SEEN]
-        return torch.ones(len(seen), self.n_items, dtype=torch.bool, device=seen.device).scatter_(1, seen, False)
 
     def identifier_statistics(self):
         """What the indexing made of the catalogue: items, new tokens, and means of an item: its tokens, and those at

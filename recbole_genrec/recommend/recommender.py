@@ -8,6 +8,7 @@ from math import exp
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from recbole_genrec.checkpoint import save_enlarged
 from recbole_genrec.decoding.scoring import score_pairs
@@ -167,7 +168,8 @@ class GenRecommender:
             min(topk, ranker.trie.n_items),
             ranker.engine.normalization,
             node_budget=ranker.engine.node_budget,
-            allowed=self._allowed(batch.entries, chosen, exclude_seen),
+            allowed=None if chosen is None else torch.from_numpy(np.append(False, chosen)),
+            left_out=self._seen(batch.entries) if exclude_seen else None,
         )
         rows = zip(batch.entries, found.items.tolist(), found.scores.tolist(), found.expanded.tolist())
         return [
@@ -175,16 +177,10 @@ class GenRecommender:
             for (entries, items, scores, expanded), over_budget in zip(rows, found.over_budget.tolist())
         ]
 
-    def _allowed(self, entries, chosen, exclude_seen):
-        """Booleans of the items that may be listed, for all histories ``[1, I + 1]`` or each ``[B, I + 1]``."""
-        if chosen is None and not exclude_seen:
-            return None
-        chosen = np.ones(len(self.reader.titles), bool) if chosen is None else chosen
-        allowed = np.append(False, chosen)[None].repeat(len(entries) if exclude_seen else 1, 0)
-        if exclude_seen:
-            for row, history in enumerate(entries):
-                allowed[row, [self.reader.number[entry.item_id] for entry in history if entry.item_id]] = False
-        return torch.from_numpy(allowed)
+    def _seen(self, entries):
+        """Numbers of the items that each history holds, padded with 0 ``[B, S]``."""
+        rows = [[self.reader.number[entry.item_id] for entry in history if entry.item_id] for history in entries]
+        return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True)
 
     def _list(self, items, scores):
         tokens, titles = self.reader.item_tokens, self.reader.titles

@@ -7,7 +7,7 @@ from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5F
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
-from recbole_genrec.decoding.tree import prompt_tree
+from recbole_genrec.decoding.tree import PromptTree, prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 
 END = 2
@@ -84,3 +84,32 @@ def encoder_decoders(tokenizer):
 @pytest.fixture
 def make_case(backbones):
     return lambda seed: Case(seed, backbones[seed % len(backbones)])
+
+
+class Indifferent:
+    """A model to which all tokens are alike."""
+
+    pad_id = 0
+
+    def embed(self, ids):
+        return torch.zeros(*ids.shape, 1)
+
+    def __call__(self, embeds, *_, **__):
+        return embeds
+
+    def logits(self, hidden, token_ids=None):
+        return torch.zeros(*hidden.shape[:-1], 20 if token_ids is None else len(token_ids))
+
+    def new_cache(self, n_rows, width):
+        return self
+
+    def select(self, rows):
+        """As a cache, it holds nothing."""
+
+
+@pytest.fixture(scope="session")
+def indifferent_tree():
+    """The tree of a model to which all tokens are alike, with prompts of one token, for a trie."""
+    return lambda trie, batch=2: PromptTree(
+        Indifferent(), trie, torch.zeros(batch, 1, 1), torch.ones(batch, dtype=torch.long)
+    )

@@ -93,15 +93,21 @@ def test_inexact_search_still_lists_k_distinct_items_with_their_scores(make_case
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
 @pytest.mark.parametrize("part", range(2))
 def test_search_among_some_items_equals_masking_all_scores(make_case, normalization, part):
-    """Items allowed for all prompts or for each its own; scores stay those of the whole catalogue."""
+    """Items allowed for all prompts, left out of each, or both; scores stay those of the whole catalogue."""
     for seed in range(32 * part, 32 * (part + 1)):
         case = make_case(seed)
         draw = torch.Generator().manual_seed(seed)
-        rows, share = (8, 1)[seed % 2], torch.rand(1, generator=draw)
-        allowed = torch.rand(rows, case.trie.n_items + 1, generator=draw) < share
+        for_all, left_out = None, None
+        allowed = torch.ones(8, case.trie.n_items + 1, dtype=torch.bool)
+        if seed % 3:
+            for_all = torch.rand(case.trie.n_items + 1, generator=draw) < torch.rand(1, generator=draw)
+            allowed &= for_all
+        if seed % 3 < 2:
+            left_out = torch.randint(case.trie.n_items + 1, (8, seed % 7 * 2), generator=draw)  # with repetitions
+            allowed.scatter_(1, left_out, False)
         scores = oracle(case, normalization).masked_fill(~allowed[:, 1:], -torch.inf)
         at_once = (16, 1, 3)[seed % 3]
-        found = search(case.tree(), case.k, normalization, expand_at_once=at_once, allowed=allowed)
+        found = search(case.tree(), case.k, normalization, expand_at_once=at_once, allowed=for_all, left_out=left_out)
         expected = scores.sort(dim=1, descending=True, stable=True).values[:, : case.k]
         torch.testing.assert_close(found.scores, expected, **TOLERANCE)
         listed = found.items > 0
@@ -134,45 +140,23 @@ def test_counts_below_edges_are_those_of_the_paths(make_case):
         assert torch.equal(trie.count_below(chosen), counts)
 
 
-class Indifferent:
-    """A model to which all tokens are alike."""
-
-    pad_id = 0
-
-    def embed(self, ids):
-        return torch.zeros(*ids.shape, 1)
-
-    def __call__(self, embeds, *_, **__):
-        return embeds
-
-    def logits(self, hidden, token_ids=None):
-        return torch.zeros(*hidden.shape[:-1], 20 if token_ids is None else len(token_ids))
-
-    def new_cache(self, n_rows, width):
-        return self
-
-    def select(self, rows):
-        """As a cache, it holds nothing."""
-
-
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
 @pytest.mark.parametrize("k", [1, 3, 8])
-def test_ties_go_to_the_lower_item_id(normalization, k):
+def test_ties_go_to_the_lower_item_id(indifferent_tree, normalization, k):
     identifiers = [(3 + (i * 5 % 8) // 4, 3 + (i * 5 % 8) // 2 % 2, 3 + i * 5 % 8 % 2) for i in range(8)]
-    one_token = torch.zeros(2, 1, 1), torch.ones(2, dtype=torch.long)
-    indifferent = PromptTree(Indifferent(), build_trie(identifiers, 2), *one_token)
+    indifferent = indifferent_tree(build_trie(identifiers, 2))
     found = search(indifferent, k, normalization, expand_at_once=1)
     assert found.items.tolist() == [list(range(1, k + 1))] * 2
 
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
-def test_ties_among_some_items_go_to_the_lower_item_id(normalization):
+def test_ties_among_some_items_go_to_the_lower_item_id(indifferent_tree, normalization):
     identifiers = [(3 + (i * 5 % 8) // 4, 3 + (i * 5 % 8) // 2 % 2, 3 + i * 5 % 8 % 2) for i in range(8)]
-    one_token = torch.zeros(2, 1, 1), torch.ones(2, dtype=torch.long)
-    indifferent = PromptTree(Indifferent(), build_trie(identifiers, 2), *one_token)
+    indifferent = indifferent_tree(build_trie(identifiers, 2))
     allowed = torch.tensor([False, *(item % 3 > 0 for item in range(1, 9))])
-    found = search(indifferent, 4, normalization, expand_at_once=1, allowed=allowed)
-    assert found.items.tolist() == [[1, 2, 4, 5]] * 2
+    left_out = torch.tensor([[0, 0], [4, 1]])
+    found = search(indifferent, 4, normalization, expand_at_once=1, allowed=allowed, left_out=left_out)
+    assert found.items.tolist() == [[1, 2, 4, 5], [2, 5, 7, 8]]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 5, 100])
