@@ -24,7 +24,7 @@ FLOORS = [
     | {"export", "model_card", "recommend"},
     {"report", "split_data"},
     {"quick_start", "tuning"},
-    {"compare", "retest"},
+    {"compare", "reopen", "retest"},
     {"cli"},
     {"__main__"},
 ]

@@ -29,7 +29,8 @@ class IndexingArguments(Arguments):
 
     #: name of a scheme in ``recbole_genrec/indexing``.
     item_indexing: str = "title"
-    #: a checkpoint folder whose identifiers are taken over instead of making new ones; empty: make them.
+    #: a checkpoint folder whose identifiers are taken over instead of making new ones, and whose tokenizer, where both
+    #: are scratch models of the same kind and vocabulary; empty: make them.
     item_index: str = ""
     #: ``collaborative``: most clusters that a node of the tree is split into, and most items of a node that is not.
     cluster_branches: int = 20

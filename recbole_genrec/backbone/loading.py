@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.new_tokens import token_rows
+from recbole_genrec.backbone.new_tokens import other_tokens, token_rows
 from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 from recbole_genrec.errors import GenRecError
@@ -33,12 +33,14 @@ def load_backbone(arguments, corpus):
     return adapt(read_backbone(arguments, corpus), arguments)
 
 
-def read_backbone(arguments, corpus):
+def read_backbone(arguments, corpus, checkpoint=None):
     """Load or build the language model that the arguments name, without an adapter.
 
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         corpus: list of texts; the tokenizer of a scratch model is trained on it, a pretrained one does not need it.
+        checkpoint: a checkpoint folder that the model is built for. A scratch model takes its tokenizer, and a
+            pretrained model that it holds whole is read from it.
 
     Returns:
         A :class:`~recbole_genrec.backbone.backbone.Backbone`.
@@ -51,17 +53,19 @@ def read_backbone(arguments, corpus):
             "'attn_implementation: flex_attention' needs a CUDA device, and torch finds none. Use 'sdpa'."
         )
     if arguments.backbone == SCRATCH:
-        return build_scratch(arguments, corpus)
-    return Backbone(*_load(arguments, AutoModelForCausalLM), arguments.embedding_dropout, arguments.hidden_dropout)
+        return build_scratch(arguments, corpus, _stored_tokenizer(checkpoint, arguments))
+    model, tokenizer = _stored_or_loaded(checkpoint, arguments, AutoModelForCausalLM)
+    return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
-def read_seq2seq(arguments, corpus, family="t5"):
+def read_seq2seq(arguments, corpus, family="t5", checkpoint=None):
     """As :func:`read_backbone`, for an encoder-decoder.
 
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         corpus: list of texts, for the tokenizer of a scratch model.
         family: of a scratch model, a key of :data:`SCRATCH_SEQ2SEQ`.
+        checkpoint: see :func:`read_backbone`.
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
@@ -72,9 +76,42 @@ def read_seq2seq(arguments, corpus, family="t5"):
     if arguments.attn_implementation == "flex_attention":
         raise GenRecError("'attn_implementation: flex_attention' is for packed training. Use 'sdpa' or 'eager'.")
     if arguments.backbone == SCRATCH:
-        return SCRATCH_SEQ2SEQ[family](arguments, corpus)
-    model, tokenizer = _load(arguments, AutoModelForSeq2SeqLM)
+        return SCRATCH_SEQ2SEQ[family](arguments, corpus, _stored_tokenizer(checkpoint, arguments))
+    model, tokenizer = _stored_or_loaded(checkpoint, arguments, AutoModelForSeq2SeqLM)
     return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def check_tokenizer(checkpoint, tokenizer, arguments):
+    """Refuse a checkpoint whose tokenizer is another than that of the model it shall be loaded into.
+
+    Args:
+        checkpoint: its folder. tokenizer: the model's. arguments: as for :func:`read_saved`.
+
+    Raises:
+        GenRecError: it is.
+    """
+    if problem := other_tokens(_stored_tokenizer(checkpoint, arguments), tokenizer):
+        raise GenRecError(
+            f"The checkpoint {str(checkpoint)!r} does not fit: it belongs to another tokenizer than "
+            f"'backbone: {arguments.backbone}' has here ({problem})."
+        )
+
+
+def _stored_tokenizer(checkpoint, arguments):
+    return read_saved_tokenizer(Path(checkpoint) / "tokenizer", arguments) if checkpoint else None
+
+
+def _stored_or_loaded(checkpoint, arguments, auto_class):
+    """Model and tokenizer of a checkpoint that holds a whole language model; else what the arguments name."""
+    if not checkpoint or not (Path(checkpoint) / "backbone").is_dir():
+        return _load(arguments, auto_class)
+    model = read_saved_model(Path(checkpoint) / "backbone", arguments, auto_class, _kernel(arguments))
+    return model, _stored_tokenizer(checkpoint, arguments)
+
+
+def _kernel(arguments):
+    """By default transformers takes SDPA where the family supports it, and eager attention elsewhere (Gemma 2)."""
+    return None if arguments.attn_implementation == "sdpa" else arguments.attn_implementation
 
 
 def read_saved(model_folder, tokenizer_folder, arguments):
@@ -93,11 +130,13 @@ def read_saved(model_folder, tokenizer_folder, arguments):
     return Backbone(read_saved_model(model_folder, arguments), read_saved_tokenizer(tokenizer_folder, arguments))
 
 
-def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM):
-    """As :func:`read_saved`, the model alone and of any auto class of ``transformers``."""
+def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM, kernel=None):
+    """As :func:`read_saved`, the model alone, of any auto class of ``transformers``, with any attention kernel."""
     code = saved_code(Path(folder) / "config.json", arguments)
     try:
-        return auto_class.from_pretrained(folder, dtype="auto", use_safetensors=True, **code)
+        return auto_class.from_pretrained(
+            folder, dtype="auto", attn_implementation=kernel, use_safetensors=True, **code
+        )
     except Exception as error:  # whatever transformers raises at a file that somebody has edited
         raise _refusal(str(folder), error) from None
 
@@ -196,14 +235,12 @@ def _read(source, arguments, quantization, auto_class):
     """Model and tokenizer of ``source`` in evaluation mode, weights complete."""
     origin = {"revision": arguments.revision, "trust_remote_code": arguments.trust_remote_code}
     config = AutoConfig.from_pretrained(source, **origin)
-    # By default transformers takes SDPA where the family supports it, and eager attention elsewhere (Gemma 2).
-    attention = None if arguments.attn_implementation == "sdpa" else arguments.attn_implementation
     tokenizer = AutoTokenizer.from_pretrained(source, **origin)
     model, report = auto_class.from_pretrained(
         source,
         config=config,
         dtype=_dtype(arguments),
-        attn_implementation=attention,
+        attn_implementation=_kernel(arguments),
         quantization_config=quantization,
         use_safetensors=True,
         output_loading_info=True,

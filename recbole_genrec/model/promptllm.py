@@ -121,9 +121,9 @@ class PromptLLM(GenRec):
     def _read_source(cls, config):
         return ""  # nothing is trained
 
-    def _read_backbone(self, corpus):
+    def _read_backbone(self, corpus, checkpoint=None):
         # as beside an adapter: weights that are not trained may stay in half precision, or be quantised
-        return read_backbone(replace(self.arguments["backbone"], lora=True), corpus)
+        return read_backbone(replace(self.arguments["backbone"], lora=True), corpus, checkpoint)
 
     def _lay_out(self):
         super()._lay_out()
