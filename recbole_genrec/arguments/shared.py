@@ -88,7 +88,8 @@ class BackboneArguments(Arguments):
     lora_r: int = 8
     lora_alpha: int = 16
     lora_dropout: float = 0.05
-    lora_target_modules: tuple = ("q_proj", "v_proj")
+    #: names of the adapted layers, or ``all-linear``; empty: peft's own for the family.
+    lora_target_modules: tuple = ()
     #: shape of the scratch model and of its byte-level BPE tokenizer.
     scratch_hidden_size: int = 64
     scratch_layers: int = 2

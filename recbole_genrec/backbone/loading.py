@@ -1,21 +1,17 @@
-"""Pretrained backbones: a folder or a hub id through the auto classes of ``transformers``, adapters through ``peft``.
-
-LoRA: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685.
-"""
+"""Pretrained backbones: a folder or a hub id through the auto classes of ``transformers``."""
 
 import importlib.util
-import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from torch import nn
+from peft import prepare_model_for_kbit_training
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
-from transformers.pytorch_utils import Conv1D
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
+from recbole_genrec.backbone.adapter import add_adapter, freeze_other_senses, stored_targets
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.new_tokens import other_tokens, token_rows
+from recbole_genrec.backbone.new_tokens import other_tokens
 from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 from recbole_genrec.errors import GenRecError
@@ -23,8 +19,6 @@ from recbole_genrec.errors import GenRecError
 SCRATCH = "scratch"
 #: what ``scratch`` builds for an encoder-decoder, by family.
 SCRATCH_SEQ2SEQ = {"t5": build_scratch_t5, "bart": build_scratch_bart}
-#: peft's own word for every linear layer but the head.
-ALL_LINEAR = "all-linear"
 
 
 def load_backbone(arguments, corpus):
@@ -181,7 +175,7 @@ def _load(arguments, auto_class):
     return model, tokenizer
 
 
-def adapt(backbone, arguments, new_tokens=()):
+def adapt(backbone, arguments, new_tokens=(), checkpoint=None):
     """Make a backbone ready to be trained: quantised weights, adapter, gradient checkpointing.
 
     Args:
@@ -189,6 +183,7 @@ def adapt(backbone, arguments, new_tokens=()):
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         new_tokens: ids from :func:`~recbole_genrec.backbone.new_tokens.add_tokens`; beside an adapter their embeddings
             are trained, and those of no other token.
+        checkpoint: a checkpoint folder that the model is built for; its adapter says which layers it adapts.
 
     Returns:
         The backbone; its trainable parameters are those to train.
@@ -200,6 +195,9 @@ def adapt(backbone, arguments, new_tokens=()):
     if arguments.backbone != SCRATCH:
         if arguments.quantization != "none":
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        freeze_other_senses(model)
+        if checkpoint and arguments.lora:
+            arguments = replace(arguments, lora_target_modules=stored_targets(checkpoint))
         backbone.model = add_adapter(model, arguments, new_tokens) if arguments.lora else model
     if arguments.gradient_checkpointing:
         checkpoint_activations(model)
@@ -300,47 +298,3 @@ def _ensure_padding(tokenizer, model):
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < n_rows:
         return
     tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-
-
-def add_adapter(model, arguments, new_tokens=()):
-    """Wrap ``model`` in a LoRA adapter; everything but the adapter and the new tokens' embeddings is frozen."""
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
-    targets = arguments.lora_target_modules
-    if targets == (ALL_LINEAR,):
-        targets, chosen = ALL_LINEAR, list(layers.values())
-    else:
-        chosen = [layer for target in targets for layer in _layers_called(target, layers)]
-        targets = list(targets)
-    adapter = LoraConfig(
-        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
-        r=arguments.lora_r,
-        lora_alpha=arguments.lora_alpha,
-        lora_dropout=arguments.lora_dropout,
-        target_modules=targets,
-        fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),  # GPT-2 keeps its weights transposed
-        trainable_token_indices=token_rows(model, new_tokens) if new_tokens else None,
-    )
-    with warnings.catch_warnings():  # peft reads a property that transformers has renamed
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.* is deprecated", FutureWarning)
-        adapted = get_peft_model(model, adapter)
-    for name in adapter_names(adapted):  # peft keeps LoRA in float32, but rows in the dtype of their table
-        parameter = adapted.get_parameter(name)
-        parameter.data = parameter.data.float()
-    return adapted
-
-
-def adapter_names(model):
-    """Names of the parameters that an adapter adds to ``model``, a ``peft`` model; tied ones once."""
-    parts = (".lora_", ".trainable_tokens_delta.")
-    return {name for name, _ in model.named_parameters() if any(part in name for part in parts)}
-
-
-def _layers_called(target, layers):
-    found = [layer for name, layer in layers.items() if name == target or name.endswith(f".{target}")]
-    if not found:
-        known = sorted({name.rsplit(".", 1)[-1] for name in layers})
-        raise GenRecError(
-            f"'lora_target_modules' names {target!r}, which this backbone does not have. "
-            f"Its modules: {', '.join(known)}; or {ALL_LINEAR}."
-        )
-    return found

@@ -10,8 +10,10 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
 from recbole_genrec.arguments import BackboneArguments
-from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, check_tokenizer, read_backbone
+from recbole_genrec.backbone.adapter import adapter_names
+from recbole_genrec.backbone.loading import SCRATCH, adapt, check_tokenizer, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.backbone.self_check import self_check
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.catalogue import Catalogue
 from recbole_genrec.checkpoint_files import (
@@ -61,6 +63,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    #: whether there is anything to train.
+    is_trained = True
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
     plain_with = {"item_embedding": "none", "edge_embedding": False, "item_prior": False}
 
@@ -78,7 +82,6 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self._read_checkpoint(Path(config[BUILT_FOR]), item_tokens, config["seed"])
         else:
             self._build(config, dataset, item_tokens)
-        self._check_length()
         self._lay_out()
         self._add_embeddings()
         # what training must not know: items held out of it are no alternatives in its loss
@@ -100,13 +103,13 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         self._load_prompts()
         texts = self._read_item_texts(config, dataset, item_tokens)
         pretrained = self.arguments["backbone"].backbone != SCRATCH
-        backbone = self._read_backbone([]) if pretrained else None
+        backbone = self._checked(self._read_backbone([])) if pretrained else None
         # clusters may come out differently on different machines: all processes take those of the first
         draft = current().from_first(lambda: self._draft(config, dataset, item_tokens, texts, backbone))
         source = None
         if not pretrained:
             source = self._source_of_tokens(config["model"])
-            backbone = self._read_backbone([*draft.texts, *self._fixed_texts()], source)
+            backbone = self._checked(self._read_backbone([*draft.texts, *self._fixed_texts()], source))
         index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
         new_tokens = self._tokens_of(index.codes, backbone, config["seed"], known=source is not None)
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
@@ -127,10 +130,10 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self._load_prompts(read_prompt(folder))
             self.catalogue = read_catalogue(folder)
         check_same_items(folder, self.catalogue.item_tokens, item_tokens)
-        backbone, whole = self._read_backbone([], folder), (folder / "backbone").is_dir()
+        backbone, whole = self._checked(self._read_backbone([], folder)), (folder / "backbone").is_dir()
         new_tokens = self._tokens_of(self.catalogue.index.codes, backbone, seed, known=whole)
         check_tokenizer(folder, backbone.tokenizer, self.arguments["backbone"])
-        self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
+        self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens, folder)
 
     def _source_of_tokens(self, model):
         """The checkpoint of ``item_index``, where a scratch model takes its tokenizer, too: one of the same model and
@@ -163,6 +166,15 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     def _read_backbone(self, corpus, checkpoint=None):
         """The language model, without an adapter; see :func:`~recbole_genrec.backbone.loading.read_backbone`."""
         return read_backbone(self.arguments["backbone"], corpus, checkpoint)
+
+    def _checked(self, backbone):
+        """The backbone, unless prompts are too long for it or it cannot do what the engine asks of it."""
+        self.backbone = backbone
+        self._check_length()
+        name, longest = self.arguments["backbone"].backbone, self.arguments["prompt"].max_prompt_tokens
+        if name != SCRATCH and not backbone.is_encoder_decoder:
+            self_check(backbone, name, longest, packs=self.is_trained and self.engine.packing)
+        return backbone
 
     def _edges_of_none_but(self, items):
         """Which edges of the trie lead to no other items than ``items``, ids ``[C]``; ``None`` where there are none."""

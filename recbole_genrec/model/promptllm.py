@@ -52,6 +52,7 @@ class PromptLLM(GenRec):
     """
 
     chat = None
+    is_trained = False
 
     def __new__(cls, config=None, dataset=None):
         # RecBole knows one class a model; without arguments, a copy is made of an object of any class

@@ -108,7 +108,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         names = [code.name for code in self.catalogue.index.codes]
         new_tokens = add_tokens(backbone, names, self.settings["seed"])
         check_tokenizer(folder, backbone.tokenizer, arguments)
-        return adapt(backbone, arguments, new_tokens)
+        return adapt(backbone, arguments, new_tokens, folder)
 
     def take_catalogue(self, catalogue):
         """Rank the items of another catalogue, whose first items are those that there are.
