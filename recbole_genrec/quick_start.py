@@ -68,10 +68,13 @@ def run_recbole_genrec(model="GenRec", dataset=None, config_file_list=None, conf
     return run_models(model, dataset, config_file_list, config_dict, None, saved)
 
 
-def run_models(model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True, beside=()):
+def run_models(
+    model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True, beside=(), shown=True
+):
     """``run_recbole_genrec`` with the settings of a command line, which stand over all others.
 
-    Keys of the models ``beside`` are known too, although they do not run.
+    Keys of the models ``beside`` are known too, although they do not run. Without ``shown`` the console shows warnings
+    alone, and the results are in the files.
     """
     models = _model_list(model)
     known = [*models, *beside]
@@ -85,7 +88,7 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
         with world.in_turn():  # what has to be converted, the first process converts
             converted = convert_raw_dump(first)
             check_dataset(first)
-        with recbole_logging(first):
+        with recbole_logging(first, console=shown):
             if converted:
                 getLogger().info(converted)
             if first["tune_malloc"] and first["device"].type == "cpu":
@@ -99,7 +102,8 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
                     write_result(first["results_dir"], results[-1])
         if world.is_first:
             write_table(first["results_dir"], results)
-            print_table(results)
+            if shown:
+                print_table(results)
     return results if len(models) > 1 or not isinstance(model, (str, type)) else results[0]
 
 
@@ -199,7 +203,7 @@ def _run_model(config, data, saved, folder):
         "dataset": config["dataset"],
         "seed": config["seed"],
         "best_valid_score": best_score,
-        "best_valid_result": best_result,
+        "best_valid_result": plain(best_result),
         "valid_metric": config["valid_metric"],
         "valid_score_bigger": config["valid_metric_bigger"],
         **tested,
@@ -246,7 +250,7 @@ def measure_test(config, data, loader, trainer, rows, folder, saved=True, checkp
         outcomes.write(result_file(folder, config["model"], config, "npz"))
     ranks = hasattr(model, "generation_statistics")
     told = {
-        "test_result": dict(result),
+        "test_result": plain(result),
         "test_interval": bootstrap_intervals(rows.values, users, config["seed"]),
         "users": data.users,
         "outcomes": outcomes is not None,

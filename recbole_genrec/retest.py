@@ -72,7 +72,7 @@ def retest(run, settings=None):
         trainer.tensorboard.close()
         rows, begun = RowMetrics(trainer.evaluator), perf_counter()
         try:
-            validated = dict(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
+            validated = plain(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
         except RuntimeError as error:
             if "state_dict" not in str(error):
                 raise
