@@ -1,6 +1,6 @@
 """Train, evaluate and compare models: the plugin's and RecBole's own, on one dataset object and one split."""
 
-from contextlib import closing
+from contextlib import ExitStack
 from logging import getLogger
 from time import perf_counter
 
@@ -11,6 +11,7 @@ from recbole_genrec.clock import Clock
 from recbole_genrec.cold_evaluation import evaluate_cold, row_users
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.curves import Curves
 from recbole_genrec.distributed import current, joined
 from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.errors import GenRecError
@@ -88,7 +89,8 @@ def run_models(
         with world.in_turn():  # what has to be converted, the first process converts
             converted = convert_raw_dump(first)
             check_dataset(first)
-        with recbole_logging(first, console=shown):
+        with ExitStack() as log:  # a log file, and so a folder of TensorBoard, for each model
+            log.enter_context(recbole_logging(first, console=shown))
             if converted:
                 getLogger().info(converted)
             if first["tune_malloc"] and first["device"].type == "cpu":
@@ -96,6 +98,9 @@ def run_models(
             data = SplitData(configs)
             results = []
             for config in configs:
+                if config is not first:
+                    log.close()
+                    log.enter_context(recbole_logging(config, console=shown))
                 with wandb_run(config):
                     results.append(_run_model(config, data, saved, first["results_dir"]))
                 if world.is_first:
@@ -173,7 +178,7 @@ def _run_model(config, data, saved, folder):
     train_data = data.train_loader(config, model)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     clock, rows = Clock(trainer, saved), RowMetrics(trainer.evaluator)
-    with closing(trainer.tensorboard):  # RecBole leaves its thread writing, below whichever folder is the working one
+    with Curves(trainer):
         best_score, best_result = trainer.fit(
             train_data, valid_data, saved=saved, show_progress=config["show_progress"]
         )
