@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from benchmarks import synthetic
 from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.backbone.adapter import add_adapter
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.loading import add_adapter
 from recbole_genrec.backbone.scratch import train_tokenizer
 from recbole_genrec.data.packing import Packer, Windows
 from recbole_genrec.data.tokens import item_context, tokenize_prompt

@@ -24,10 +24,13 @@ from safetensors import SafetensorError
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS
 from recbole_genrec.backbone.broken_files import ReplaceError
+from recbole_genrec.backbone.loading import check_tokenizer
 from recbole_genrec.checkpoint_files import (
     BACKBONE_PREFIX,
+    BUILT_FOR,
     FORMAT,
     aside,
+    check_same_items,
     damage_of,
     fingerprint,
     items_of,
@@ -35,6 +38,7 @@ from recbole_genrec.checkpoint_files import (
     read_extra,
     read_items,
     read_json,
+    read_prompt,
     read_state_dict,
     settle,
     sync,
@@ -45,7 +49,7 @@ from recbole_genrec.checkpoint_files import (
 )
 from recbole_genrec.checkpoint_training import random_states, read_optimizer, write_optimizer
 from recbole_genrec.distributed.sharding import is_spread, spread_like
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.shapes import check_shape
 
 #: what only resuming needs.
@@ -164,6 +168,8 @@ def load_checkpoint_into(model, folder, optimizer=None):
     """
     folder = verify(folder)
     _check_items(folder, model)
+    _check_prompts(folder, model)
+    check_tokenizer(folder, model.backbone.tokenizer, model.arguments["backbone"])
     trainer, state = read_json(folder / "trainer.json"), read_state_dict(folder)
     _check_weights(folder, model, state)
     if optimizer is not None:
@@ -222,7 +228,7 @@ def check_trust(folder, settings, trust_remote_code):
 
 
 def read_config(folder, trust_remote_code=False):
-    """The configuration of a checkpoint, whose item index it names.
+    """The configuration of a checkpoint; a model of it is built for this checkpoint, see :data:`BUILT_FOR`.
 
     No setting is evaluated, and the device is chosen on this machine. See :func:`check_trust` for what is refused.
     """
@@ -238,10 +244,7 @@ def read_config(folder, trust_remote_code=False):
         config.final_config_dict.update({key: value for key, value in settings.items() if key not in _MACHINE_KEYS})
         for group in ARGUMENT_GROUPS:
             group.from_config(config)
-    # the identifiers that the weights were trained on: made anew, clusters may differ from machine to machine
-    config.final_config_dict["item_index"] = str(folder)
-    if config["warm_start"]:  # likewise its tokens, and where they came from may be gone
-        config.final_config_dict["warm_start"] = str(folder)
+    config.final_config_dict[BUILT_FOR] = str(folder)
     return config
 
 
@@ -272,9 +275,13 @@ def _write_model(folder, model, weights):
         _write_backbone(folder / "backbone", backbone.model, own)
     others = {name: tensor for name, tensor in weights.items() if not name.startswith(BACKBONE_PREFIX)}
     write_tensors(folder / "extra.safetensors", others)
-    prompts = json.loads(json.dumps(model.prompt_settings()))
-    (folder / "prompt.yaml").write_text(yaml.safe_dump(prompts, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    prompts = yaml.safe_dump(_prompts_of(model), sort_keys=False, allow_unicode=True)
+    (folder / "prompt.yaml").write_text(prompts, encoding="utf-8")
     write_items(folder, model.catalogue)
+
+
+def _prompts_of(model):
+    return json.loads(json.dumps(model.prompt_settings()))
 
 
 def _write_tokenizer(folder, tokenizer):
@@ -298,18 +305,19 @@ def _write_backbone(folder, causal_model, weights):
 
 def _check_items(folder, model):
     stored, own = read_items(folder), items_of(model.catalogue)
-    for kind, reason in (
-        ("tokens", "it belongs to another dataset or another filtering"),
-        ("identifiers", "it belongs to another item text, indexing or tokenizer; 'item_index' takes its identifiers"),
-    ):
-        if stored[kind] == own[kind]:
-            continue
-        if len(stored[kind]) != len(own[kind]):
-            detail = f"{len(stored[kind])} items there, {len(own[kind])} here"
-        else:
-            index = next(i for i, (a, b) in enumerate(zip(stored[kind], own[kind], strict=True)) if a != b)
-            detail = f"item {index} has {kind} {stored[kind][index]!r} there and {own[kind][index]!r} here"
-        raise GenRecError(f"The checkpoint {str(folder)!r} does not fit: {reason} (items.json: {detail}).")
+    check_same_items(folder, stored["tokens"], own["tokens"])
+    reason = "it belongs to another item text, indexing or tokenizer; 'item_index' takes its identifiers"
+    check_same_items(folder, stored["identifiers"], own["identifiers"], "identifiers", reason)
+
+
+def _check_prompts(folder, model):
+    stored, own = read_prompt(folder), _prompts_of(model)
+    for key, value in stored.items():  # a key that an earlier version did not write has the value it had then
+        if value != own.get(key):
+            raise GenRecError(
+                f"The checkpoint {str(folder)!r} does not fit: it belongs to other prompts (prompt.yaml: {key!r} is "
+                f"{shown(value)} there and {shown(own.get(key))} here)."
+            )
 
 
 def _check_weights(folder, model, state):

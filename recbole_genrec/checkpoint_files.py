@@ -21,6 +21,9 @@ from recbole_genrec.shapes import check_shape
 from recbole_genrec.strict_yaml import read_yaml_file
 
 FORMAT = 1
+#: key of a configuration, set by who loads a checkpoint: the folder that a model is built for. The model reads its
+#: tokenizer, identifiers and prompts there, and builds none of them anew.
+BUILT_FOR = "built_for_checkpoint"
 #: endings of files that a checkpoint may be read from: its manifest names all of them.
 READ = (".json", ".yaml", ".safetensors", ".jinja", ".model", ".txt")
 BACKBONE_PREFIX = "backbone.model."
@@ -293,6 +296,29 @@ def read_items(folder):
             if any(isinstance(piece, list) and len(piece) != 2 for piece in item):
                 raise GenRecError(f"items.json, 'pieces': {shown(item)} has a code that is not of two numbers.")
     return stored
+
+
+def check_same_items(folder, stored, own, kind="tokens", reason="it belongs to another dataset or another filtering"):
+    """Refuse a checkpoint whose items are not those of a dataset.
+
+    Args:
+        folder: the checkpoint.
+        stored, own: what it and the dataset have of each item, in catalogue order.
+        kind: name of that in ``items.json``. reason: what it means where they differ.
+
+    Raises:
+        GenRecError: they differ.
+    """
+    if stored == own:
+        return
+    if kind == "tokens" and stored[: len(own)] == own:
+        reason += f", or 'add_items' has put {stored[len(own)]!r} there, and it is for recommending only"
+    if len(stored) != len(own):
+        detail = f"{len(stored)} items there, {len(own)} here"
+    else:
+        index = next(i for i, (a, b) in enumerate(zip(stored, own, strict=True)) if a != b)
+        detail = f"item {index} has {kind} {stored[index]!r} there and {own[index]!r} here"
+    raise GenRecError(f"The checkpoint {str(folder)!r} does not fit: {reason} (items.json: {detail}).")
 
 
 def _check_count(folder, what, values, tokens):

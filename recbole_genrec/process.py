@@ -18,8 +18,8 @@ from recbole_genrec.errors import GenRecError, without_passwords
 
 
 @contextmanager
-def recbole_logging(config):
-    """RecBole's log file and console output for the length of a run.
+def recbole_logging(config, console=True):
+    """RecBole's log file and console output for the length of a run; without ``console``, warnings alone show there.
 
     RecBole leaves its handlers on the root logger and colorama's wrappers on the standard streams (logger.py:100);
     a second run in the same process would write into the first one's file.
@@ -36,6 +36,8 @@ def recbole_logging(config):
     own = list(root.handlers)
     for handler in own:
         handler.addFilter(_hide_passwords)
+        if not console and not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.WARNING)
     for handler in before:
         root.addHandler(handler)
     try:

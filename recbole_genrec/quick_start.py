@@ -1,6 +1,6 @@
 """Train, evaluate and compare models: the plugin's and RecBole's own, on one dataset object and one split."""
 
-from contextlib import closing
+from contextlib import ExitStack
 from logging import getLogger
 from time import perf_counter
 
@@ -11,6 +11,7 @@ from recbole_genrec.clock import Clock
 from recbole_genrec.cold_evaluation import evaluate_cold, row_users
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.curves import Curves
 from recbole_genrec.distributed import current, joined
 from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.errors import GenRecError
@@ -69,10 +70,13 @@ def run_recbole_genrec(model="GenRec", dataset=None, config_file_list=None, conf
     return run_models(model, dataset, config_file_list, config_dict, None, saved)
 
 
-def run_models(model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True, beside=()):
+def run_models(
+    model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True, beside=(), shown=True
+):
     """``run_recbole_genrec`` with the settings of a command line, which stand over all others.
 
-    Keys of the models ``beside`` are known too, although they do not run.
+    Keys of the models ``beside`` are known too, although they do not run. Without ``shown`` the console shows warnings
+    alone, and the results are in the files.
     """
     models = _model_list(model)
     known = [*models, *beside]
@@ -87,7 +91,8 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
         with world.in_turn():  # what has to be converted, the first process converts
             converted = convert_raw_dump(first)
             check_dataset(first)
-        with recbole_logging(first):
+        with ExitStack() as log:  # a log file, and so a folder of TensorBoard, for each model
+            log.enter_context(recbole_logging(first, console=shown))
             if converted:
                 getLogger().info(converted)
             if unread := unread_keys(configs):
@@ -96,13 +101,17 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
             data = SplitData(configs)
             results = []
             for config in configs:
+                if config is not first:
+                    log.close()
+                    log.enter_context(recbole_logging(config, console=shown))
                 with wandb_run(config):
                     results.append(_run_model(config, data, saved, first["results_dir"]))
                 if world.is_first:
                     write_result(first["results_dir"], results[-1])
         if world.is_first:
             write_table(first["results_dir"], results)
-            print_table(results)
+            if shown:
+                print_table(results)
     return results if len(models) > 1 or not isinstance(model, (str, type)) else results[0]
 
 
@@ -172,7 +181,7 @@ def _run_model(config, data, saved, folder):
     train_data = data.train_loader(config, model)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     clock, rows = Clock(trainer, saved), RowMetrics(trainer.evaluator)
-    with closing(trainer.tensorboard):  # RecBole leaves its thread writing, below whichever folder is the working one
+    with Curves(trainer):
         best_score, best_result = trainer.fit(
             train_data, valid_data, saved=saved, show_progress=config["show_progress"]
         )
@@ -202,7 +211,7 @@ def _run_model(config, data, saved, folder):
         "dataset": config["dataset"],
         "seed": config["seed"],
         "best_valid_score": best_score,
-        "best_valid_result": best_result,
+        "best_valid_result": plain(best_result),
         "valid_metric": config["valid_metric"],
         "valid_score_bigger": config["valid_metric_bigger"],
         **tested,
@@ -249,7 +258,7 @@ def measure_test(config, data, loader, trainer, rows, folder, saved=True, checkp
         outcomes.write(result_file(folder, config["model"], config, "npz"))
     ranks = hasattr(model, "generation_statistics")
     told = {
-        "test_result": dict(result),
+        "test_result": plain(result),
         "test_interval": bootstrap_intervals(rows.values, users, config["seed"]),
         "users": data.users,
         "outcomes": outcomes is not None,

@@ -5,6 +5,7 @@ from time import perf_counter
 
 from recbole.utils import init_seed
 
+from recbole_genrec.checkpoint_files import BUILT_FOR, is_checkpoint
 from recbole_genrec.confidence import RowMetrics
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.errors import GenRecError, unknown_name
@@ -22,6 +23,8 @@ TEST_KEYS = (
     + ("decoding", "num_beams", "node_budget", "eval_batch_size", "data_path", "results_dir", "trust_remote_code")
     + ("gpu_id", "use_gpu", "show_progress", "state", "tune_malloc")
 )
+#: settings that name files which training has read: a test has what it needs of them in the checkpoint.
+_TRAINING_FILES = ("prompt", "task_prompts", "item_index", "warm_start", "pretrained_checkpoint")
 #: what RecBole makes of other settings, and what only the one who starts a test may say.
 _NOT_TAKEN = frozenset(("train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "device"))
 _NOT_TRUSTED = frozenset(("trust_remote_code",))
@@ -62,12 +65,14 @@ def retest(run, settings=None):
         data = SplitData([config])
         valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
         init_seed(config["seed"], config["reproducibility"])
+        if is_checkpoint(checkpoint):
+            config[BUILT_FOR] = checkpoint
         model = build_model(config, data)
         trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
         trainer.tensorboard.close()
         rows, begun = RowMetrics(trainer.evaluator), perf_counter()
         try:
-            validated = dict(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
+            validated = plain(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
         except RuntimeError as error:
             if "state_dict" not in str(error):
                 raise
@@ -79,6 +84,7 @@ def retest(run, settings=None):
     result = {
         **stored,
         **tested,
+        "identifiers": stored.get("identifiers", tested["identifiers"]),  # a checkpoint does not know its collisions
         "best_valid_result": validated,
         "best_valid_score": validated[config["valid_metric"].lower()],
         "valid_metric": config["valid_metric"],
@@ -119,4 +125,7 @@ def _config(run, changes):
     if "data_path" not in changes:
         folder = Path(str(stored.get("data_path")))  # to which RecBole has added the dataset's name
         settings["data_path"] = str(folder.parent if folder.name == dataset else folder)
-    return GenRecConfig(run["model"], dataset, config_dict=settings)
+    left_out = {key: settings.pop(key) for key in _TRAINING_FILES if key in settings}
+    config = GenRecConfig(run["model"], dataset, config_dict=settings)
+    config.final_config_dict.update(left_out)
+    return config

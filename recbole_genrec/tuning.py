@@ -9,8 +9,10 @@ A space file has a line for each key, ``key type values``::
 """
 
 import ast
+import io
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from recbole.trainer import HyperTuning
 from recbole_genrec.config import GenRecConfig, parse_value
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.quick_start import run_models
-from recbole_genrec.results import print_rows, rows_as_markdown, write_text
+from recbole_genrec.results import print_rows, print_table, rows_as_markdown, write_text
 from recbole_genrec.setting_keys import check_key, known_keys
 
 ALGORITHMS = ("exhaustive", "random", "bayes")
@@ -28,13 +30,14 @@ ALGORITHMS = ("exhaustive", "random", "bayes")
 NUMBERS = {"uniform": 2, "quniform": 3, "loguniform": 2}
 
 
-def objective_function(config_dict=None, config_file_list=None, saved=True):
+def objective_function(config_dict=None, config_file_list=None, saved=True, shown=True):
     """Train and test one model by the runner, for RecBole's ``HyperTuning``.
 
     Args:
         config_dict: settings, the drawn ones among them; ``model`` and ``dataset`` may stand in the files.
         config_file_list: paths of YAML files.
         saved: test the best epoch, from its checkpoint; else the last one.
+        shown: show the run's log and the table of its test on the console.
 
     Returns:
         What RecBole asks for: ``model``, ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
@@ -42,7 +45,7 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     """
     settings = {key: _plain_value(value) for key, value in (config_dict or {}).items()}
     model = GenRecConfig(None, None, config_file_list, settings)["model"]
-    return run_models(model, None, config_file_list, settings, saved=saved)
+    return run_models(model, None, config_file_list, settings, saved=saved, shown=shown)
 
 
 def _plain_value(value):
@@ -62,8 +65,9 @@ def tune(
     max_evals=100,
     early_stop=10,
 ):
-    """Search a space for the settings that are best on validation; the test is read for these alone.
+    """Search a space for the settings that are best on validation; the test is shown for these alone.
 
+    A trial prints one line, its settings and its score on validation; what else it logs goes to RecBole's log file.
     Each trial's JSON goes to ``<results_dir>/<model>-<dataset>-<seed>-tuning/<trial>/``; beside the trials stand the
     table, ``trials.md``, and ``best.yaml``, a file for ``config_files``.
 
@@ -92,10 +96,17 @@ def tune(
 
     def trial(params, files):
         place = {"results_dir": str(folder / str(len(trials)))}
-        trials.append((params, objective_function({**fixed, **params, **place}, files)))
+        trials.append((params, objective_function({**fixed, **params, **place}, files, shown=False)))
         return trials[-1][1]
 
+    def line():
+        (params, result), best = trials[-1], _order(trials)[0] == len(trials) - 1
+        values = ", ".join(f"{key} {value}" for key, value in zip(params, _texts(params)))
+        score = f"{config['valid_metric']} {result['best_valid_score']:.4f} on validation"
+        return f"trial {len(trials) - 1}: {values}: {score}{', the best so far' if best else ''}"
+
     search = _Search(
+        line,
         trial,
         params_dict=space,
         fixed_config_file_list=config_file_list,
@@ -103,7 +114,7 @@ def tune(
         max_evals=max_evals,
         early_stop=early_stop,
     )
-    with _seed_of_hyperopt(config["seed"]):
+    with _drawing_by(config["seed"]):
         search.run()
     best = _order(trials)[0]
     rows = _rows(trials, config["valid_metric"])
@@ -112,26 +123,39 @@ def tune(
     drawn = {key: _plain_value(value) for key, value in trials[best][0].items()}
     write_text(folder / "best.yaml", yaml.safe_dump(drawn, sort_keys=True, allow_unicode=True))
     print_rows(title, rows)
-    print(f"Best: trial {best}, {folder / 'best.yaml'}; its test: {trials[best][1]['test_result']}")
+    print(f"Best: trial {best}, {folder / 'best.yaml'}")
+    print_table([trials[best][1]])
     return trials[best][1]
 
 
 class _Search(HyperTuning):
-    """RecBole's search, which keeps the test to itself until it ends."""
+    """RecBole's search, which prints one ``line()`` a trial: RecBole's own words show every better trial's test."""
 
-    @staticmethod
-    def _print_result(result_dict):
-        print(f"best validation so far: {result_dict['best_valid_score']:.4f}")
+    def __init__(self, line, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._line = line
+
+    def trial(self, params):
+        with redirect_stdout(io.StringIO()):
+            outcome = super().trial(params)
+        print(self._line())
+        return outcome
+
+
+def _texts(params):
+    return [f"{v:.4g}" if isinstance(v, float) else str(v) for v in map(_plain_value, params.values())]
 
 
 @contextmanager
-def _seed_of_hyperopt(seed):
-    """Let hyperopt draw by ``seed``: RecBole's search has no argument for it."""
-    before = os.environ.get("HYPEROPT_FMIN_SEED")
-    os.environ["HYPEROPT_FMIN_SEED"] = str(seed)
+def _drawing_by(seed):
+    """Let hyperopt draw by ``seed``, without its bar on standard output: RecBole has no argument for either."""
+    progress = import_module("hyperopt.progress")
+    before, bar = os.environ.get("HYPEROPT_FMIN_SEED"), progress.default_callback
+    os.environ["HYPEROPT_FMIN_SEED"], progress.default_callback = str(seed), progress.no_progress_callback
     try:
         yield
     finally:
+        progress.default_callback = bar
         if before is None:
             del os.environ["HYPEROPT_FMIN_SEED"]
         else:
@@ -150,9 +174,8 @@ def _rows(trials, metric):
     rows = [["trial", *keys, metric, "epochs", "train s"]]
     for number in _order(trials):
         params, result = trials[number]
-        values = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in map(_plain_value, params.values())]
         seconds = f"{result['seconds']['train']:.0f}"
-        rows.append([str(number), *values, f"{result['best_valid_score']:.4f}", str(result["epochs"]), seconds])
+        rows.append([str(number), *_texts(params), f"{result['best_valid_score']:.4f}", str(result["epochs"]), seconds])
     return rows
 
 

@@ -91,7 +91,7 @@ class TestNothingOutsideRecBole:
 
     def test_numpy_scipy_and_torch_keep_their_own(self):
         assert not hasattr(scipy.sparse.dok_matrix, "_update") or scipy.sparse.dok_matrix is not numeric._DokMatrix
-        assert torch.load is not torch_calls._load_checkpoint
+        assert torch.load is not torch_calls.load_checkpoint
 
     def test_a_second_apply_changes_nothing(self):
         patched = (Collector.get_data_struct, load_data_and_model, Config._load_internal_config_dict)

@@ -21,11 +21,11 @@ FLOORS = [
     {"data", "checkpoint_files"},
     {"model"},
     {"checkpoint", "checkpoint_training", "schedule", "stopping", "trainer"},
-    {"atomic_files", "clock", "cold_evaluation", "confidence", "identity", "outcomes", "process", "results"}
+    {"atomic_files", "clock", "cold_evaluation", "confidence", "curves", "identity", "outcomes", "process", "results"}
     | {"export", "model_card", "recommend"},
     {"report", "split_data"},
     {"quick_start", "tuning"},
-    {"compare", "retest"},
+    {"compare", "reopen", "retest"},
     {"cli"},
     {"__main__"},
 ]

@@ -17,10 +17,9 @@ from recbole_genrec.arguments import (
     TrainerArguments,
     plugin_keys,
 )
-from recbole_genrec.config import ARGUMENT_GROUPS, GenRecConfig, YamlLoader, read_yaml
+from recbole_genrec.config import GenRecConfig, read_yaml
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.results import plain
 from recbole_genrec.setting_keys import check_effects, model_kind
 from recbole_genrec.utils import get_model, plugin_models
 

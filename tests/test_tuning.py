@@ -93,16 +93,28 @@ class TestSearch:
         assert chosen == {key: best["config"][key] for key in ("epochs", "learning_rate")}
         given = {"data_path": settings["data_path"], "topk": [1, 3]}
         assert GenRecConfig("SASRec", "tiny", [str(folder / "best.yaml")], given)["epochs"] == chosen["epochs"]
-        printed = capsys.readouterr().out
-        assert "best validation so far" in printed and f"its test: {best['test_result']}" in printed
+        printed = capsys.readouterr()
+        lines = printed.out.splitlines()[:4]
+        assert all(line.startswith(f"trial {number}: ") for number, line in enumerate(lines))
+        assert len(lines) == 4 and lines[0].endswith("on validation, the best so far")
+        scores = [float(line.split("NDCG@3 ")[1].split()[0]) for line in lines]
+        assert sorted(scores) == sorted(round(result["best_valid_score"], 4) for result in results)
+        assert all("epochs" in line and "learning_rate" in line for line in lines)
+        assert printed.out.count("tiny, seed 2020: test") == 1 and printed.out.count("hit@3") == 1
+        assert f"{best['test_result']['hit@3']:.4f}" in printed.out.split("Best: trial")[1]
+        assert "np.float64" not in printed.out and "INFO" not in printed.out + printed.err
+        assert all(type(value) is float for value in (best["test_result"] | best["best_valid_result"]).values())
+        assert "epoch 0 training" in "".join(path.read_text("utf-8") for path in Path("log").rglob("*.log"))
 
     def test_the_seed_draws(self, settings, monkeypatch):
         drawn = []
 
-        def objective(params, files):
+        def objective(params, files, shown):
             drawn.append(params["learning_rate"])
             trial = {"model": "SASRec", "best_valid_score": params["learning_rate"], "valid_score_bigger": True}
-            return {**trial, "best_valid_result": {}, "test_result": {}, "epochs": 1, "seconds": {"train": 1.0}}
+            trial |= {"best_valid_result": {}, "test_result": {}, "epochs": 1, "seconds": {"train": 1.0}, "cold": {}}
+            trial |= {"dataset": "tiny", "seed": 2020, "users": {"evaluated": 1, "of": 1}, "users_per_second": 1.0}
+            return trial | {"parameters": {"total": 1, "trainable": 1}}
 
         monkeypatch.setattr(tuning, "objective_function", objective)
         path = space_file("learning_rate loguniform -7,-3\nhidden_size quniform 8,16,8\n")

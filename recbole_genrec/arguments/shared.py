@@ -43,7 +43,7 @@ class IndexingArguments(Arguments):
     item_indexing: Text = "title"
     """Name of an indexing scheme: see Item indexing."""
     item_index: Text = ""
-    """A checkpoint folder whose identifiers are used. Empty: make new ones."""
+    """A checkpoint folder whose identifiers are used, and its tokenizer where both are scratch models of one kind."""
     cluster_branches: Annotated[int, Ge(2), Le(100_000), NEW, COLLABORATIVE, COLLABORATIVE_PREFIX] = 20
     """``collaborative``: largest number of clusters that a node of the tree is split into."""
     cluster_leaf_size: Annotated[Positive, NEW, COLLABORATIVE, COLLABORATIVE_PREFIX] = 20
@@ -106,8 +106,8 @@ class BackboneArguments(Arguments):
         Reads(*TRAINED),
         PRETRAINED,
         LORA,
-    ] = ("q_proj", "v_proj")
-    """Names of the adapted layers, or ``all-linear``."""
+    ] = ()
+    """Names of the adapted layers, or ``all-linear``. Empty: those that peft takes for the family."""
     scratch_hidden_size: Annotated[int, Ge(1), Le(65_536), SCORING, SCRATCH_ONLY] = 64
     """Width of the scratch model."""
     scratch_layers: Annotated[int, Ge(1), Le(1_000), SCORING, SCRATCH_ONLY] = 2

@@ -33,6 +33,8 @@ class Backbone(nn.Module):
         self.tokenizer = tokenizer
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.hidden_dropout = nn.Dropout(hidden_dropout)
+        #: whether the model may run the kernel for branches; the self-check says so.
+        self.fast_branches = True
         self._special_ids = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
     @property
@@ -42,7 +44,8 @@ class Backbone(nn.Module):
 
     @property
     def config(self):
-        return self.causal_model.config
+        """Of the language model, where it is a part of one that sees or hears, too."""
+        return self.causal_model.config.get_text_config()
 
     @property
     def hidden_size(self):
@@ -64,6 +67,7 @@ class Backbone(nn.Module):
         if kernel == "flex_attention":
             return "blocks"
         exchangeable = getattr(self.causal_model, "_supports_attention_backend", False)
+        exchangeable = exchangeable and self.fast_branches
         return "branches" if exchangeable and (kernel == "sdpa" or kernel.startswith("flash")) else "dense"
 
     @property

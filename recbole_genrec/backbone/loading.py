@@ -1,22 +1,18 @@
-"""Pretrained backbones: a folder or a hub id through the auto classes of ``transformers``, adapters through ``peft``.
-
-LoRA: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685.
-"""
+"""Pretrained backbones: a folder or a hub id through the auto classes of ``transformers``."""
 
 import importlib.util
-import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from torch import nn
+from peft import prepare_model_for_kbit_training
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
-from transformers.pytorch_utils import Conv1D
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
+from recbole_genrec.backbone.adapter import add_adapter, freeze_other_senses, stored_targets
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.broken_files import UNREADABLE, ReplaceError
-from recbole_genrec.backbone.new_tokens import token_rows
+from recbole_genrec.backbone.new_tokens import other_tokens
 from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 from recbole_genrec.errors import GenRecError
@@ -24,8 +20,6 @@ from recbole_genrec.errors import GenRecError
 SCRATCH = "scratch"
 #: what ``scratch`` builds for an encoder-decoder, by family.
 SCRATCH_SEQ2SEQ = {"t5": build_scratch_t5, "bart": build_scratch_bart}
-#: peft's own word for every linear layer but the head.
-ALL_LINEAR = "all-linear"
 
 
 def load_backbone(arguments, corpus):
@@ -34,12 +28,14 @@ def load_backbone(arguments, corpus):
     return adapt(read_backbone(arguments, corpus), arguments)
 
 
-def read_backbone(arguments, corpus):
+def read_backbone(arguments, corpus, checkpoint=None):
     """Load or build the language model that the arguments name, without an adapter.
 
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         corpus: list of texts; the tokenizer of a scratch model is trained on it, a pretrained one does not need it.
+        checkpoint: a checkpoint folder that the model is built for. A scratch model takes its tokenizer, and a
+            pretrained model that it holds whole is read from it.
 
     Returns:
         A :class:`~recbole_genrec.backbone.backbone.Backbone`.
@@ -52,17 +48,19 @@ def read_backbone(arguments, corpus):
             "'attn_implementation: flex_attention' needs a CUDA device, and torch finds none. Use 'sdpa'."
         )
     if arguments.backbone == SCRATCH:
-        return build_scratch(arguments, corpus)
-    return Backbone(*_load(arguments, AutoModelForCausalLM), arguments.embedding_dropout, arguments.hidden_dropout)
+        return build_scratch(arguments, corpus, _stored_tokenizer(checkpoint, arguments))
+    model, tokenizer = _stored_or_loaded(checkpoint, arguments, AutoModelForCausalLM)
+    return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
-def read_seq2seq(arguments, corpus, family="t5"):
+def read_seq2seq(arguments, corpus, family="t5", checkpoint=None):
     """As :func:`read_backbone`, for an encoder-decoder.
 
     Args:
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         corpus: list of texts, for the tokenizer of a scratch model.
         family: of a scratch model, a key of :data:`SCRATCH_SEQ2SEQ`.
+        checkpoint: see :func:`read_backbone`.
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
@@ -73,9 +71,42 @@ def read_seq2seq(arguments, corpus, family="t5"):
     if arguments.attn_implementation == "flex_attention":
         raise GenRecError("'attn_implementation: flex_attention' is for packed training. Use 'sdpa' or 'eager'.")
     if arguments.backbone == SCRATCH:
-        return SCRATCH_SEQ2SEQ[family](arguments, corpus)
-    model, tokenizer = _load(arguments, AutoModelForSeq2SeqLM)
+        return SCRATCH_SEQ2SEQ[family](arguments, corpus, _stored_tokenizer(checkpoint, arguments))
+    model, tokenizer = _stored_or_loaded(checkpoint, arguments, AutoModelForSeq2SeqLM)
     return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def check_tokenizer(checkpoint, tokenizer, arguments):
+    """Refuse a checkpoint whose tokenizer is another than that of the model it shall be loaded into.
+
+    Args:
+        checkpoint: its folder. tokenizer: the model's. arguments: as for :func:`read_saved`.
+
+    Raises:
+        GenRecError: it is.
+    """
+    if problem := other_tokens(_stored_tokenizer(checkpoint, arguments), tokenizer):
+        raise GenRecError(
+            f"The checkpoint {str(checkpoint)!r} does not fit: it belongs to another tokenizer than "
+            f"'backbone: {arguments.backbone}' has here ({problem})."
+        )
+
+
+def _stored_tokenizer(checkpoint, arguments):
+    return read_saved_tokenizer(Path(checkpoint) / "tokenizer", arguments) if checkpoint else None
+
+
+def _stored_or_loaded(checkpoint, arguments, auto_class):
+    """Model and tokenizer of a checkpoint that holds a whole language model; else what the arguments name."""
+    if not checkpoint or not (Path(checkpoint) / "backbone").is_dir():
+        return _load(arguments, auto_class)
+    model = read_saved_model(Path(checkpoint) / "backbone", arguments, auto_class, _kernel(arguments))
+    return model, _stored_tokenizer(checkpoint, arguments)
+
+
+def _kernel(arguments):
+    """By default transformers takes SDPA where the family supports it, and eager attention elsewhere (Gemma 2)."""
+    return None if arguments.attn_implementation == "sdpa" else arguments.attn_implementation
 
 
 def read_saved(model_folder, tokenizer_folder, arguments):
@@ -94,11 +125,13 @@ def read_saved(model_folder, tokenizer_folder, arguments):
     return Backbone(read_saved_model(model_folder, arguments), read_saved_tokenizer(tokenizer_folder, arguments))
 
 
-def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM):
-    """As :func:`read_saved`, the model alone and of any auto class of ``transformers``."""
+def read_saved_model(folder, arguments, auto_class=AutoModelForCausalLM, kernel=None):
+    """As :func:`read_saved`, the model alone, of any auto class of ``transformers``, with any attention kernel."""
     code = saved_code(Path(folder) / "config.json", arguments)
     with _refusing(folder):
-        return auto_class.from_pretrained(folder, dtype="auto", use_safetensors=True, **code)
+        return auto_class.from_pretrained(
+            folder, dtype="auto", attn_implementation=kernel, use_safetensors=True, **code
+        )
 
 
 def read_saved_tokenizer(folder, arguments):
@@ -139,7 +172,7 @@ def _load(arguments, auto_class):
     return model, tokenizer
 
 
-def adapt(backbone, arguments, new_tokens=()):
+def adapt(backbone, arguments, new_tokens=(), checkpoint=None):
     """Make a backbone ready to be trained: quantised weights, adapter, gradient checkpointing.
 
     Args:
@@ -147,6 +180,7 @@ def adapt(backbone, arguments, new_tokens=()):
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
         new_tokens: ids from :func:`~recbole_genrec.backbone.new_tokens.add_tokens`; beside an adapter their embeddings
             are trained, and those of no other token.
+        checkpoint: a checkpoint folder that the model is built for; its adapter says which layers it adapts.
 
     Returns:
         The backbone; its trainable parameters are those to train.
@@ -158,6 +192,9 @@ def adapt(backbone, arguments, new_tokens=()):
     if arguments.backbone != SCRATCH:
         if arguments.quantization != "none":
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        freeze_other_senses(model)
+        if checkpoint and arguments.lora:
+            arguments = replace(arguments, lora_target_modules=stored_targets(checkpoint))
         backbone.model = add_adapter(model, arguments, new_tokens) if arguments.lora else model
     if arguments.gradient_checkpointing:
         checkpoint_activations(model)
@@ -193,14 +230,12 @@ def _read(source, arguments, quantization, auto_class):
     """Model and tokenizer of ``source`` in evaluation mode, weights complete."""
     origin = {"revision": arguments.revision, "trust_remote_code": arguments.trust_remote_code}
     config = AutoConfig.from_pretrained(source, **origin)
-    # By default transformers takes SDPA where the family supports it, and eager attention elsewhere (Gemma 2).
-    attention = None if arguments.attn_implementation == "sdpa" else arguments.attn_implementation
     tokenizer = AutoTokenizer.from_pretrained(source, **origin)
     model, report = auto_class.from_pretrained(
         source,
         config=config,
         dtype=_dtype(arguments),
-        attn_implementation=attention,
+        attn_implementation=_kernel(arguments),
         quantization_config=quantization,
         use_safetensors=True,
         output_loading_info=True,
@@ -265,47 +300,3 @@ def _ensure_padding(tokenizer, model):
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < n_rows:
         return
     tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-
-
-def add_adapter(model, arguments, new_tokens=()):
-    """Wrap ``model`` in a LoRA adapter; everything but the adapter and the new tokens' embeddings is frozen."""
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
-    targets = arguments.lora_target_modules
-    if targets == (ALL_LINEAR,):
-        targets, chosen = ALL_LINEAR, list(layers.values())
-    else:
-        chosen = [layer for target in targets for layer in _layers_called(target, layers)]
-        targets = list(targets)
-    adapter = LoraConfig(
-        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
-        r=arguments.lora_r,
-        lora_alpha=arguments.lora_alpha,
-        lora_dropout=arguments.lora_dropout,
-        target_modules=targets,
-        fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),  # GPT-2 keeps its weights transposed
-        trainable_token_indices=token_rows(model, new_tokens) if new_tokens else None,
-    )
-    with warnings.catch_warnings():  # peft reads a property that transformers has renamed
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.* is deprecated", FutureWarning)
-        adapted = get_peft_model(model, adapter)
-    for name in adapter_names(adapted):  # peft keeps LoRA in float32, but rows in the dtype of their table
-        parameter = adapted.get_parameter(name)
-        parameter.data = parameter.data.float()
-    return adapted
-
-
-def adapter_names(model):
-    """Names of the parameters that an adapter adds to ``model``, a ``peft`` model; tied ones once."""
-    parts = (".lora_", ".trainable_tokens_delta.")
-    return {name for name, _ in model.named_parameters() if any(part in name for part in parts)}
-
-
-def _layers_called(target, layers):
-    found = [layer for name, layer in layers.items() if name == target or name.endswith(f".{target}")]
-    if not found:
-        known = sorted({name.rsplit(".", 1)[-1] for name in layers})
-        raise GenRecError(
-            f"'lora_target_modules' names {target!r}, which this backbone does not have. "
-            f"Its modules: {', '.join(known)}; or {ALL_LINEAR}."
-        )
-    return found

@@ -50,6 +50,20 @@ def add_tokens(backbone, names, seed):
     return ids
 
 
+def other_tokens(stored, own):
+    """What sets a tokenizer that was stored apart from a model's own, or ``None``.
+
+    Two tokenizers of the same vocabulary are taken for the same: both come from the same training or the same files.
+    """
+    there, here = stored.get_vocab(), own.get_vocab()
+    if there == here:
+        return None
+    if len(there) != len(here):
+        return f"{len(there):,} tokens there, {len(here):,} here"
+    number, token = min((number, token) for token, number in there.items() if here.get(token) != number)
+    return f"token {number} is {token!r} there and {own.convert_ids_to_tokens(number)!r} here"
+
+
 def _draw_rows(weight, ids, n_before, generator):
     """Draw rows ``ids`` [N] of ``weight`` [V + N, H] like the first V ones, in place."""
     with torch.no_grad():

@@ -60,8 +60,7 @@ def build_scratch(arguments, corpus, tokenizer=None):
     Returns:
         A :class:`~recbole_genrec.backbone.backbone.Backbone`.
     """
-    if tokenizer is None:
-        tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size)
+    tokenizer = tokenizer or train_tokenizer(corpus, arguments.scratch_vocab_size)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=arguments.scratch_hidden_size,
@@ -80,7 +79,7 @@ def build_scratch(arguments, corpus, tokenizer=None):
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
-def build_scratch_t5(arguments, corpus):
+def build_scratch_t5(arguments, corpus, tokenizer=None):
     """Build a small T5 with random weights and a tokenizer trained on ``corpus``; see :func:`build_scratch`.
 
     Args:
@@ -88,11 +87,12 @@ def build_scratch_t5(arguments, corpus):
             many of the decoder. T5's own dropout, which is also on the weights of attention and takes as long as its
             matrix products on a CPU, is off.
         corpus: list of texts.
+        tokenizer: one that :func:`train_tokenizer` gave, in place of one for ``corpus``.
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
     """
-    tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size)
+    tokenizer = tokenizer or train_tokenizer(corpus, arguments.scratch_vocab_size)
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=arguments.scratch_hidden_size,
@@ -112,7 +112,7 @@ def build_scratch_t5(arguments, corpus):
     return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
-def build_scratch_bart(arguments, corpus):
+def build_scratch_bart(arguments, corpus, tokenizer=None):
     """Build a small BART (Lewis et al. 2020) with random weights and a tokenizer with a mask, trained on ``corpus``.
 
     Weights and embeddings are drawn with a standard deviation of ``0.5 / sqrt(hidden size)``: BART's own 0.02 suits a
@@ -122,11 +122,12 @@ def build_scratch_bart(arguments, corpus):
         arguments: :class:`~recbole_genrec.arguments.BackboneArguments`, read as by :func:`build_scratch_t5`; BART's own
             dropout is off for the same reason.
         corpus: list of texts.
+        tokenizer: one with a mask that :func:`train_tokenizer` gave, in place of one for ``corpus``.
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
     """
-    tokenizer = train_tokenizer(corpus, arguments.scratch_vocab_size, SPECIAL_TOKENS | MASK_TOKEN)
+    tokenizer = tokenizer or train_tokenizer(corpus, arguments.scratch_vocab_size, SPECIAL_TOKENS | MASK_TOKEN)
     sides = {
         f"{side}_{name}": value
         for side in ("encoder", "decoder")

@@ -27,7 +27,7 @@ def apply():
     for patch in (
         numeric.numpy_aliases,
         torch_calls.trusted_checkpoints,
-        torch_calls.load_data_and_model_checkpoints,
+        torch_calls.load_data_and_model_of_runs,
         torch_calls.trusted_caches,
         torch_calls.grad_scaler,
         evaluation.collector_of_counters,

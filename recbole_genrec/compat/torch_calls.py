@@ -1,9 +1,7 @@
 """Today's torch: pickles that can run code, gradient scaling; and one process or several."""
 
-import builtins
 import pickle
 import sys
-import types
 from importlib import import_module
 from logging import getLogger
 from pathlib import Path
@@ -28,7 +26,8 @@ def _note_own(file):
     _own_pickles.add(Path(getattr(file, "name", file)).resolve())
 
 
-def _load_checkpoint(file, *args, **kwargs):
+def load_checkpoint(file, *args, **kwargs):
+    """``torch.load`` of one of RecBole's checkpoints, or of a folder of this package's."""
     if isinstance(file, (str, Path)) and Path(file).is_dir():
         return import_module("recbole_genrec.checkpoint").load_as_recbole(file)
     _warn_of_code(file)
@@ -45,7 +44,7 @@ def trusted_checkpoints():
 
     Only these loads trust the file, and they say so. A folder is one of this package's checkpoints and holds no pickle.
     """
-    trusting = ModuleProxy(torch, load=_load_checkpoint, save=_save_checkpoint)
+    trusting = ModuleProxy(torch, load=load_checkpoint, save=_save_checkpoint)
     for name in ("trainer.trainer", "model.sequential_recommender.s3rec"):
         recbole_module(name).torch = trusting
 
@@ -70,27 +69,16 @@ def trusted_caches():
         recbole_module(name).pickle = warning
 
 
-def load_data_and_model_checkpoints():
-    """quick_start.py:248-250: as ``trusted_checkpoints``, but this function imports torch for itself."""
-    quick_start = recbole_module("quick_start.quick_start")
-    original = quick_start.load_data_and_model
-    trusting = ModuleProxy(torch, load=_load_checkpoint)
+def load_data_and_model_of_runs():
+    """quick_start.py:235 reads a pickle as ``trusted_checkpoints`` does not, and builds other data than the runner."""
 
-    def importer(name, *args, **kwargs):
-        return trusting if name == "torch" else builtins.__import__(name, *args, **kwargs)
+    def load_data_and_model(model_file):
+        return import_module("recbole_genrec.reopen").load_data_and_model(model_file)
 
-    # A function takes its builtins from its globals when it is made: the same code over the same globals, with an
-    # import statement of its own.
-    namespace = vars(quick_start)
-    usual = namespace["__builtins__"]
-    namespace["__builtins__"] = {**vars(builtins), "__import__": importer}
-    try:
-        patched = types.FunctionType(original.__code__, namespace, original.__name__, original.__defaults__)
-    finally:
-        namespace["__builtins__"] = usual
-    patched.__doc__ = original.__doc__
-    quick_start.load_data_and_model = patched
-    recbole_module("quick_start").load_data_and_model = patched
+    original = recbole_module("quick_start").load_data_and_model
+    load_data_and_model.__doc__ = original.__doc__
+    for name in ("quick_start", "quick_start.quick_start"):
+        recbole_module(name).load_data_and_model = load_data_and_model
 
 
 def grad_scaler():

@@ -31,7 +31,7 @@ class ItemIndex:
     @property
     def codes(self):
         """All codes in use, sorted."""
-        return sorted({symbol for item in self.symbols for symbol in item if isinstance(symbol, Code)})
+        return sorted({piece for item in self.pieces for piece in item if isinstance(piece, Code)})
 
     def identifiers(self, token_of):
         """I tuples of token ids, where ``token_of`` maps every one of ``codes`` to its token id."""

@@ -9,11 +9,24 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_genrec.backbone.loading import SCRATCH, adapt, adapter_names, read_backbone
+from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.backbone.adapter import adapter_names
+from recbole_genrec.backbone.loading import SCRATCH, adapt, check_tokenizer, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.backbone.self_check import self_check
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.catalogue import Catalogue
-from recbole_genrec.checkpoint_files import BACKBONE_PREFIX
+from recbole_genrec.checkpoint_files import (
+    BACKBONE_PREFIX,
+    BUILT_FOR,
+    check_same_items,
+    damage_of,
+    is_checkpoint,
+    read_catalogue,
+    read_prompt,
+    read_settings,
+    verify,
+)
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.data.tokens import template_parts
@@ -28,7 +41,7 @@ from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interact
 from recbole_genrec.indexing.index import build_index, read_draft
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.item_text import read_item_columns, read_item_text
-from recbole_genrec.prompt.template import PromptTemplate, load_template
+from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
 
 
 class GenerativeRecommender(PromptRanker, SequentialRecommender):
@@ -50,6 +63,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    #: whether there is anything to train.
+    is_trained = True
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
     plain_with = {"item_embedding": "none", "edge_embedding": False, "item_prior": False}
 
@@ -62,42 +77,104 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
         if self.engine.decoding == "beam" and self.engine.num_beams < self.k:
             raise GenRecError(f"'num_beams' ({self.engine.num_beams}) must be at least max(topk), which is {self.k}.")
-        fixed_texts = self._load_prompts()
-        item_tokens, texts = self._read_items(config, dataset)
-        pretrained = self.arguments["backbone"].backbone != SCRATCH
-        backbone = self._read_backbone([]) if pretrained else None
-        # clusters may come out differently on different machines: all processes take those of the first
-        draft = current().from_first(lambda: self._draft(config, dataset, item_tokens, texts, backbone))
-        if not pretrained:
-            backbone = self._read_backbone([*draft.texts, *fixed_texts])
-        index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
-        new_tokens = add_tokens(backbone, [code.name for code in index.codes], config["seed"])
-        self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
-        self._check_length()
-        identifiers = index.identifiers(dict(zip(index.codes, new_tokens)))
-        columns = self._read_item_file(read_item_columns, config, dataset)
-        del columns[dataset.iid_field]
-        self.catalogue = Catalogue(item_tokens, texts, identifiers, index, columns)
+        item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
+        if config[BUILT_FOR]:
+            self._read_checkpoint(Path(config[BUILT_FOR]), item_tokens, config["seed"])
+        else:
+            self._build(config, dataset, item_tokens)
         self._lay_out()
         self._add_embeddings()
         # what training must not know: items held out of it are no alternatives in its loss
         self.register_buffer("unknown_edges", self._edges_of_none_but(dataset.cold_items), persistent=False)
         self.register_load_state_dict_post_hook(_forgive_frozen)
         self.reset_statistics()
+        index, origin = self.catalogue.index, config[BUILT_FOR]
+        made = (
+            f"{index.without_text} without text (identifier made from the id), {index.collisions} collisions resolved"
+        )
+        made = f"identifiers of {origin}" if origin else made
         getLogger().info(
-            f"{len(item_tokens)} items, {index.without_text} without text (identifier made from the id), "
-            f"{index.collisions} collisions resolved; "
-            f"{len(self.trie.token) / len(item_tokens):.1f} tokens and "
+            f"{len(item_tokens)} items, {made}; {len(self.trie.token) / len(item_tokens):.1f} tokens and "
             f"{len(self.trie.path_edge) / len(item_tokens):.1f} decisions an item, {self.trie.n_nodes} branching nodes"
         )
 
-    def _load_prompts(self):
-        """Load what stands around items; return its fixed texts, which a tokenizer from scratch learns from."""
-        self.template = load_template(self.arguments["prompt"].prompt)
+    def _build(self, config, dataset, item_tokens):
+        """Make prompts, identifiers and the language model of what the settings name."""
+        self._load_prompts()
+        texts = self._read_item_texts(config, dataset, item_tokens)
+        pretrained = self.arguments["backbone"].backbone != SCRATCH
+        backbone = self._checked(self._read_backbone([])) if pretrained else None
+        # clusters may come out differently on different machines: all processes take those of the first
+        draft = current().from_first(lambda: self._draft(config, dataset, item_tokens, texts, backbone))
+        source = None
+        if not pretrained:
+            source = self._source_of_tokens(config["model"])
+            backbone = self._checked(self._read_backbone([*draft.texts, *self._fixed_texts()], source))
+        index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
+        new_tokens = self._tokens_of(index.codes, backbone, config["seed"], known=source is not None)
+        self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
+        identifiers = index.identifiers(dict(zip(index.codes, new_tokens)))
+        columns = self._read_item_file(read_item_columns, config, dataset)
+        del columns[dataset.iid_field]
+        self.catalogue = Catalogue(item_tokens, texts, identifiers, index, columns)
+
+    def _read_checkpoint(self, folder, item_tokens, seed):
+        """Read prompts, identifiers and the tokenizer of a checkpoint, and the language model but for its weights.
+
+        Raises:
+            GenRecError: the checkpoint is of other items than the dataset's, or a pretrained model's tokenizer has
+                changed since.
+        """
+        folder = verify(folder)
+        with damage_of(folder):
+            self._load_prompts(read_prompt(folder))
+            self.catalogue = read_catalogue(folder)
+        check_same_items(folder, self.catalogue.item_tokens, item_tokens)
+        backbone, whole = self._checked(self._read_backbone([], folder)), (folder / "backbone").is_dir()
+        new_tokens = self._tokens_of(self.catalogue.index.codes, backbone, seed, known=whole)
+        check_tokenizer(folder, backbone.tokenizer, self.arguments["backbone"])
+        self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens, folder)
+
+    def _source_of_tokens(self, model):
+        """The checkpoint of ``item_index``, where a scratch model takes its tokenizer, too: one of the same model and
+        size of vocabulary. Titles with suffixes would train another one; ``None``: train one."""
+        folder = self.arguments["indexing"].item_index
+        if not folder or not is_checkpoint(Path(folder).expanduser()):
+            return None
+        folder = verify(Path(folder).expanduser())
+        settings = read_settings(folder)
+        with damage_of(folder):
+            stored, own = BackboneArguments.from_config(settings), self.arguments["backbone"]
+        alike = (stored.backbone, stored.scratch_vocab_size) == (SCRATCH, own.scratch_vocab_size)
+        return folder if alike and settings["model"] == model else None
+
+    @staticmethod
+    def _tokens_of(codes, backbone, seed, known):
+        """Token ids of codes; new tokens of a backbone whose tokenizer does not know them yet."""
+        names = [code.name for code in codes]
+        return backbone.tokenizer.convert_tokens_to_ids(names) if known else add_tokens(backbone, names, seed)
+
+    def _load_prompts(self, stored=None):
+        """Load what stands around items: ``stored``, what :meth:`prompt_settings` gave, or what the settings name."""
+        named = self.arguments["prompt"].prompt
+        self.template = load_template(named) if stored is None else template_of(stored, "prompt.yaml")
+
+    def _fixed_texts(self):
+        """Texts around items, which a tokenizer from scratch learns from."""
         return [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
 
-    def _read_backbone(self, corpus):
-        return read_backbone(self.arguments["backbone"], corpus)
+    def _read_backbone(self, corpus, checkpoint=None):
+        """The language model, without an adapter; see :func:`~recbole_genrec.backbone.loading.read_backbone`."""
+        return read_backbone(self.arguments["backbone"], corpus, checkpoint)
+
+    def _checked(self, backbone):
+        """The backbone, unless prompts are too long for it or it cannot do what the engine asks of it."""
+        self.backbone = backbone
+        self._check_length()
+        name, longest = self.arguments["backbone"].backbone, self.arguments["prompt"].max_prompt_tokens
+        if name != SCRATCH and not backbone.is_encoder_decoder:
+            self_check(backbone, name, longest, packs=self.is_trained and self.engine.packing)
+        return backbone
 
     def _edges_of_none_but(self, items):
         """Which edges of the trie lead to no other items than ``items``, ids ``[C]``; ``None`` where there are none."""
@@ -129,12 +206,9 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         """
         return template_parts(PromptTemplate(**prompts), backbone)
 
-    def _read_items(self, config, dataset):
-        """Raw tokens and texts of all items in RecBole's order."""
-        item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
+    def _read_item_texts(self, config, dataset, item_tokens):
         item_text = self._read_item_file(read_item_text, config, dataset, self.arguments["prompt"].item_text)
-        texts = [item_text.texts.get(token) for token in item_tokens]
-        return item_tokens, texts
+        return [item_text.texts.get(token) for token in item_tokens]
 
     @staticmethod
     def _read_item_file(read, config, dataset, *more):

@@ -17,9 +17,10 @@ from torch.nn.functional import cross_entropy
 
 from recbole_genrec.arguments import BackboneArguments, GenRecArguments, IndexingArguments
 from recbole_genrec.backbone.loading import SCRATCH
+from recbole_genrec.checkpoint_files import BUILT_FOR
 from recbole_genrec.data.packing import PackedBatch, Windows
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.model.warm_start import check_source, take_over, warm_scratch
+from recbole_genrec.model.warm_start import check_source, take_over
 
 
 class GenRec(GenerativeRecommender):
@@ -30,7 +31,7 @@ class GenRec(GenerativeRecommender):
     """
 
     def __init__(self, config, dataset):
-        self.source = self._read_source(config)
+        self.source = "" if config[BUILT_FOR] else self._read_source(config)
         super().__init__(config, dataset)
         if self.source:
             take_over(self, self.source)
@@ -46,10 +47,9 @@ class GenRec(GenerativeRecommender):
     def _read_source(cls, config):
         return GenRecArguments.from_config(config).warm_start
 
-    def _read_backbone(self, corpus):
-        if not self.source or self.arguments["backbone"].backbone != SCRATCH:
-            return super()._read_backbone(corpus)
-        return warm_scratch(self.source, self.arguments["backbone"])
+    def _read_backbone(self, corpus, checkpoint=None):
+        warm = self.source if self.arguments["backbone"].backbone == SCRATCH else ""  # it keeps the source's tokens
+        return super()._read_backbone(corpus, warm or checkpoint)
 
     def forward(self, item_seq, item_seq_len):
         """State after each history's prompt.

@@ -21,8 +21,6 @@ Deviations from the paper and its code:
 * ``normalization: trie`` and ``decoding: exact`` rank the items that exist; ``vocab`` and ``beam`` are the paper's.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, dropout
@@ -37,7 +35,7 @@ from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.prompt.item_text import read_item_values
+from recbole_genrec.prompt.item_text import categories, read_item_columns
 
 
 class GenRecSeq2Seq(GenerativeRecommender):
@@ -85,17 +83,12 @@ class GenRecSeq2Seq(GenerativeRecommender):
 
     def _add_attributes(self, config, dataset):
         """A bag of vectors for each column, and which values an item has ``[n_items, V]``, padded with 0."""
-        path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
-        values = {}
-        if self.settings.attribute_fields:
-            values = read_item_values(
-                path,
-                dataset.iid_field,
-                self.settings.attribute_fields,
-                field_separator=config["field_separator"],
-                encoding=config["encoding"] or "utf-8",
-            )
-        for field, of_item in values.items():
+        if not self.settings.attribute_fields:
+            return
+        columns = self.catalogue.columns
+        if columns is None:  # a checkpoint that was written before columns were kept
+            columns = self._read_item_file(read_item_columns, config, dataset)
+        for field, of_item in categories(columns, self.settings.attribute_fields, dataset.iid_field).items():
             rows = [of_item.get(token, []) for token in self.catalogue.item_tokens]
             number = {value: place for place, value in enumerate(sorted({v for row in rows for v in row}), start=1)}
             table = np.zeros((self.n_items, max(1, *map(len, rows))), np.int64)
@@ -108,11 +101,14 @@ class GenRecSeq2Seq(GenerativeRecommender):
 
     # ---- what the base class asks for ----
 
-    def _load_prompts(self):
+    def _load_prompts(self, stored=None):
+        """Nothing stands around items but the user."""
+
+    def _fixed_texts(self):
         return [*(f" {digit}" for digit in range(10)), *(f" user {number}" for number in range(100))]
 
-    def _read_backbone(self, corpus):
-        backbone = read_seq2seq(self.arguments["backbone"], corpus, family="bart")
+    def _read_backbone(self, corpus, checkpoint=None):
+        backbone = read_seq2seq(self.arguments["backbone"], corpus, "bart", checkpoint)
         if backbone.max_positions is None or backbone.mask_id is None:
             raise GenRecError(
                 f"GenRecSeq2Seq needs a backbone of BART's family, with learned positions and a mask token; "

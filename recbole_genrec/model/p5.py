@@ -17,6 +17,7 @@ Deviations from the paper and its code:
 """
 
 from logging import getLogger
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from recbole_genrec.arguments import P5Arguments
 from recbole_genrec.backbone.loading import read_seq2seq
+from recbole_genrec.checkpoint_files import BUILT_FOR, read_prompt, verify
 from recbole_genrec.data.packing import ragged
 from recbole_genrec.data.tasks import (
     BETWEEN_ITEMS,
@@ -45,7 +47,7 @@ from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.text_metrics import text_task_metrics
-from recbole_genrec.prompt.tasks import TARGETS, load_tasks, parse_prompt
+from recbole_genrec.prompt.tasks import TARGETS, load_tasks, parse_prompt, tasks_of
 
 
 class P5(GenerativeRecommender):
@@ -64,7 +66,7 @@ class P5(GenerativeRecommender):
 
     def __init__(self, config, dataset):
         self.settings = P5Arguments.from_config(config)
-        self.tasks = load_tasks(self.settings.task_prompts)
+        self.tasks = self._read_tasks(config)
         columns = {"rating": config["RATING_FIELD"] or "rating"}
         columns |= {"review": self.settings.review_field, "summary": self.settings.summary_field}
         self.data = TaskData(
@@ -103,7 +105,16 @@ class P5(GenerativeRecommender):
 
     # ---- what the base class asks for ----
 
-    def _load_prompts(self):
+    def _read_tasks(self, config):
+        named, checkpoint = self.settings.task_prompts, config[BUILT_FOR]
+        if not checkpoint:
+            return load_tasks(named)
+        return tasks_of(read_prompt(verify(checkpoint)), Path(named).stem, f"prompt.yaml of {checkpoint}")
+
+    def _load_prompts(self, stored=None):
+        """The families to train depend on them: they are there already."""
+
+    def _fixed_texts(self):
         literals = [piece.text for prompts in self.tasks.families.values() for prompt in prompts for piece in prompt]
         texts = [text for field in ("review", "summary") for text in self._training_texts(field)]
         return [*filter(None, literals), *(f" user {number}" for number in range(100)), *texts]
@@ -111,8 +122,8 @@ class P5(GenerativeRecommender):
     def _training_texts(self, field):
         return self.data.texts[field][self.data.seen].tolist() if field in self.data.texts else []
 
-    def _read_backbone(self, corpus):
-        return read_seq2seq(self.arguments["backbone"], corpus)
+    def _read_backbone(self, corpus, checkpoint=None):
+        return read_seq2seq(self.arguments["backbone"], corpus, checkpoint=checkpoint)
 
     def _encode_piece(self, backbone, text, follows):
         return backbone.encode(text if follows else f" {text}", MIDDLE)
@@ -143,11 +154,7 @@ class P5(GenerativeRecommender):
         )
 
     def prompt_settings(self):
-        families = {
-            family: ["".join(p.text or f" {{{p.field}}}" for p in prompt).strip() for prompt in prompts]
-            for family, prompts in self.tasks.families.items()
-        }
-        return {"version": self.tasks.version, **families}
+        return self.tasks.as_dict()
 
     @classmethod
     def prompt_parts(cls, prompts, backbone):

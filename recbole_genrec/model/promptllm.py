@@ -52,6 +52,7 @@ class PromptLLM(GenRec):
     """
 
     chat = None
+    is_trained = False
 
     def __new__(cls, config=None, dataset=None):
         # RecBole knows one class a model; without arguments, a copy is made of an object of any class
@@ -121,9 +122,9 @@ class PromptLLM(GenRec):
     def _read_source(cls, config):
         return ""  # nothing is trained
 
-    def _read_backbone(self, corpus):
+    def _read_backbone(self, corpus, checkpoint=None):
         # as beside an adapter: weights that are not trained may stay in half precision, or be quantised
-        return read_backbone(replace(self.arguments["backbone"], lora=True), corpus)
+        return read_backbone(replace(self.arguments["backbone"], lora=True), corpus, checkpoint)
 
     def _lay_out(self):
         super()._lay_out()

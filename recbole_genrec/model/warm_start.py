@@ -4,13 +4,11 @@ Items are known again by their texts, which is what an item-id model has not: it
 """
 
 from logging import getLogger
-from pathlib import Path
 
 import torch
 
 from recbole_genrec.arguments import BackboneArguments, IndexingArguments
-from recbole_genrec.backbone.loading import SCRATCH, read_saved_tokenizer
-from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.checkpoint_files import (
     BACKBONE_PREFIX,
     damage_of,
@@ -62,19 +60,6 @@ def check_source(folder, item_indexing, backbone):
                 f"'warm_start': {key!r} is {shown(there)} in {str(folder)!r} and {shown(here)} here; "
                 "the language models must be the same."
             )
-
-
-def warm_scratch(folder, arguments):
-    """A scratch model of random weights that reads and writes the tokens of a checkpoint.
-
-    Args:
-        folder: the checkpoint.
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
-
-    Returns:
-        A :class:`~recbole_genrec.backbone.backbone.Backbone`.
-    """
-    return build_scratch(arguments, [], read_saved_tokenizer(Path(folder) / "tokenizer", arguments))
 
 
 @torch.no_grad()

@@ -118,26 +118,25 @@ def _values(cells, several):
     return {item: cell.split(between) for item, cell in cells.items() if cell}
 
 
-def read_item_values(path, item_field, columns, *, field_separator="\t", encoding="utf-8"):
-    """Read categories of every item, such as its genres, from an atomic ``.item`` file.
+def categories(columns, names, item_field):
+    """The categories of every item, such as its genres, in some of an ``.item`` file's columns.
 
     Args:
-        path, item_field, field_separator, encoding: those of :func:`read_item_text`.
-        columns: names of ``token`` or ``token_seq`` columns; see :func:`read_item_columns` for their values.
+        columns: :class:`ItemColumn` by name.
+        names: of ``token`` or ``token_seq`` columns.
+        item_field: name of the column of item tokens, which is none of them.
 
     Returns:
         By column, the values of each item that has any: raw item token -> list of texts.
 
     Raises:
-        GenRecError: see :func:`read_item_text`; also for a column that is no ``token`` or ``token_seq``.
+        GenRecError: a column is unknown, or no ``token`` or ``token_seq``.
     """
-    known = read_item_columns(path, item_field, field_separator=field_separator, encoding=encoding)
-    kinds = {name: column.kind for name, column in known.items() if name != item_field}
-    categorical = [name for name, kind in kinds.items() if kind in ("token", "token_seq")]
-    for column in columns:
-        if column not in categorical:
-            raise unknown_name(f"column of categories of {path}:", column, categorical)
-    return {column: known[column].values for column in columns}
+    categorical = [name for name, c in columns.items() if name != item_field and c.kind in ("token", "token_seq")]
+    for name in names:
+        if name not in categorical:
+            raise unknown_name("column of categories in the .item file:", name, categorical)
+    return {name: columns[name].values for name in names}
 
 
 @contextmanager

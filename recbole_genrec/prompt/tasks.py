@@ -70,6 +70,17 @@ class TaskPrompts:
         """Number of the prompt that training never sees."""
         return len(self.families[family]) - 1
 
+    def as_dict(self):
+        """The content of a file of these prompts, see :func:`tasks_of`."""
+        families = {family: list(map(_written, prompts)) for family, prompts in self.families.items()}
+        return {"version": self.version, **families}
+
+
+def _written(prompt):
+    """A prompt as :func:`parse_prompt` reads it: a field with the space before it, a brace in text doubled."""
+    text = "".join(p.text.replace("{", "{{").replace("}", "}}") or f" {{{p.field}}}" for p in prompt)
+    return text if prompt[0].text else text[1:]
+
 
 def load_tasks(name_or_path):
     """Load task prompts by the name of a shipped file or by the path of a YAML file.
@@ -85,21 +96,34 @@ def load_tasks(name_or_path):
         path = properties_folder() / "task" / f"{name_or_path}.yaml"
     elif not path.is_file():
         raise GenRecError(f"The file of task prompts {path} does not exist.")
-    content = read_yaml_file(path, "file of task prompts ")
+    return tasks_of(read_yaml_file(path, "file of task prompts "), path.stem, path)
+
+
+def tasks_of(content, name, where):
+    """The :class:`TaskPrompts` of a file's content, or of what :meth:`TaskPrompts.as_dict` gave.
+
+    Args:
+        content: ``version``, and by family its prompts as texts.
+        name: of the prompts.
+        where: names the content in errors.
+
+    Raises:
+        GenRecError: it is malformed.
+    """
     if not isinstance(content, dict) or type(content.get("version")) is not int:
-        raise GenRecError(f"{path} must hold 'version: <number>' and a list of prompts for each family.")
+        raise GenRecError(f"{where} must hold 'version: <number>' and a list of prompts for each family.")
     families = {}
     for family, prompts in content.items():
         if family == "version":
             continue
         if family not in TARGETS:
-            raise unknown_name(f"task family in {path}:", family, TARGETS)
+            raise unknown_name(f"task family in {where}:", family, TARGETS)
         if not isinstance(prompts, list) or len(prompts) < 2 or not all(isinstance(text, str) for text in prompts):
-            raise GenRecError(f"{path}, {family!r}: give at least two prompts as text; the last one is held out.")
+            raise GenRecError(f"{where}, {family!r}: give at least two prompts as text; the last one is held out.")
         families[family] = tuple(
-            parse_prompt(text, family, f"{path}, {family!r}, prompt {shown(text)}") for text in prompts
+            parse_prompt(text, family, f"{where}, {family!r}, prompt {shown(text)}") for text in prompts
         )
-    return TaskPrompts(path.stem, content["version"], families)
+    return TaskPrompts(name, content["version"], families)
 
 
 def parse_prompt(text, family, where):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from recbole_genrec.backbone.loading import adapt, read_backbone, read_saved
+from recbole_genrec.backbone.loading import adapt, check_tokenizer, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.checkpoint import check_trust
 from recbole_genrec.checkpoint_files import (
@@ -22,7 +22,6 @@ from recbole_genrec.data.tokens import append_items, tokenize_prompt
 from recbole_genrec.decoding.finite import first_not_finite
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.errors import GenRecError, shown
-from recbole_genrec.indexing import Code
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import template_of
 
@@ -67,7 +66,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self.template = template_of(read_prompt(folder), "prompt.yaml")
         self.catalogue = read_catalogue(folder)
         whole = (folder / "backbone").is_dir()
-        self.backbone = self._read_whole(folder) if whole else self._read_adapted()
+        self.backbone = self._read_whole(folder) if whole else self._read_adapted(folder)
         self._check_length()
         self._lay_out()
         self._check_tokens()
@@ -102,12 +101,14 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
     def _read_whole(self, folder):
         return read_saved(folder / "backbone", folder / "tokenizer", self.arguments["backbone"])
 
-    def _read_adapted(self):
+    def _read_adapted(self, folder):
         # the kernel of the training may need another machine
         arguments = replace(self.arguments["backbone"], attn_implementation="sdpa", gradient_checkpointing=False)
         backbone = read_backbone(arguments, [])
-        codes = sorted({piece for item in self.catalogue.index.pieces for piece in item if isinstance(piece, Code)})
-        return adapt(backbone, arguments, add_tokens(backbone, [code.name for code in codes], self.settings["seed"]))
+        names = [code.name for code in self.catalogue.index.codes]
+        new_tokens = add_tokens(backbone, names, self.settings["seed"])
+        check_tokenizer(folder, backbone.tokenizer, arguments)
+        return adapt(backbone, arguments, new_tokens, folder)
 
     def take_catalogue(self, catalogue):
         """Rank the items of another catalogue, whose first items are those that there are.
@@ -133,9 +134,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
     @property
     def reads_text(self):
         """Whether an item is its text, so that any text reads like an item."""
-        pieces = self.catalogue.index.pieces
-        coded = any(isinstance(piece, Code) for item in pieces for piece in item)
-        return self.arguments["indexing"].item_indexing == "title" and not coded
+        return self.arguments["indexing"].item_indexing == "title" and not self.catalogue.index.codes
 
     def titles(self):
         """What people call items 1 to I: with title indexing the identifiers, which no two items share."""

@@ -41,6 +41,9 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         model: a generative recommender.
     """
 
+    #: it writes loss and learning rate of every step to TensorBoard, under this name; see :mod:`recbole_genrec.curves`.
+    writes_steps, stage = True, "train"
+
     def __init__(self, config, model):
         self.world = current()
         self.arguments, self.schedule = TrainerArguments.from_config(config), ScheduleArguments.from_config(config)
@@ -146,6 +149,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
             for batches in self._rest(_in_groups(train_data, accumulated), steps):
                 loss, weight, tokens = self._optimizer_step(list(map(self._packed, batches)), loss_func, total_steps)
                 loss_sum, weight_sum = loss_sum + loss * weight, weight_sum + weight
+                self._write_step(loss)
                 n_tokens += tokens
                 speed = n_tokens / (perf_counter() - start)
                 bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
@@ -240,6 +244,10 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self.step += 1
         self.average.update(self.step)
         return total_loss, weight, n_tokens
+
+    def _write_step(self, loss):
+        self.tensorboard.add_scalar(f"{self.stage}/loss", loss, self.step)
+        self.tensorboard.add_scalar(f"{self.stage}/learning_rate", self.optimizer.param_groups[0]["lr"], self.step)
 
     def _agree(self, batches):
         """What all processes have in a step: terms of the loss, at least one, and tokens; and a signal that any heard,

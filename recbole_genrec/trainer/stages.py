@@ -55,6 +55,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
     def _enter(self, stage, train_data):
         self.epochs = self._ends[stage]
         self.model.stage = stage
+        self.stage = "pretrain" if stage == "pretrain" else "train"
         if hasattr(train_data, "set_stage"):
             train_data.set_stage(stage, first_epoch=0 if stage == "pretrain" else self._ends["pretrain"])
 

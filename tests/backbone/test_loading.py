@@ -20,7 +20,8 @@ from transformers import (
 
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone import loading
-from recbole_genrec.backbone.loading import adapt, adapter_names, load_backbone, read_backbone
+from recbole_genrec.backbone.adapter import adapter_names
+from recbole_genrec.backbone.loading import adapt, load_backbone, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.errors import GenRecError
@@ -118,7 +119,7 @@ def test_all_linear_adapts_every_linear_layer(tmp_path):
 
 def test_unknown_target_module_lists_those_that_exist(tmp_path):
     with pytest.raises(GenRecError, match=r"'q_proj'.*Its modules: c_attn, c_fc, c_proj, lm_head"):
-        load(save_model(tmp_path, "gpt2"))
+        load(save_model(tmp_path, "gpt2"), lora_target_modules=["q_proj"])
 
 
 def test_missing_padding_token_does_not_grow_the_vocabulary(tmp_path):
@@ -337,3 +338,19 @@ def test_vectors_of_texts_are_means_of_hidden_states(tmp_path):
         with torch.no_grad():
             expected = backbone.eval()(backbone.embed(ids))[0].mean(0) if text else torch.zeros(16)
         torch.testing.assert_close(torch.from_numpy(vector), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stored_adapter_says_which_layers_it_adapts(tmp_path):
+    """Not the settings of whoever loads it, whose default may be another one."""
+    folder = save_model(tmp_path / "base")
+    arguments = BackboneArguments(backbone=folder, lora_target_modules=("o_proj", "up_proj"))
+    adapted = adapt(read_backbone(arguments, []), arguments)
+    adapted.model.save_pretrained(tmp_path / "best/adapter", save_embedding_layers=False)
+    usual = BackboneArguments(backbone=folder)
+    assert adapter_names(load(folder).model) != adapter_names(adapted.model)
+    loaded = adapt(read_backbone(usual, []), usual, checkpoint=tmp_path / "best")
+    assert adapter_names(loaded.model) == adapter_names(adapted.model)
+    path = tmp_path / "best/adapter/adapter_config.json"
+    path.write_text(json.dumps({"target_modules": [1]}))
+    with pytest.raises(GenRecError, match="best' is damaged: adapter_config.json has no list 'target_modules'"):
+        adapt(read_backbone(usual, []), usual, checkpoint=tmp_path / "best")

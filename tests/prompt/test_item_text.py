@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.prompt.item_text import clean_text, read_item_text, read_item_values
+from recbole_genrec.prompt.item_text import categories, clean_text, read_item_columns, read_item_text
 
 in_one_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -184,17 +184,17 @@ def test_values_of_categories(tmp_path):
         "2\t\tToys & Games\t\t4\n"
         "1\tDrama\tBooks\tOther\t5\n",
     )
-    values = read_item_values(path, "item_id", ["genre", "class", "brand"])
-    assert values == {
+    columns = read_item_columns(path, "item_id")
+    assert categories(columns, ["genre", "class", "brand"], "item_id") == {
         "genre": {"1": ["Action", "Comedy"]},
         "class": {"1": ["Toys & Games", "Puzzles"], "2": ["Toys & Games"]},
         "brand": {"1": ["Acme & Co"]},
     }
     for column in ("price", "genres", "item_id"):
         with pytest.raises(GenRecError, match=f"{column!r}.*brand, class, genre"):
-            read_item_values(path, "item_id", [column])
+            categories(columns, [column], "item_id")
     with pytest.raises(GenRecError, match="No item attributes"):
-        read_item_values(tmp_path / "none.item", "item_id", ["genre"])
+        read_item_columns(tmp_path / "none.item", "item_id")
 
 
 def test_a_character_with_a_number_of_thousands_of_digits_stays():
