@@ -11,7 +11,7 @@ PACKAGE = Path(recbole_genrec.__file__).parent
 
 #: floors of the house, lowest first; a module imports its own floor and those below.
 FLOORS = [
-    {"errors", "plain_text", "properties_path", "shapes", "strict_yaml"},
+    {"atomic_reader", "errors", "plain_text", "properties_path", "shapes", "strict_yaml"},
     {"distributed"},
     {"utils"},
     {"compat", "arguments"},
