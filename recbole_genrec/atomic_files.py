@@ -1,11 +1,13 @@
-"""Checks of RecBole's atomic files before RecBole reads them, so that a bad row is named by file and line."""
+"""A dataset made of RecBole's atomic files, and their checks: a bad row is named by file and line."""
 
 import os
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
+from urllib.error import URLError
 
 import yaml
+from pandas.errors import ParserError
 
 from recbole_genrec.atomic_reader import AtomicFile
 from recbole_genrec.converter import convert_found, how_to_get
@@ -130,3 +132,24 @@ def download_failed(error, config) -> GenRecError:
 def _others(parent):
     names = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
     return f" Folders there: {', '.join(names)}." if names else ""
+
+
+def build_dataset(dataset_class, config):
+    """RecBole's dataset of a configuration.
+
+    Raises:
+        GenRecError: a file cannot be fetched or read, or the filters leave nothing.
+    """
+    try:
+        return dataset_class(config)
+    except GenRecError:
+        raise
+    except URLError as error:
+        raise download_failed(error, config) from error
+    except (ParserError, ValueError) as error:
+        explained = explain(error, config)
+        if explained is None and "feat is empty" in str(error):  # dataset.py:873, after its filters
+            explained = GenRecError(f"Dataset {config['dataset']!r}: its filters leave no interaction.")
+        if explained is None:
+            raise
+        raise explained from error

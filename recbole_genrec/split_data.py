@@ -4,15 +4,13 @@ from importlib import import_module
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
-from urllib.error import URLError
 
 import numpy as np
-from pandas.errors import ParserError
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
-from recbole_genrec.atomic_files import download_failed, explain
+from recbole_genrec.atomic_files import build_dataset
 from recbole_genrec.data.unseen import UnseenLoader
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
@@ -141,24 +139,3 @@ def _dataset_class(configs):
         named = ", ".join(f"{name}: {dataset.__name__}" for name, dataset in classes.items())
         raise GenRecError(f"These models need different datasets and cannot share one run ({named}).")
     return classes[configs[0]["model"]]
-
-
-def build_dataset(dataset_class, config):
-    """RecBole's dataset of a configuration.
-
-    Raises:
-        GenRecError: a file cannot be fetched or read, or the filters leave nothing.
-    """
-    try:
-        return dataset_class(config)
-    except GenRecError:
-        raise
-    except URLError as error:
-        raise download_failed(error, config) from error
-    except (ParserError, ValueError) as error:
-        explained = explain(error, config)
-        if explained is None and "feat is empty" in str(error):  # dataset.py:873, after its filters
-            explained = GenRecError(f"Dataset {config['dataset']!r}: its filters leave no interaction.")
-        if explained is None:
-            raise
-        raise explained from error

@@ -4,11 +4,10 @@ import math
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
-from recbole_genrec.atomic_files import check_dataset
+from recbole_genrec.atomic_files import build_dataset, check_dataset
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.dataset import GenRecDataset
 from recbole_genrec.prompt.item_text import clean_text, read_item_columns, read_item_text
-from recbole_genrec.split_data import build_dataset
 
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
 ITEM_HEADER = "item_id:token\ttitle:token_seq\tyear:token\tprice:float"
