@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import yaml
 from recbole.config import Config
 from recbole.evaluator import metric_types
+from recbole.evaluator.register import metric_information
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import (
     ModelType,
@@ -272,6 +273,20 @@ class GenRecConfig(Config):
             needs_interactions(IndexingArguments.from_config(self).item_indexing)  # refuses an unknown scheme
             if hasattr(self.model_class, "check_settings"):
                 self.model_class.check_settings(self)
+            self._check_scores()
+
+    def _check_scores(self):
+        """Refuse metrics of the scores of the whole catalogue where the model scores the best K items alone."""
+        if "full" not in self["eval_args"]["mode"].values() or not hasattr(self.model_class, "needs_for_all_scores"):
+            return
+        deep = {"rec.meanrank", "rec.score"}
+        metrics = [metric for metric in self["metrics"] if deep.intersection(metric_information[metric.lower()])]
+        needed = self.model_class.needs_for_all_scores(self)
+        if metrics and needed:
+            raise GenRecError(
+                f"{metrics[0]!r} is a metric of the scores of all items, but {self.model} scores the best of them "
+                f"alone: it needs {' and '.join(needed)}."
+            )
 
 
 def known_keys(models, dataset) -> frozenset[str]:

@@ -11,7 +11,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_genrec.atomic_files import build_dataset
-from recbole_genrec.data.unseen import UnseenLoader
+from recbole_genrec.data.unseen import UnseenLoader, add_items_before
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.utils import plugin_models
@@ -88,16 +88,26 @@ class SplitData:
         own = model.training_loader(config, self.parts[0]) if hasattr(model, "training_loader") else None
         if own is not None:
             return own
-        sampler, _, _ = create_samplers(config, self.dataset, self.parts)
+        sampler, _, _ = self._samplers(config)
         return get_dataloader(config, "train")(config, self.parts[0], sampler, shuffle=config["shuffle"])
 
     def evaluation_loader(self, config, phase):
         """RecBole's loader of ``phase``, ``valid`` or ``test``; sampled candidates are the same for every model."""
         place = {"valid": 1, "test": 2}[phase]
         if phase not in self._candidates:
-            sampler = create_samplers(config, self.dataset, self.parts)[place]
+            sampler = self._samplers(config)[place]
+            sampled = config[f"{phase}_neg_sample_args"]["sample_num"] != "none"  # of a whole ranking, too, it is given
+            if sampler and sampled and not config["repeatable"]:
+                add_items_before(sampler, self.parts[place])
             self._candidates[phase] = _SameCandidates(sampler, config["seed"], place) if sampler else None
         return _evaluation_loader(config, phase)(config, self.parts[place], self._candidates[phase], shuffle=False)
+
+    def _samplers(self, config):
+        """RecBole's samplers of training, validation and test."""
+        try:
+            return create_samplers(config, self.dataset, self.parts)
+        except ValueError as error:  # a user who has interacted with all items (sampler.py:250)
+            raise GenRecError(f"Sampling of items that a user has not interacted with: {error}") from error
 
     def cold_loader(self, config):
         """RecBole's loader of the rows that ask for cold items; the whole catalogue is ranked."""
