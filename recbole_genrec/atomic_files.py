@@ -150,6 +150,8 @@ def build_dataset(dataset_class, config):
         explained = explain(error, config)
         if explained is None and "feat is empty" in str(error):  # dataset.py:873, after its filters
             explained = GenRecError(f"Dataset {config['dataset']!r}: its filters leave no interaction.")
+        if explained is None and "not found" in str(error):  # dataset.py:385, kg_dataset.py:205: another file
+            explained = GenRecError(f"{config['model']}: {error}")
         if explained is None:
             raise
         raise explained from error

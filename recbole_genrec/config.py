@@ -29,6 +29,7 @@ from recbole_genrec.compat.naming import add_shipped_defaults, read_dataset, rea
 from recbole_genrec.distributed import current
 from recbole_genrec.distributed.world import own_gpu
 from recbole_genrec.errors import LONGEST_NAME, GenRecError, shown, unknown_name
+from recbole_genrec.feature_columns import add_feature_columns
 from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.strict_yaml import YamlProblem, load_yaml, read_yaml_file
@@ -183,6 +184,8 @@ class GenRecConfig(Config):
         if current().size > 1:
             self._take_place(given, settings)
         self._check_metrics()
+        if self.model not in plugin_models():
+            add_feature_columns(self.model, settings, given, self.internal_config_dict)
         repeatable, settings["repeatable"] = settings["repeatable"], True  # RecBole refuses False: we rank the unseen
         super()._set_default_parameters()
         settings["repeatable"] = repeatable

@@ -14,6 +14,7 @@ from recbole_genrec.atomic_files import build_dataset
 from recbole_genrec.data.unseen import UnseenLoader, add_items_before
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.feature_columns import check_item_columns
 from recbole_genrec.utils import plugin_models
 
 
@@ -41,6 +42,9 @@ class SplitData:
         else:  # RecBole fetches it: once
             with current().in_turn():
                 self.dataset = build_dataset(dataset_class, config)
+        for own in configs:
+            if own["model"] not in plugin_models():
+                check_item_columns(own, self.dataset)
         longest = max(config["topk"])
         if longest >= self.dataset.item_num:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")

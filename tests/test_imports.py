@@ -16,7 +16,7 @@ FLOORS = [
     {"utils"},
     {"compat", "arguments"},
     {"indexing", "prompt", "decoding", "backbone", "chat", "converter"},
-    {"config", "catalogue"},
+    {"config", "catalogue", "feature_columns"},
     {"data", "checkpoint_files"},
     {"model"},
     {"checkpoint", "checkpoint_training", "schedule", "stopping", "trainer"},

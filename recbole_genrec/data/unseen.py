@@ -90,7 +90,7 @@ def add_items_before(sampler, dataset):
         if drawn <= used[user]:
             raise GenRecError(
                 f"'repeatable: False': the user {str(dataset.id2token(dataset.uid_field, user))!r} has interacted with "
-                "every item that 'mode' draws candidates from. Leave such users out by 'user_inter_num_interval', or take "
-                "'mode: full'."
+                "every item that 'mode' draws candidates from. Leave such users out by 'user_inter_num_interval', or "
+                "take 'mode: full'."
             )
     sampler.used_ids = used
