@@ -38,7 +38,7 @@ from recbole_genrec.utils import get_model, plugin_models, sequential_models
 #: keys of the runner and of RecBole that neither an argument list nor a YAML file names.
 OTHER_KEYS = frozenset(
     ("model", "dataset", "config_files", "results_dir", "tune_malloc", "lazy_windows", "eval_users", "valid_users")
-    + ("cold_items", "encoding", "tail_ratio")
+    + ("cold_items", "keep_unseen_items", "encoding", "tail_ratio")
 )
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
 UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")

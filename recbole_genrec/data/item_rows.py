@@ -23,6 +23,7 @@ class UnseenItems:
             return
         rows = self._item_rows()
         if rows is not None and self.config["keep_unseen_items"]:
+            self._check_interval()
             # a table of its own: nobody reads the numbers that it is given
             remap_list = [*remap_list, (rows.copy(), self.iid_field, FeatureType.TOKEN)]
         super()._remap(remap_list)
@@ -33,6 +34,15 @@ class UnseenItems:
                     f"{self.dataset_name}.item: {left_out:,} of {len(rows):,} items are in no interaction and stay out "
                     "of the catalogue. 'keep_unseen_items: true' keeps them; 'add_items' adds them to a checkpoint."
                 )
+
+    def _check_interval(self):
+        """Refuse a filter that leaves out items without interactions, beside the setting that keeps them."""
+        interval = self.config["item_inter_num_interval"]
+        if interval is not None and not self._within_intervals(0, self._parse_intervals_str(interval)):
+            raise GenRecError(
+                f"'keep_unseen_items: true' keeps items without interactions, 'item_inter_num_interval: {interval}' "
+                "leaves them out: set one of them."
+            )
 
     def _item_rows(self):
         """One row for each item of ``.item``, its id alone; ``None`` without such a file.
