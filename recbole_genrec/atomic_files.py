@@ -1,17 +1,18 @@
-"""Checks of RecBole's atomic files before RecBole reads them, so that a bad row is named by file and line."""
+"""A dataset made of RecBole's atomic files, and their checks: a bad row is named by file and line."""
 
 import os
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
+from urllib.error import URLError
 
 import yaml
+from pandas.errors import ParserError
 
+from recbole_genrec.atomic_reader import AtomicFile
 from recbole_genrec.converter import convert_found, how_to_get
+from recbole_genrec.data.presplit import interaction_files
 from recbole_genrec.errors import GenRecError, listed, shown
-
-TYPES = ("token", "token_seq", "float", "float_seq")
-BYTE_ORDER_MARK = "\ufeff"
 
 
 def convert_raw_dump(config):
@@ -42,6 +43,12 @@ def check_dataset(config):
             f"Unknown dataset {name!r}: there is no folder {str(folder)!r}, and RecBole has no address to download "
             f"it from. Set 'data_path' to the folder that holds {name!r}.{_others(folder.parent)}"
         )
+    parts = config["benchmark_filename"]
+    if parts is not None and (not isinstance(parts, list) or len(set(map(str, parts))) != 3):
+        raise GenRecError(
+            f"'benchmark_filename' names the three parts of the files {name}.<part>.inter, such as "
+            f"[train, valid, test], not {shown(parts)}."
+        )
     for path in interaction_files(config):
         if not path.is_file():
             present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
@@ -57,50 +64,18 @@ def _how_to_get(name, folder):
     return f" {fetch}: it will be converted. Or run: {command}" if fetch else ""
 
 
-def interaction_files(config) -> list[Path]:
-    """The ``.inter`` files that RecBole will read."""
-    parts = config["benchmark_filename"]
-    names = [config["dataset"]] if parts is None else [f"{config['dataset']}.{part}" for part in parts]
-    return [Path(config["data_path"]) / f"{name}.inter" for name in names]
-
-
 def check_rows(path, config):
     """Check the header of an ``.inter`` file, and that every row has as many cells.
 
     pandas fills a short row with missing values, for which RecBole puts the mean: a wrong time, without a word.
     """
-    separator, encoding = config["field_separator"], config["encoding"] or "utf-8"
-    last = 0
-    try:
-        with open(path, encoding=encoding) as file:
-            columns = _columns(path, file.readline().rstrip("\r\n").split(separator))
-            for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
-                if config[key] not in columns:
-                    raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {listed(columns)}.")
-            for number, line in enumerate(file, start=2):
-                if line.count(separator) != len(columns) - 1 and line.strip("\r\n"):
-                    raise GenRecError(
-                        f"{path}, line {number}: {line.count(separator) + 1} cells where the header has {len(columns)}."
-                    )
-                last = number
-    except UnicodeDecodeError as error:
-        raise GenRecError(_not_text(path, encoding, error)) from error
-    if not last:
+    file = AtomicFile.of(path, config)
+    columns = file.columns()
+    for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
+        if config[key] not in columns:
+            raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {listed(columns)}.")
+    if not file.check():
         raise GenRecError(f"{path}, line 2: the file has a header and no interactions.")
-
-
-def _columns(path, header):
-    if header[0].startswith(BYTE_ORDER_MARK):
-        raise GenRecError(f"{path}, line 1: the file begins with a byte order mark: set 'encoding: utf-8-sig'.")
-    columns = {}
-    for cell in header:
-        name, _, kind = cell.partition(":")
-        if not name or kind not in TYPES:
-            raise GenRecError(f"{path}, line 1: {shown(cell)} is not 'name:type' with a type of {', '.join(TYPES)}.")
-        if name in columns:
-            raise GenRecError(f"{path}, line 1: the column {shown(name)} comes twice.")
-        columns[name] = kind
-    return columns
 
 
 def first_bad_row(path, config) -> str | None:
@@ -109,27 +84,17 @@ def first_bad_row(path, config) -> str | None:
     Returns:
         The file, line and reason, or ``None`` where the file is sound.
     """
-    separator, encoding = config["field_separator"], config["encoding"] or "utf-8"
+    file = AtomicFile.of(path, config)
     try:
-        with open(path, encoding=encoding) as file:
-            columns = _columns(path, file.readline().rstrip("\r\n").split(separator))
-            for number, line in enumerate(file, start=2):
-                row = line.rstrip("\r\n").split(separator)
-                if row == [""]:
-                    continue
-                if len(row) != len(columns):
-                    return f"{path}, line {number}: {len(row)} cells where the header has {len(columns)}."
-                for (name, kind), cell in zip(columns.items(), row):
-                    numbers = cell.split(config["seq_separator"]) if kind == "float_seq" else [cell]
-                    if kind.startswith("float") and not all(map(_is_number, filter(None, numbers))):
-                        return f"{path}, line {number}: {shown(cell)} in column {name!r} is not a number."
-    except UnicodeDecodeError as error:
-        return _not_text(path, encoding, error)
+        columns = file.columns()
+        for number, cells in file.rows():
+            for (name, kind), cell in zip(columns.items(), cells):
+                numbers = cell.split(config["seq_separator"]) if kind == "float_seq" else [cell]
+                if kind.startswith("float") and not all(map(_is_number, filter(None, numbers))):
+                    return f"{path}, line {number}: {shown(cell)} in column {name!r} is not a number."
+    except GenRecError as error:
+        return str(error)
     return None
-
-
-def _not_text(path, encoding, error):
-    return f"{path} is not {encoding} text ({error}); set 'encoding' to the file's own."
 
 
 def explain(error, config) -> GenRecError | None:
@@ -167,3 +132,26 @@ def download_failed(error, config) -> GenRecError:
 def _others(parent):
     names = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
     return f" Folders there: {', '.join(names)}." if names else ""
+
+
+def build_dataset(dataset_class, config):
+    """RecBole's dataset of a configuration.
+
+    Raises:
+        GenRecError: a file cannot be fetched or read, or the filters leave nothing.
+    """
+    try:
+        return dataset_class(config)
+    except GenRecError:
+        raise
+    except URLError as error:
+        raise download_failed(error, config) from error
+    except (ParserError, ValueError) as error:
+        explained = explain(error, config)
+        if explained is None and "feat is empty" in str(error):  # dataset.py:873, after its filters
+            explained = GenRecError(f"Dataset {config['dataset']!r}: its filters leave no interaction.")
+        if explained is None and "not found" in str(error):  # dataset.py:385, kg_dataset.py:205: another file
+            explained = GenRecError(f"{config['model']}: {error}")
+        if explained is None:
+            raise
+        raise explained from error

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import yaml
 from recbole.config import Config
 from recbole.evaluator import metric_types
+from recbole.evaluator.register import metric_information
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_genrec.arguments import ARGUMENT_GROUPS, IndexingArguments, PromptArguments
@@ -21,6 +22,7 @@ from recbole_genrec.compat.naming import add_shipped_defaults, read_shipped
 from recbole_genrec.distributed import current
 from recbole_genrec.distributed.world import own_gpu
 from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
+from recbole_genrec.feature_columns import add_feature_columns
 from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.setting_keys import check_key, known_keys, model_kind
@@ -179,6 +181,8 @@ class GenRecConfig(Config):
         if current().size > 1:
             self._take_place(given, settings)
         self._check_metrics()
+        if self.model not in plugin_models():
+            add_feature_columns(self.model, settings, given, self.internal_config_dict)
         repeatable, settings["repeatable"] = settings["repeatable"], True  # RecBole refuses False: we rank the unseen
         super()._set_default_parameters()
         settings["repeatable"] = repeatable
@@ -275,6 +279,20 @@ class GenRecConfig(Config):
             needs_interactions(IndexingArguments.from_config(self).item_indexing)  # refuses an unknown scheme
             if hasattr(self.model_class, "check_settings"):
                 self.model_class.check_settings(self)
+            self._check_scores()
+
+    def _check_scores(self):
+        """Refuse metrics of the scores of the whole catalogue where the model scores the best K items alone."""
+        if "full" not in self["eval_args"]["mode"].values() or not hasattr(self.model_class, "needs_for_all_scores"):
+            return
+        deep = {"rec.meanrank", "rec.score"}
+        metrics = [metric for metric in self["metrics"] if deep.intersection(metric_information[metric.lower()])]
+        needed = self.model_class.needs_for_all_scores(self)
+        if metrics and needed:
+            raise GenRecError(
+                f"{metrics[0]!r} is a metric of the scores of all items, but {self.model} scores the best of them "
+                f"alone: it needs {' and '.join(needed)}."
+            )
 
 
 def _is_installed(package):

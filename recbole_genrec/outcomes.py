@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
+from recbole.utils import EvaluatorType
 
 from recbole_genrec.confidence import RowMetrics
 from recbole_genrec.data.dataset import train_sequences
@@ -183,8 +184,10 @@ def collecting(trainer):
     collector, collected = trainer.eval_collector, Collected()
     collect = collector.eval_batch_collect
 
+    ranks = trainer.config["eval_type"] == EvaluatorType.RANKING  # else scores come row by row, [rows]
+
     def eval_batch_collect(scores, interaction, positive_u, positive_i):
-        if positive_u is not None:
+        if ranks and positive_u is not None:
             collected.add(scores, positive_u, positive_i, max(collector.topk))
         return collect(scores, interaction, positive_u, positive_i)
 

@@ -46,6 +46,7 @@ SHARED_KEYS = (
     "eval_users",
     "valid_users",
     "cold_items",
+    "keep_unseen_items",
 )
 
 

@@ -4,18 +4,17 @@ from importlib import import_module
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
-from urllib.error import URLError
 
 import numpy as np
-from pandas.errors import ParserError
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
-from recbole_genrec.atomic_files import download_failed, explain
-from recbole_genrec.data.unseen import UnseenLoader
+from recbole_genrec.atomic_files import build_dataset
+from recbole_genrec.data.unseen import UnseenLoader, add_items_before
 from recbole_genrec.distributed import current
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.feature_columns import check_item_columns
 from recbole_genrec.utils import plugin_models
 
 
@@ -43,6 +42,9 @@ class SplitData:
         else:  # RecBole fetches it: once
             with current().in_turn():
                 self.dataset = build_dataset(dataset_class, config)
+        for own in configs:
+            if own["model"] not in plugin_models():
+                check_item_columns(own, self.dataset)
         longest = max(config["topk"])
         if longest >= self.dataset.item_num:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
@@ -101,16 +103,26 @@ class SplitData:
         own = model.training_loader(config, self.parts[0]) if hasattr(model, "training_loader") else None
         if own is not None:
             return own
-        sampler, _, _ = create_samplers(config, self.dataset, self.parts)
+        sampler, _, _ = self._samplers(config)
         return get_dataloader(config, "train")(config, self.parts[0], sampler, shuffle=config["shuffle"])
 
     def evaluation_loader(self, config, phase):
         """RecBole's loader of ``phase``, ``valid`` or ``test``; sampled candidates are the same for every model."""
         place = {"valid": 1, "test": 2}[phase]
         if phase not in self._candidates:
-            sampler = create_samplers(config, self.dataset, self.parts)[place]
+            sampler = self._samplers(config)[place]
+            sampled = config[f"{phase}_neg_sample_args"]["sample_num"] != "none"  # of a whole ranking, too, it is given
+            if sampler and sampled and not config["repeatable"]:
+                add_items_before(sampler, self.parts[place])
             self._candidates[phase] = _SameCandidates(sampler, config["seed"], place) if sampler else None
         return _evaluation_loader(config, phase)(config, self.parts[place], self._candidates[phase], shuffle=False)
+
+    def _samplers(self, config):
+        """RecBole's samplers of training, validation and test."""
+        try:
+            return create_samplers(config, self.dataset, self.parts)
+        except ValueError as error:  # a user who has interacted with all items (sampler.py:250)
+            raise GenRecError(f"Sampling of items that a user has not interacted with: {error}") from error
 
     def cold_loader(self, config):
         """RecBole's loader of the rows that ask for cold items; the whole catalogue is ranked."""
@@ -152,24 +164,3 @@ def _dataset_class(configs):
         named = ", ".join(f"{name}: {dataset.__name__}" for name, dataset in classes.items())
         raise GenRecError(f"These models need different datasets and cannot share one run ({named}).")
     return classes[configs[0]["model"]]
-
-
-def build_dataset(dataset_class, config):
-    """RecBole's dataset of a configuration.
-
-    Raises:
-        GenRecError: a file cannot be fetched or read, or the filters leave nothing.
-    """
-    try:
-        return dataset_class(config)
-    except GenRecError:
-        raise
-    except URLError as error:
-        raise download_failed(error, config) from error
-    except (ParserError, ValueError) as error:
-        explained = explain(error, config)
-        if explained is None and "feat is empty" in str(error):  # dataset.py:873, after its filters
-            explained = GenRecError(f"Dataset {config['dataset']!r}: its filters leave no interaction.")
-        if explained is None:
-            raise
-        raise explained from error

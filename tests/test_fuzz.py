@@ -14,9 +14,10 @@ from benchmarks.fuzz import __main__ as runner
 from benchmarks.fuzz.target import REFUSED, REPORTED, RIGHT, Target
 from benchmarks.fuzz.targets import TARGETS
 from recbole_genrec import checkpoint, checkpoint_files, strict_yaml
+from recbole_genrec.atomic_reader import AtomicFile
 from recbole_genrec.chat import client
 from recbole_genrec.converter.malformed import MalformedRows
-from recbole_genrec.data import dataset
+from recbole_genrec.data import tables
 from recbole_genrec.decoding import softmax
 
 BY_NAME = {kind.name: kind for kind in TARGETS}
@@ -54,8 +55,8 @@ def _nothing(*args, **kwargs):
 
 
 FAULTS = {
-    "rows without a time": ("atomic .inter", dataset.CompactTables, "_check_table", _nothing),
-    "cells that end at a NUL": ("atomic .inter", dataset, "_check_bytes", _nothing),
+    "rows without a time": ("atomic .inter", tables.AtomicTables, "_check_values", _nothing),
+    "cells that end at a NUL": ("atomic .inter", AtomicFile, "_check_bytes", _nothing),
     "keys that come twice": ("configuration", strict_yaml, "_check", _nothing),
     "prompts with such keys": ("prompt files", strict_yaml, "_check", _nothing),
     "malformed rows that nobody counts": ("MovieLens dumps", MalformedRows, "add", _nothing),

@@ -12,12 +12,12 @@ PACKAGE = Path(recbole_genrec.__file__).parent
 
 #: floors of the house, lowest first; a module imports its own floor and those below.
 FLOORS = [
-    {"errors", "plain_text", "properties_path", "shapes", "strict_yaml", "threads"},
+    {"atomic_reader", "errors", "plain_text", "properties_path", "shapes", "strict_yaml", "threads"},
     {"distributed"},
     {"utils"},
     {"compat", "arguments"},
     {"indexing", "prompt", "decoding", "backbone", "chat", "converter"},
-    {"config", "catalogue"},
+    {"config", "catalogue", "feature_columns"},
     {"data", "checkpoint_files"},
     {"model"},
     {"checkpoint", "checkpoint_training", "schedule", "stopping", "trainer"},

@@ -8,9 +8,11 @@ from recbole.evaluator.collector import DataStruct
 
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.outcomes import Collected, Outcomes
+from tests.builders import SCRATCH
 
 ROWS = [(f"u{user}", f"i{(user * step) % 11}", 1000 + step) for user in range(8) for step in range(4 + user)]
 SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "epochs": 2, "topk": [1, 3]}
+ITEMS = [(f"i{item}", f"Title {item}") for item in range(11)]
 METRICS = ["Hit", "NDCG", "MRR", "Recall", "Precision", "MAP"]
 
 
@@ -47,6 +49,35 @@ def test_the_metrics_are_recboles(run, settings):
     found = outcomes.places > 0
     assert (outcomes.lists[outcomes.rows[found], outcomes.places[found] - 1] == outcomes.targets[found]).all()
     assert len(set(outcomes.users)) == result["users"]["evaluated"]
+
+
+def test_metrics_of_values_have_no_lists(run):
+    """RecBole collects their scores row by row: candidates, not the catalogue."""
+    settings = {"metrics": ["AUC", "LogLoss"], "valid_metric": "AUC", "eval_args": {"mode": "uni3"}}
+    with pytest.raises(GenRecError, match="No such file"):
+        run(**settings)
+    result = run_recbole_genrec("SASRec", "tiny", config_dict=SMALL | {"data_path": "data"} | settings)
+    assert 0 < result["test_result"]["auc"] < 1 and not result["outcomes"] and not result["test_interval"]
+
+
+@pytest.mark.parametrize("mode", ["full", "uni3"])
+@pytest.mark.parametrize("model", ["GenRec", "GenRecSeq2Seq", "P5"])
+def test_metrics_of_all_scores(tmp_path, write_dataset, monkeypatch, model, mode):
+    """Exact search and beam search score K items: GAUC would take the others for worse than any."""
+    monkeypatch.chdir(tmp_path)
+    settings = {"data_path": write_dataset(tmp_path / "data", ROWS, ITEMS), "metrics": ["GAUC"], "valid_metric": "GAUC"}
+    settings |= {"eval_args": {"mode": mode}, "topk": [2], "epochs": 1, "show_progress": False}
+    settings |= {key: SCRATCH[key] for key in SCRATCH if key.startswith("scratch")}
+    for decoding in ("exact", "beam"):
+        if mode == "full":
+            with pytest.raises(GenRecError, match=f"'GAUC' .* {model} scores the best .* needs 'decoding: full'"):
+                run_recbole_genrec(model, "tiny", config_dict=settings | {"decoding": decoding})
+    results = [
+        run_recbole_genrec(model, "tiny", config_dict=settings | {"decoding": decoding})["test_result"]["gauc"]
+        for decoding in (("full",) if mode == "full" else ("full", "exact"))
+    ]
+    assert len(set(results)) == 1 and 0 <= results[0] <= 1
+    assert run_recbole_genrec("SASRecAll", "tiny", config_dict=settings)["test_result"]["gauc"] >= 0
 
 
 def test_counts_are_those_of_training(run):

@@ -4,11 +4,10 @@ import math
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
-from recbole_genrec.atomic_files import check_dataset
+from recbole_genrec.atomic_files import build_dataset, check_dataset
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.dataset import GenRecDataset
 from recbole_genrec.prompt.item_text import clean_text, read_item_columns, read_item_text
-from recbole_genrec.split_data import build_dataset
 
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
 ITEM_HEADER = "item_id:token\ttitle:token_seq\tyear:token\tprice:float"
@@ -27,7 +26,7 @@ def interactions(draw):
 
 def read_interactions(content):
     """User, item and time of every row, by a reader of our own; ``None`` where a row is not sound."""
-    lines = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     names = [cell.partition(":")[0] for cell in lines[0].split("\t")]
     rows = []
     for line in filter(None, lines[1:]):
@@ -89,7 +88,7 @@ class Items(Target):
         self.input, self.places = {"tiny.item": content}, (path,)
         texts = read_item_text(path, "item_id").texts
         columns = read_item_columns(path, "item_id")
-        lines = content.decode().split("\n")
+        lines = content.decode("utf-8-sig").split("\n")
         names = [cell.partition(":")[0] for cell in lines[0].removesuffix("\r").split("\t")]
         expected = {}
         for line in lines[1:]:

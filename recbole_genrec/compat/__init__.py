@@ -38,6 +38,7 @@ def apply():
         torch_calls.folders_of_several_processes,
         numeric.chained_fillna,
         numeric.argsort_of_tensors,
+        numeric.preloaded_weights,
         numeric.draws_of_exhaustive_search,
         evaluation.flops_of_language_models,
         naming.shipped_defaults_in_stock_config,

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import scipy.sparse
 
-from recbole_genrec.compat.patching import ModuleProxy, quiet, recbole_module
+from recbole_genrec.compat.patching import ModuleProxy, quiet, recbole_module, replace
 
 
 def numpy_aliases():
@@ -31,6 +31,14 @@ def chained_fillna():
 def argsort_of_tensors():
     """interaction.py:347 hands tensors to ``np.argsort``, of which numpy 2 warns."""
     quiet(recbole_module("data.interaction").Interaction, "sort")
+
+
+def preloaded_weights():
+    """dataset.py:2186 gives float64, which ksr.py:153 multiplies with a model's float32."""
+
+    @replace(recbole_module("data.dataset.dataset").Dataset, "get_preload_weight")
+    def get_preload_weight(original, dataset, field):
+        return original(dataset, field).astype(np.float32)
 
 
 def draws_of_exhaustive_search():

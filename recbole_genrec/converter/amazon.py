@@ -136,6 +136,8 @@ def _parse(line):
         record = json.loads(line.decode())
     except (ValueError, RecursionError):
         record = _python_literal(line)
+    if isinstance(record, list):
+        raise ValueError("a list, as if the file were one JSON array: every line must be an object of its own")
     if not isinstance(record, dict):
         raise ValueError("not an object with keys and values")
     return record

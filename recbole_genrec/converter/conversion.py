@@ -112,15 +112,22 @@ class Converter:
         return count
 
     def _write_metadata(self, suffix, wanted):
-        """Write the first row of each item or user; of the ``wanted`` ones, if given. Return their keys, sorted."""
-        seen = set()
+        """Write the first row of each item or user; of the ``wanted`` ones, if given. Return their keys, sorted.
+
+        Raises:
+            GenRecError: the file has rows, and none can be read.
+        """
+        seen, count, malformed = set(), 0, self.malformed.count
         with self._open(suffix) as file:
             for lines, keys in self.dump.metadata(suffix, self.files[suffix], self.malformed, self.progress):
+                count += len(keys)
                 kept = np.ones(len(keys), bool) if wanted is None else contains(wanted, keys)
                 for line, key in compress(zip(lines, keys.tolist()), kept.tolist()):
                     if key not in seen:
                         seen.add(key)
                         file.write(line.encode(errors="replace") + b"\n")
+        if not count and self.malformed.count > malformed:
+            raise GenRecError(f"No row of {self.files[suffix]} can be read. {self.malformed}")
         return np.array(sorted(seen), np.uint64)
 
     def _open(self, suffix):

@@ -1,5 +1,6 @@
 """Raw files as published: plain, gzipped or inside a zip, read in blocks of whole lines."""
 
+import codecs
 import gzip
 import zipfile
 import zlib
@@ -52,8 +53,10 @@ class RawFile:
             except (OSError, zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
                 raise self._unreadable(error) from error
             task = progress and progress.add_task(Path(self.member or self.path).name, total=total)
-            rest, line = b"", 1
+            rest, line, begins = b"", 1, True
             while text := self._read(stream, size):
+                if begins:
+                    text, begins = text.removeprefix(codecs.BOM_UTF8), False
                 end = text.rfind(b"\n") + 1
                 if not end:
                     rest += text

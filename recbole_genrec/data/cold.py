@@ -33,7 +33,7 @@ class ColdItems:
         cold = np.sort(np.random.default_rng([self.config["seed"], count]).choice(items, count, replace=False))
         is_cold = np.isin(table[self.iid_field], cold)
         part = self._ask(table, is_cold)
-        self.inter_feat = table[~is_cold].reset_index(drop=True)
+        self.inter_feat = table[~is_cold]
         self.cold_items = cold  # of the parts, too: a model's loss leaves them out
         parts = super().build()
         self.cold_part = part
@@ -47,7 +47,7 @@ class ColdItems:
         row = np.arange(len(users))
         kept = (row == asked[users]) | (~is_cold & (row < asked[users]))
         part = copy.copy(self)
-        part.inter_feat = table[kept].reset_index(drop=True)
+        part.inter_feat = table[kept]
         part._change_feat_format()
         part._place = None
         part._drop_unused_col()

@@ -8,35 +8,35 @@ Letters: N interactions, U users, L the longest history (``MAX_ITEM_LIST_LENGTH`
 """
 
 import copyreg
-import csv
 from functools import cache
-from itertools import islice
 
 import numpy as np
-import pandas as pd
 import torch
 from recbole.data.dataset import SequentialDataset
-from recbole.utils import FeatureSource, FeatureType
+from recbole.utils import FeatureType
 
 from recbole_genrec.data.cold import ColdItems
 from recbole_genrec.data.histories import Histories, LazyInteraction, with_history
-from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.data.item_rows import UnseenItems
+from recbole_genrec.data.presplit import PreSplit
+from recbole_genrec.data.tables import AtomicTables
+from recbole_genrec.errors import GenRecError
 
-#: words that stand for a missing value, as pandas has them.
-MISSING = ("", "NA", "N/A", "<NA>", "n/a", "#N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "None", "NULL", "null")
 
-
-class ExactOrder:
+class ExactOrder(PreSplit):
     """Mixin before a RecBole dataset class: rows are sorted once, stably, on the float64 timestamps of the file.
 
     Whatever happens to the timestamps afterwards cannot change that order. Normalisation subtracts a constant and
     divides by a positive one, and float32 rounds; each step is correctly rounded, hence monotone: it may create ties,
     but never swap two rows. RecBole's later sorts are stable, so they leave ties as they stand. Interactions of the
-    same time stay in the order of the file. Pre-split datasets (``benchmark_filename``) keep the order of their files.
+    same time stay in the order of the file. Pre-split files (``benchmark_filename``) come one after the other, each in
+    the order of time.
     """
 
     #: place of every row in the exact order, while the rows stand in another one (user by user, after augmentation).
     _place = None
+    #: for every interaction in the exact order, its row in the file, from 0 ``[N]``; files split beforehand count on.
+    _file_row = None
 
     def _remove_duplication(self):
         # RecBole sorts with an unstable algorithm here; without ties there is nothing to get wrong
@@ -49,11 +49,22 @@ class ExactOrder:
         super()._remove_duplication()
         self.inter_feat[self.time_field] = times.loc[self.inter_feat.index]
 
+    def _reset_index(self):
+        # RecBole numbers the rows that its filters left; their place in the file would be lost
+        row = self.inter_feat.index
+        super()._reset_index()
+        self.inter_feat.index = row
+
     def _fill_nan(self):
         # the last step before timestamps may be changed (normalisation, discretisation)
         super()._fill_nan()
-        if self.benchmark_filename_list is None and self._is_ordered_by_time():
-            self.inter_feat.sort_values(self.time_field, kind="stable", ignore_index=True, inplace=True)
+        if (self.has_lists() and self.time_field not in self.inter_feat) or not self._is_ordered_by_time():
+            return
+        if self.benchmark_filename_list is None:
+            self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True)
+        else:
+            times = self.inter_feat[self.time_field].to_numpy()
+            self.inter_feat = self.inter_feat.iloc[np.lexsort((times, self.part_of(self.inter_feat.index)))]
 
     def _is_ordered_by_time(self):
         if self.time_field in self.inter_feat:
@@ -75,6 +86,8 @@ class ExactOrder:
         if isinstance(self, SequentialDataset) and self.benchmark_filename_list is None:
             by_user = np.argsort(self.inter_feat[self.uid_field].to_numpy(), kind="stable")
             place = by_user[with_history(self.inter_feat[self.uid_field].to_numpy()[by_user])]
+        row = self.inter_feat.index.to_numpy()
+        self._file_row = row.astype(np.int32 if row.max(initial=0) < 2**31 else np.int64)
         super()._change_feat_format()
         self._place = place
 
@@ -93,110 +106,6 @@ class ExactOrder:
         return _new, (stock_class,), self.__dict__
 
 
-class CompactTables:
-    """Mixin: interactions are read by pandas' C parser, their tokens as categories.
-
-    RecBole reads every table with pandas' Python parser (``dataset.py:483``): for a million rows of three columns that
-    takes seven times as long and 330 MB instead of 35.
-    """
-
-    def _load_feat(self, filepath, source):
-        table = self._read_table(filepath, source)
-        if table is not None:
-            self._check_table(filepath, table)
-        return table
-
-    def _read_table(self, filepath, source):
-        _check_bytes(filepath)
-        columns = self._columns_to_load(filepath, source) if source == FeatureSource.INTERACTION else {}
-        if not columns or any(kind.value.endswith("seq") for kind in columns.values()):
-            return super()._load_feat(filepath, source)
-        types = {}
-        for cell, kind in columns.items():
-            field = cell.split(":")[0]
-            self.field2source[field], self.field2type[field], self.field2seqlen[field] = source, kind, 1
-            if kind == FeatureType.FLOAT:
-                self.field2bucketnum[field] = 2
-            types[cell] = np.float64 if kind == FeatureType.FLOAT else "category"
-        table = pd.read_csv(
-            filepath,
-            delimiter=self.config["field_separator"],
-            usecols=list(columns),
-            dtype=types,
-            encoding=self.config["encoding"],
-            quoting=csv.QUOTE_NONE,  # a cell that begins with a quote would swallow the rows up to the next one
-            float_precision="round_trip",
-            keep_default_na=False,  # a user or an item may be called "NA"
-            na_values={
-                cell: [""] if cell.split(":")[0] in (self.uid_field, self.iid_field) else MISSING for cell in columns
-            },
-        )
-        return table.rename(columns={cell: cell.split(":")[0] for cell in columns})
-
-    def _check_table(self, filepath, table):
-        """Refuse a table that lacks rows of its file, or a user, an item or a time in one of them.
-
-        RecBole would leave such rows out with a line in the log (``dataset.py:817``), but puts the mean for a time.
-        """
-        encoding = self.config["encoding"]
-        if any(kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ) for kind in map(self.field2type.get, table)):
-            rows = sum(1 for _ in _rows(filepath, encoding))
-            if rows != len(table):
-                raise GenRecError(
-                    f"{filepath}: of {rows} rows RecBole's reader finds {len(table)}. To it a cell that begins with a "
-                    "quote reaches to the next quote, over rows too: leave columns of text out of 'load_col'."
-                )
-        for field in (self.uid_field, self.iid_field, self.time_field):
-            if field not in table:
-                continue
-            missing = table[field].isna()
-            if field == self.time_field and self.field2type[field] == FeatureType.FLOAT:
-                missing |= ~np.isfinite(table[field])
-            if missing.any():
-                line, text = next(islice(_rows(filepath, encoding), int(missing.argmax()), None))
-                raise GenRecError(
-                    f"{filepath}, line {line}: the row {shown(text)} has no value in column {field!r} that can be read."
-                )
-
-    def _columns_to_load(self, filepath, source):
-        """The cells of the header whose columns the configuration asks for, with their types, in file order."""
-        wanted, unwanted = self._get_load_and_unload_col(source)
-        with open(filepath, encoding=self.config["encoding"]) as file:
-            cells = file.readline().rstrip("\n").split(self.config["field_separator"])
-        columns = {cell: FeatureType(cell.split(":")[1]) for cell in cells}
-        return {
-            cell: kind
-            for cell, kind in columns.items()
-            if (wanted is None or cell.split(":")[0] in wanted) and cell.split(":")[0] not in (unwanted or ())
-        }
-
-    def _remap(self, remap_list):
-        # RecBole concatenates all columns; their distinct tokens, in the order in which they first come, do as well
-        if not remap_list:
-            return
-        columns = [self._distinct(feat[field], kind) for feat, field, kind in remap_list]
-        ids, tokens = pd.factorize(np.concatenate([distinct for _, distinct in columns]))
-        names = np.array(["[PAD]", *tokens])
-        name_id = {name: number for number, name in enumerate(names)}
-        begin = 0
-        for (feat, field, kind), (codes, distinct) in zip(remap_list, columns):
-            end = begin + len(distinct)
-            new_ids = np.append(ids[begin:end] + 1, 0)[codes]  # a missing token's code is -1: it becomes 0, [PAD]
-            begin = end
-            self.field2id_token.setdefault(field, names)
-            self.field2token_id.setdefault(field, name_id)
-            if kind == FeatureType.TOKEN_SEQ:
-                new_ids = np.split(new_ids, np.cumsum(feat[field].map(len))[:-1])
-            feat[field] = new_ids
-
-    @staticmethod
-    def _distinct(column, kind):
-        """Codes of a column's tokens, and its distinct tokens in the order in which they first come."""
-        values = np.concatenate(column.to_list()) if kind == FeatureType.TOKEN_SEQ else column.values
-        codes, distinct = pd.factorize(values)
-        return codes, np.asarray(distinct, object)
-
-
 class LazyWindows:
     """Mixin: the rows of RecBole's ``data_augmentation``, their histories gathered when a batch is made.
 
@@ -208,6 +117,10 @@ class LazyWindows:
         """Replace every interaction but a user's first by itself and its history of at most L items."""
         if self.config["lazy_windows"] is False:
             return super().data_augmentation()
+        self.make_windows()
+
+    def make_windows(self):
+        """Make the rows of :meth:`data_augmentation`, whose histories are gathered when a batch asks for them."""
         self._aug_presets()
         self._check_field("uid_field", "time_field")
         feat = self.inter_feat  # in the exact order of time
@@ -222,6 +135,7 @@ class LazyWindows:
             self.max_item_list_len,
             {field: getattr(self, f"{field}_list_field") for field in columns if field != self.uid_field},
             self.item_list_length_field,
+            self._file_row[by_user.numpy()],
         )
         self.inter_feat = LazyInteraction(histories, with_history(histories.users))
 
@@ -257,28 +171,6 @@ class LazyWindows:
         return [self.copy(self.inter_feat[index]) for index in _deal(groups, counts)]
 
 
-def _check_bytes(filepath):
-    """Refuse a file with a NUL, at which pandas ends a cell: two ids that part behind it would be one.
-
-    UTF-16 and UTF-32 are full of them, so that a file in either needs to become UTF-8.
-    """
-    line = 1
-    with open(filepath, "rb") as file:
-        while block := file.read(1 << 20):
-            place = block.find(b"\0")
-            if place >= 0:
-                line += block.count(b"\n", 0, place)
-                raise GenRecError(f"{filepath}, line {line}: the file holds a NUL byte; it must be text in UTF-8.")
-            line += block.count(b"\n")
-
-
-def _rows(filepath, encoding):
-    """Numbers and texts of the lines that are rows; empty lines are none."""
-    with open(filepath, encoding=encoding) as file:
-        next(file)
-        yield from ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 2) if line.strip("\r\n"))
-
-
 def _deal(groups, counts):
     """Deal the members of each group out to parts, in order: ``counts [G, P]`` says how many to each part."""
     members = np.concatenate(groups)
@@ -302,7 +194,7 @@ def exact_dataset_class(base=SequentialDataset):
 
 @cache
 def _exact(base):
-    mixins = (ExactOrder, CompactTables, ColdItems)
+    mixins = (ExactOrder, UnseenItems, AtomicTables, ColdItems)
     if getattr(base, "data_augmentation", None) is SequentialDataset.data_augmentation:
         mixins += (LazyWindows,)
     name = "GenRecDataset" if base is SequentialDataset else f"Exact{base.__name__}"
@@ -372,5 +264,6 @@ def _stored_sequences(feat, item_field):
 def _no_histories():
     return GenRecError(
         "Training on whole histories needs a training split that holds every user's interactions one after the other "
-        "from the first on; this one does not (the files of 'benchmark_filename' need not)."
+        "from the first on; this one does not (files of 'benchmark_filename' that hold histories need not; with "
+        "'packing: False' GenRec trains on any)."
     )

@@ -28,9 +28,11 @@ class Histories:
         longest: items in a history at most, L.
         list_fields: name of the history of every field that has one, by field.
         length_field: name of the history's length.
+        file_row: of every interaction, its row in the file that it was read from, from 0 ``[N]``.
     """
 
-    def __init__(self, columns, users, longest, list_fields, length_field):
+    def __init__(self, columns, users, longest, list_fields, length_field, file_row=None):
+        self.file_row = file_row
         self.columns, self.longest, self.list_fields, self.length_field = columns, longest, list_fields, length_field
         self.field_of = {listed: field for field, listed in list_fields.items()}
         users = users.numpy()

@@ -9,7 +9,7 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_genrec.arguments import BackboneArguments
+from recbole_genrec.arguments import BackboneArguments, EngineArguments
 from recbole_genrec.backbone.adapter import adapter_names
 from recbole_genrec.backbone.loading import SCRATCH, adapt, check_tokenizer, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
@@ -192,6 +192,11 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""
         return packed_train_loader(config, train_dataset, self) if self.engine.packing else None
+
+    @classmethod
+    def needs_for_all_scores(cls, config):
+        """What a configuration has to say so that the model scores all items; an empty list where it does."""
+        return [] if EngineArguments.from_config(config).decoding == "full" else ["'decoding: full'"]
 
     @classmethod
     def prompt_parts(cls, prompts, backbone):

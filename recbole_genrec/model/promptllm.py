@@ -94,6 +94,12 @@ class PromptLLM(GenRec):
         if settings.ranking == "chat":
             ChatClient(settings)
 
+    @classmethod
+    def needs_for_all_scores(cls, config):
+        """See the base class; the answers of a chat name the best items alone."""
+        chat = PromptLLMArguments.from_config(config).ranking == "chat"
+        return super().needs_for_all_scores(config) + chat * ["'ranking: scoring'"]
+
     def _find_language_model(self, config, dataset):
         """The base class's constructor; nothing of what it makes is trained."""
         super().__init__(config, dataset)

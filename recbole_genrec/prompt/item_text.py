@@ -1,17 +1,17 @@
 """Item text: one line of text for an item, read losslessly from its ``.item`` columns.
 
-RecBole's own reader strips quotes, collapses spaces and takes ``None`` or ``NA`` for an empty value. Titles are data,
-so the file is read here once more, with nothing interpreted but the separator and the line end.
+RecBole splits a title at its spaces, and takes ``None`` or ``NA`` for an empty value. Titles are data, so the file is
+read here once more, with nothing interpreted but the separator and the line end.
 """
 
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
 
-from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
+from recbole_genrec.atomic_reader import AtomicFile
+from recbole_genrec.errors import GenRecError, listed, unknown_name
 from recbole_genrec.plain_text import unescape
 
 #: columns that hold a title in the common ``.item`` files, the likeliest first.
@@ -64,12 +64,15 @@ def read_item_text(path, item_field, template="", *, field_separator="\t", encod
     Raises:
         GenRecError: no such file, a malformed header, row or template, an unknown column, no title column.
     """
-    path = Path(path)
-    with _opened(path, "No item text", encoding) as lines:
-        columns = _column_names(_split(next(lines, ""), field_separator), path, item_field)
-        template = template or "{" + _title_column(columns, path) + "}"
-        parsed = _parse_template(template, columns, path)
-        texts = _read_rows(lines, columns, columns.index(item_field), parsed, field_separator, path)
+    file = AtomicFile(Path(path), field_separator, encoding)
+    columns = tuple(_columns(file, item_field, "No item text"))
+    template = template or "{" + _title_column(columns, path) + "}"
+    parsed = _parse_template(template, columns, path)
+    texts = {}
+    for item, cells in first_rows(file, item_field):
+        text = _one_line(_fill(parsed, dict(zip(columns, map(clean_text, cells)))))
+        if text:
+            texts[item] = text
     return ItemText(texts, template, columns)
 
 
@@ -97,14 +100,11 @@ def read_item_columns(path, item_field, *, field_separator="\t", encoding="utf-8
     Raises:
         GenRecError: see :func:`read_item_text`.
     """
-    path = Path(path)
-    with _opened(path, "No item attributes", encoding) as lines:
-        header = _split(next(lines, ""), field_separator)
-        names = _column_names(header, path, item_field)
-        rows = dict(_rows(lines, names, names.index(item_field), field_separator, path))
+    file = AtomicFile(Path(path), field_separator, encoding)
+    kinds = _columns(file, item_field, "No item attributes")
+    rows = dict(first_rows(file, item_field))
     columns = {}
-    for place, (name, cell) in enumerate(zip(names, header)):
-        kind = cell.partition(":")[2]
+    for place, (name, kind) in enumerate(kinds.items()):
         cells = {item: clean_text(row[place]) for item, row in rows.items()}
         columns[name] = ItemColumn(kind, _values(cells, several=kind.endswith("_seq")))
     return columns
@@ -139,37 +139,34 @@ def categories(columns, names, item_field):
     return {name: columns[name].values for name in names}
 
 
-@contextmanager
-def _opened(path, what, encoding):
-    """The lines of a file; only a line feed ends one: a lone carriage return or a Unicode line separator belongs to its
-    cell."""
-    if not path.is_file():
-        raise GenRecError(f"{what}: the file {path} does not exist.")
-    try:
-        with open(path, encoding=encoding, newline="\n") as lines:
-            yield lines
-    except UnicodeDecodeError as error:
-        raise GenRecError(f"{path} is not {encoding} text ({error}); set 'encoding' to the file's own.") from error
+def _columns(file, item_field, what):
+    """Types of the columns by name; the column of items is among them."""
+    if not file.path.is_file():
+        raise GenRecError(f"{what}: the file {file.path} does not exist.")
+    columns = file.columns()
+    if item_field not in columns:
+        raise GenRecError(f"{file.path} has no column {item_field!r}. Columns: {listed(columns)}.")
+    return columns
 
 
-def _split(line, field_separator):
-    return line.removesuffix("\n").removesuffix("\r").split(field_separator)
+def first_rows(file, item_field):
+    """Token and cells of every item of an ``.item`` file, of its first row.
 
+    Args:
+        file: :class:`~recbole_genrec.atomic_reader.AtomicFile`.
+        item_field: name of its column of item tokens.
 
-def _column_names(header, path, item_field):
-    names = []
-    for cell in header:
-        name, colon, kind = cell.partition(":")
-        if not (name and colon and kind):
-            raise GenRecError(
-                f"{path}, line 1: column {shown(cell)} must be written 'name:type', e.g. 'title:token_seq'."
-            )
-        if name in names:
-            raise GenRecError(f"{path}, line 1: the column {shown(name)} comes twice.")
-        names.append(name)
-    if item_field not in names:
-        raise GenRecError(f"{path} has no column {item_field!r}. Columns: {listed(names)}.")
-    return tuple(names)
+    Raises:
+        GenRecError: a row is malformed or names no item.
+    """
+    place, seen = list(file.columns()).index(item_field), set()
+    for number, cells in file.rows():
+        item = cells[place]
+        if not item:
+            raise GenRecError(f"{file.path}, line {number}: the row has no value in column {item_field!r}.")
+        if item not in seen:
+            seen.add(item)
+            yield item, cells
 
 
 def _title_column(columns, path):
@@ -184,36 +181,6 @@ def _title_column(columns, path):
     raise GenRecError(
         f"{path} has no obvious title column. Set 'item_text' to a template over its columns: {listed(columns)}."
     )
-
-
-def _read_rows(lines, columns, item_index, parsed, field_separator, path):
-    texts = {}
-    for item, cells in _rows(lines, columns, item_index, field_separator, path):
-        text = _one_line(_fill(parsed, dict(zip(columns, map(clean_text, cells)))))
-        if text:
-            texts[item] = text
-    return texts
-
-
-def _rows(lines, columns, item_index, field_separator, path):
-    """Token and cells of every item, of its first row."""
-    seen = set()
-    for number, line in enumerate(lines, start=2):
-        if not line.strip("\r\n"):
-            continue
-        cells = _split(line, field_separator)
-        if len(cells) != len(columns):
-            raise GenRecError(
-                f"{path}, line {number}: {len(cells)} cells, but the header names {len(columns)} columns "
-                f"({listed(columns)})."
-            )
-        item = cells[item_index]
-        if not item:
-            raise GenRecError(f"{path}, line {number}: the row has no value in column {columns[item_index]!r}.")
-        if item in seen:
-            continue
-        seen.add(item)
-        yield item, cells
 
 
 class _Piece(NamedTuple):

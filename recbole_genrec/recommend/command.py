@@ -16,7 +16,7 @@ Recommend items with a trained checkpoint.
 --history TITLE  an entry of the history, the oldest first; once for each. A title that the catalogue does not have is
                  matched with a similar one, or else read as free text
 --item ID        an entry of the history by its raw item id, in its place among the others
---user ID        a user of the dataset: the history begins with all that the user has chosen
+--user ID        a user of the dataset: the history begins with what the user has chosen, as the run's filters leave it
 --data_path      the folder that holds the dataset's folder, for --user; by default where it was in training
 --topk K         length of the list (default 10)
 --where          which items may be recommended: column=value, column=one|other, column=low..high with either end open;

@@ -1,16 +1,19 @@
-"""The history of a user of the dataset that a checkpoint was trained on, in exact order of time."""
+"""The history of a user of the dataset that a checkpoint was trained on, as the run had it."""
 
-import csv
+from collections import defaultdict
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from recbole_genrec.errors import GenRecError
 
+#: settings that leave out interactions.
+FILTERS = """
+val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter_inter_by_user_or_item
+""".split()
+
 
 def read_user_history(settings, user, data_path=None):
-    """Raw item ids of all interactions of a user, the oldest first, ties in the order of the file.
+    """Raw item ids of the interactions of a user that the run's filters leave, in its order: the oldest first, ties in
+    the order of the file; files that are split beforehand come one after the other.
 
     Args:
         settings: the configuration of a checkpoint.
@@ -21,33 +24,30 @@ def read_user_history(settings, user, data_path=None):
         List of raw item ids, which need not be in the checkpoint's catalogue.
 
     Raises:
-        GenRecError: a file or column is missing, or there is no such user.
+        GenRecError: a file or column is missing, a file is malformed, or there is no such user.
     """
-    dataset = settings["dataset"]
-    folder = Path(settings["data_path"]) if data_path is None else Path(data_path) / dataset
-    names = [f"{dataset}.{part}" for part in settings["benchmark_filename"] or ()] or [dataset]
-    items, times = [], []
-    for path in [folder / f"{name}.inter" for name in names]:
-        rows = _rows_of(path, settings, user)
-        items += rows.iloc[:, 1].tolist()
-        times += rows.iloc[:, 2].tolist()
-    if not items:
-        raise GenRecError(f"--user: {path} has no interactions of the user {user!r}.")
-    return [items[place] for place in np.argsort(np.array(times), kind="stable")]
+    from recbole_genrec.atomic_files import build_dataset, check_rows
+    from recbole_genrec.data.dataset import exact_dataset_class
+    from recbole_genrec.data.presplit import interaction_files
 
-
-def _rows_of(path, settings, user):
-    """User, item and time of a user's rows."""
-    if not path.is_file():
-        raise GenRecError(f"--user: there is no file {path}. --data_path names the folder that holds the dataset's.")
-    fields = [settings[f"{kind}_FIELD"] for kind in ("USER_ID", "ITEM_ID", "TIME")]
-    form = {"sep": settings["field_separator"], "encoding": settings["encoding"] or "utf-8"}
-    form["quoting"] = csv.QUOTE_NONE
-    cells = {cell.split(":")[0]: cell for cell in pd.read_csv(path, nrows=0, **form).columns}
-    for field in fields:
-        if field not in cells:
-            raise GenRecError(f"{path}, line 1: no column {field!r}. Columns: {', '.join(cells)}.")
-    columns = [cells[field] for field in fields]
-    types = {columns[0]: str, columns[1]: str, columns[2]: np.float64}
-    table = pd.read_csv(path, usecols=columns, dtype=types, float_precision="round_trip", **form)[columns]
-    return table[table[columns[0]] == str(user)]
+    # what is asked for is who chose what: items that nobody chose play no part
+    settings = defaultdict(lambda: None, {**settings, "keep_unseen_items": False})
+    if data_path is not None:
+        settings["data_path"] = str(Path(data_path) / settings["dataset"])
+    for path in interaction_files(settings):
+        if not path.is_file():
+            raise GenRecError(
+                f"--user: there is no file {path}. --data_path names the folder that holds the dataset's."
+            )
+        check_rows(path, settings)
+    dataset = build_dataset(exact_dataset_class(), settings)
+    number = dataset.field2token_id[dataset.uid_field].get(str(user))
+    rows = dataset.inter_feat[dataset.inter_feat[dataset.uid_field] == (-1 if number is None else number)]
+    if rows.empty:
+        given = [f"{key}: {settings[key]}" for key in FILTERS if settings[key]]
+        filters = f" that the run's filters leave ({', '.join(given)})" if given else ""
+        raise GenRecError(f"--user: {path} has no interactions of the user {str(user)!r}{filters}.")
+    items = rows[dataset.iid_field].tolist()
+    if dataset.has_lists():
+        items = [*rows[dataset.iid_field + settings["LIST_SUFFIX"]].iloc[-1], items[-1]]
+    return dataset.field2id_token[dataset.iid_field][items].tolist()

@@ -1,5 +1,6 @@
 """The command, the runner's own conversion, and the dataset that RecBole makes of the files."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -214,3 +215,42 @@ def test_the_shipped_settings_name_columns_that_the_converter_writes(name):
 def test_the_source_must_exist(tmp_path):
     with pytest.raises(GenRecError, match="There is no file or folder"):
         convert("ml-25m", tmp_path / "nowhere", tmp_path)
+
+
+class TestAFileOfWhichNothingCanBeRead:
+    """Nothing is written: a catalogue without a title is not what anybody asked for."""
+
+    @pytest.mark.parametrize("broken", ["inter", "item"])
+    @pytest.mark.parametrize("content", ["array", "no JSON"])
+    @pytest.mark.parametrize("suffix", ["", ".gz"])
+    def test_amazon(self, tmp_path, write_lines, broken, content, suffix):
+        reviews = [{"reviewerID": "U1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1529193600}]
+        records = {"inter": reviews, "item": [{"asin": "B1", "title": "Card"}]}
+        records[broken] = [records[broken]] if content == "array" else ["<html>", "</html>"]
+        write_lines(tmp_path / f"raw/Gift_Cards_5.json{suffix}", records["inter"])
+        path = write_lines(tmp_path / f"raw/meta_Gift_Cards.json{suffix}", records["item"])
+        wrong = {"array": "line 1: a list, as if the file were one JSON array", "no JSON": "neither JSON nor a Python"}
+        with pytest.raises(GenRecError, match=wrong[content]) as raised:
+            convert("amazon18-gift_cards", tmp_path / "raw", tmp_path / "out")
+        assert broken == "inter" or str(raised.value).startswith(f"No row of {path} can be read. ")
+        assert not list(tmp_path.glob("out/*/*"))
+
+    def test_movielens(self, tmp_path, write_zip):
+        ratings, films = b"1::1::5::978300760\n", b"1;Toy Story (1995);Comedy\n2;Jumanji;Drama\n"
+        members = {"ml-1m/ratings.dat": ratings, "ml-1m/movies.dat": films, "ml-1m/users.dat": b"1::F::1::10::48067\n"}
+        write_zip(tmp_path / "raw/ml-1m.zip", members)
+        with pytest.raises(GenRecError, match="No row of .*movies.dat can be read. 2 malformed rows are left out"):
+            convert("ml-1m", tmp_path / "raw", tmp_path / "out")
+        assert not list(tmp_path.glob("out/*/*"))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_byte_order_mark_costs_no_row(tmp_path, write_lines, suffix):
+    records = {
+        f"Gift_Cards_5.json{suffix}": {"reviewerID": "U1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1529193600},
+        f"meta_Gift_Cards.json{suffix}": {"asin": "B1", "title": "Card"},
+    }
+    for name, record in records.items():
+        write_lines(tmp_path / "raw" / name, ["\ufeff" + json.dumps(record)])
+    made = convert("amazon18-gift_cards", tmp_path / "raw", tmp_path / "out")
+    assert (made.interactions, made.described, made.malformed) == (1, 1, 0)

@@ -461,8 +461,41 @@ class TestRowsThatPandasWouldLose:
             self.read(tmp_path, ["u\ti\t1", "u\tj\t2", "", row, "u\tk\t9"])
 
     def test_quotes_over_rows(self, tmp_path):
+        """To RecBole's parser a cell that begins with a quote reaches to the next quote, over rows too."""
         header = "user_id:token\titem_id:token\ttimestamp:float\ttext:token_seq"
-        lines = ["u\ti\t1\ta b", 'u\tj\t2\t"a', "u\tk\t3\tb", 'u\tl\t4\tc"', "u\tm\t5\td"]
+        lines = ["u\ti\t1\ta b", 'u\tj\t2\t"a', "u\tk\t3\tb", 'u\tl\t4\tc"', "u\tm\t5\tNA"]
         columns = {"inter": ["user_id", "item_id", "timestamp", "text"]}
-        with pytest.raises(GenRecError, match="tiny.inter: of 5 rows RecBole's reader finds 3"):
-            self.read(tmp_path, lines, header, load_col=columns)
+        dataset = self.read(tmp_path, lines, header, load_col=columns)
+        words = dataset.field2id_token["text"]
+        assert [words[ids].tolist() for ids in dataset.inter_feat["text"]] == [
+            ["a", "b"],
+            ['"a'],
+            ["b"],
+            ['c"'],
+            ["NA"],
+        ]
+
+    def test_items_and_users_that_read_like_missing_values(self, tmp_path):
+        lines = ["NA\tnull\t1", "nan\tNone\t2", "NA\tNone\t3"]
+        (tmp_path / "tiny").mkdir()
+        (tmp_path / "tiny" / "tiny.item").write_text('item_id:token\ttitle:token_seq\nNone\t"A b\nnull\tNA\nn\tc"\n')
+        (tmp_path / "tiny" / "tiny.user").write_text("user_id:token\tage:float\nNA\t30\nnan\t\n")
+        (tmp_path / "tiny" / "tiny.inter").write_text(
+            "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *lines])
+        )
+        columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["title"], "user": ["age"]}
+        dataset = GenRecDataset(make_config(str(tmp_path), load_col=columns, filter_inter_by_user_or_item=True))
+        assert len(dataset.inter_feat) == 3
+        assert dataset.field2id_token["item_id"].tolist() == ["[PAD]", "null", "None", "n"]
+        words = dataset.field2id_token["title"]
+        assert [words[ids].tolist() for ids in dataset.item_feat["title"]] == [[], ["NA"], ['"A', "b"], ['c"']]
+        assert dataset.user_feat["age"].tolist() == [30, 30, 30]  # the mean where there is none
+
+    def test_a_short_row_of_items(self, tmp_path):
+        (tmp_path / "tiny").mkdir()
+        (tmp_path / "tiny" / "tiny.item").write_text("item_id:token\ttitle:token_seq\ni\tA\nj\n")
+        (tmp_path / "tiny" / "tiny.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\nu\ti\t1\n")
+        with pytest.raises(GenRecError, match="tiny.item, line 3: 1 cells where the header has 2"):
+            GenRecDataset(
+                make_config(str(tmp_path), load_col={"inter": ["user_id", "item_id", "timestamp"], "item": "*"})
+            )

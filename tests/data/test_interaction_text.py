@@ -51,6 +51,51 @@ def test_every_interaction_finds_its_own_text(tmp_path, write_dataset, keep):
         assert part.inter_feat.histories is parts[0].inter_feat.histories
 
 
+FILTERS = {
+    "none": {},
+    "values": {"val_interval": {"rating": "[3,inf)"}},
+    "values in several intervals": {"val_interval": {"rating": "[0,1];(3,4]"}},
+    "users": {"user_inter_num_interval": "[33,inf)"},
+    "items": {"item_inter_num_interval": "[48,inf)"},
+    "users and items": {"user_inter_num_interval": "[33,inf)", "item_inter_num_interval": "[5,inf)"},
+    "first of duplicates": {"rm_dup_inter": "first", "val_interval": {"rating": "[1,inf)"}},
+    "last of duplicates": {"rm_dup_inter": "last", "val_interval": {"rating": "[1,inf)"}},
+    "unknown items": {"filter_inter_by_user_or_item": True},
+    "cold items": {"cold_items": 0.3, "val_interval": {"rating": "[1,inf)"}},
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filters_leave_every_text_with_its_row(tmp_path, write_dataset, name):
+    """The number of the row is a column of its own that RecBole carries along: the text must be that of this row."""
+    generator = np.random.default_rng(5)
+    rows = [
+        (f"u{generator.integers(9)}", f"i{generator.integers(6)}", int(generator.integers(20)), n % 5, n)
+        for n in range(300)
+    ]
+    header = ("user_id:token", "item_id:token", "timestamp:float", "rating:float", "number:float")
+    known = [(f"i{n}", "title") for n in range(1, 6)]
+    columns = {"inter": ["user_id", "item_id", "timestamp", "rating", "number"], "item": ["item_id", "title"]}
+    values = {
+        "data_path": write_dataset(tmp_path, rows, known if name == "unknown items" else None, inter_header=header),
+        "load_col": columns,
+        "train_neg_sample_args": None,
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"},
+        "filter_inter_by_user_or_item": False,
+        **FILTERS[name],
+    }
+    dataset = GenRecDataset(Config("SASRec", "tiny", config_dict=values))
+    train = dataset.build()[0]
+    parts = [part for part in (train, dataset.cold_part) if part is not None]
+    for part in parts:
+        found = interaction_columns(part, ["rating", "number"])
+        for field in ("number", "rating"):
+            assert found[field].astype(float).tolist() == part.inter_feat.histories.columns[field].tolist()
+    kept = len(train.inter_feat.histories.users)
+    assert kept == len(rows) if name == "none" else 0 < kept < len(rows)
+    assert name != "cold items" or len(parts) == 2
+
+
 def test_written_out_windows_are_refused(tmp_path, write_dataset):
     train, _, _ = built(tmp_path, write_dataset, [("u", f"i{n}", n, 1, "x") for n in range(5)], lazy_windows=False)
     with pytest.raises(GenRecError, match="lazy_windows"):

@@ -9,6 +9,7 @@ from recbole_genrec.data.dataset import exact_dataset_class
 from recbole_genrec.data.unseen import SEEN, UnseenLoader
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.outcomes import Outcomes
+from recbole_genrec.split_data import SplitData
 
 #: u1 comes back to b, the target of its test; every history is longer than what a model is given.
 HISTORIES = {"u0": "abcdef", "u1": "bcdefgab", "u2": "hgfedc", "u3": "aabbccdd", "u4": "abcdefgh"}
@@ -64,9 +65,37 @@ def test_lists_hold_nothing_seen(settings, model):
         assert not set(named) & (set(HISTORIES[user][:-1]) - {target})
 
 
-def test_sampled_candidates_are_recboles(settings):
-    result = run_recbole_genrec("SASRec", "tiny", config_dict=settings | {"eval_args": {"mode": "uni2"}})
-    assert result["test_result"]["hit@2"] > 0
+@pytest.mark.parametrize("mode", ["uni2", "pop2", {"valid": "full", "test": "uni2"}, {"valid": "uni2", "test": "full"}])
+@pytest.mark.parametrize("model", ["GRU4Rec", "GenRec"])
+def test_sampled_candidates_hold_nothing_seen(settings, mode, model):
+    """Each history without its target has at most 6 of 8 items: two are left to draw, and both are drawn."""
+    items = "abcdefgh"
+    rows = [(f"u{n}", items[(n + step) % 8], step) for n in range(8) for step in range(6)]
+    config = GenRecConfig(model, "tiny", config_dict=settings | {"eval_args": {"mode": mode}})
+    path = f"{config['data_path']}/tiny.inter"
+    with open(path, "w") as file:
+        file.write("user_id:token\titem_id:token\ttimestamp:float\n")
+        file.writelines("\t".join(map(str, row)) + "\n" for row in rows)
+    data = SplitData([config])
+    for phase, back in (("valid", 2), ("test", 1)):
+        for batch in data.evaluation_loader(config, phase):
+            interaction, row, target_row, target = batch
+            if SEEN in interaction:
+                continue  # the whole catalogue
+            users = data.dataset.id2token("user_id", interaction["user_id"])
+            tokens = data.dataset.id2token("item_id", interaction["item_id"])
+            drawn = [(user, item) for user, item in zip(users, tokens)]
+            assert len(drawn) == 3 * len(target)
+            for user, item in drawn:
+                number = int(user[1:])
+                before = {items[(number + step) % 8] for step in range(6 - back)}
+                assert item not in before
+
+
+def test_nothing_is_left_to_draw(settings):
+    """u4 has had all items before its test: RecBole would draw forever."""
+    with pytest.raises(GenRecError, match="'repeatable: False': the user 'u4' has interacted with every item"):
+        run_recbole_genrec("SASRec", "tiny", config_dict=settings | {"eval_args": {"mode": {"test": "uni2"}}})
 
 
 def test_written_out_windows_are_refused(settings):

@@ -7,7 +7,7 @@ import pytest
 
 from recbole_genrec import GenRecommender
 from recbole_genrec.cli import main
-from tests.recommend.conftest import ITEMS
+from tests.recommend.conftest import HEADER, ITEMS, rows_of
 
 
 @pytest.fixture
@@ -98,7 +98,62 @@ class TestUser:
             (tmp_path / f"tiny/tiny.{part}.inter").write_text("\n".join([header, *some]) + "\n")
         settings = read_settings(checkpoint)
         settings["benchmark_filename"] = ["train", "test"]
-        assert read_user_history(settings, "u", tmp_path) == ["m1", "m2", 'gone"', "m3", "m5"]
+        # as in training: the files one after the other, each in the order of time
+        assert read_user_history(settings, "u", tmp_path) == ["m1", "m3", "m2", 'gone"', "m5"]
+
+    def test_files_with_histories(self, checkpoint, tmp_path):
+        from recbole_genrec.checkpoint_files import read_settings
+        from recbole_genrec.recommend.user_history import read_user_history
+
+        (tmp_path / "tiny").mkdir()
+        header = "user_id:token\titem_id:token\titem_id_list:token_seq\ttimestamp:float"
+        rows = {"train": "u\tm2\tm1\t1\nu\tm3\tm1 m2\t2", "valid": "u\tm4\tm1 m2 m3\t3", "test": "v\tm1\tm2\t1"}
+        for part, some in rows.items():
+            (tmp_path / f"tiny/tiny.{part}.inter").write_text(f"{header}\n{some}\n")
+        settings = read_settings(checkpoint) | {"benchmark_filename": list(rows)}
+        assert read_user_history(settings, "u", tmp_path) == ["m1", "m2", "m3", "m4"]
+
+    def test_the_filters_of_the_run(self, train, tmp_path, write_dataset, capsys):
+        """Values, duplicates and counts: what the run did not see is no history, and no user."""
+        interactions = [row for row in rows_of(ITEMS)]
+        rows = [(*row, 5) for row in interactions] + [("u1", "m9", 90, 2), ("low", "m1", 1, 2), ("few", "m2", 1, 5)]
+        header = ("user_id:token", "item_id:token", "timestamp:float", "rating:float")
+        path = write_dataset(tmp_path, rows, ITEMS, inter_header=header, item_header=HEADER)
+        filters = {
+            "val_interval": {"rating": "[3,inf)"},
+            "user_inter_num_interval": "[2,inf)",
+            "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]},
+        }
+        _, _, folder = train(data_path=path, **filters)
+        found = asked(["recommend", "--checkpoint", str(folder), "--user=u1"], capsys)
+        expected = [item for user, item, _ in interactions if user == "u1"]
+        assert [entry["item_id"] for entry in found["history"]] == expected and not found["unknown_items"]
+        for user in ("low", "few"):
+            assert main(["recommend", "--checkpoint", str(folder), f"--user={user}"]) == 2
+            error = capsys.readouterr().err
+            assert f"no interactions of the user '{user}' that the run's filters leave (val_interval: " in error
+
+    @pytest.mark.parametrize("user", ["NA", "nan", "None", "null"])
+    def test_a_user_whose_id_reads_like_a_missing_value(self, checkpoint, tmp_path, capsys, user):
+        (tmp_path / "tiny").mkdir()
+        rows = "user_id:token\titem_id:token\ttimestamp:float\n{0}\tm1\t1\n{0}\tnull\t2\n{0}\tm2\t3\nu\tm3\t3\n"
+        (tmp_path / "tiny/tiny.inter").write_text(rows.format(user))
+        found = asked(["recommend", "--checkpoint", checkpoint, f"--user={user}", f"--data_path={tmp_path}"], capsys)
+        assert [entry["item_id"] for entry in found["history"]] == ["m1", "m2"] and found["unknown_items"] == ["null"]
+
+
+@pytest.mark.parametrize("item", ["NA", "null", "None", "nan"])
+def test_an_item_whose_id_reads_like_a_missing_value(train, tmp_path, capsys, item):
+    """Trained with it, asked with it, and added later."""
+    _, _, folder = train(items=[*ITEMS[:9], (item, "Up", "2009", "Animation", "8")])
+    found = asked(["recommend", "--checkpoint", str(folder), f"--item={item}", "--topk=10"], capsys)
+    assert found["history"][0]["item_id"] == item and item in {r["item_id"] for r in found["recommendations"]}
+    new = {"NA": "null", "null": "NA", "None": "nan", "nan": "None"}[item]
+    (tmp_path / "new.item").write_text(f"item_id:token\ttitle:token_seq\n{new}\tNA\n")
+    options = ["--items", str(tmp_path / "new.item"), "--output", str(tmp_path / "more")]
+    assert main(["add_items", "--checkpoint", str(folder), *options]) == 0 and capsys.readouterr()
+    found = asked(["recommend", "--checkpoint", str(tmp_path / "more"), f"--item={new}"], capsys)
+    assert [(entry["item_id"], entry["title"]) for entry in found["history"]] == [(new, "NA")]
 
 
 def test_new_items_from_the_command_line(checkpoint, tmp_path, capsys):
