@@ -17,7 +17,7 @@ FLOORS = [
     {"utils"},
     {"compat", "arguments"},
     {"indexing", "prompt", "decoding", "backbone", "chat", "converter"},
-    {"config", "catalogue", "feature_columns"},
+    {"catalogue", "config", "feature_columns", "setting_keys"},
     {"data", "checkpoint_files"},
     {"model"},
     {"checkpoint", "checkpoint_training", "schedule", "stopping", "trainer"},
@@ -83,13 +83,13 @@ UPWARD = {
     ("utils.py", "trainer"): "finds the trainer of a model by name",
     ("utils.py", "data"): "finds the dataset of a model by name",
     ("utils.py", "model"): "finds models by name",
+    ("compat/torch_calls.py", "reopen"): "RecBole's load_data_and_model gives the runner's data",
     ("compat/torch_calls.py", "checkpoint"): "RecBole's torch.load is handed a checkpoint folder of this package",
 }
 #: files that import a module whose name no text of theirs shows, and why.
 BY_NAME = {
     "__init__.py": "public names, from a table of modules",
     "compat/__init__.py": "RecBole's own modules, to be patched",
-    "compat/torch_calls.py": "a function of RecBole's imports torch for itself, and is given another",
     "indexing/__init__.py": "schemes of this room, from a table of modules",
     "utils.py": "models, from the modules that it names",
 }
@@ -148,11 +148,13 @@ def test_an_import_by_an_unknown_name_is_seen():
 
 #: modules that import each other in a circle, below ``recbole_genrec``, and why.
 CIRCLES = {
-    ("checkpoint", "compat.naming", "config", "trainer", "trainer.genrec", "trainer.resuming", "trainer.stages")
+    ("checkpoint", "compat.naming", "config", "setting_keys", "trainer", "trainer.genrec", "trainer.resuming")
     + (
+        "trainer.stages",
         "trainer.untrained",
         "utils",
     ): "``utils`` finds classes by name, and a checkpoint reads its configuration",
+    ("compat.torch_calls", "reopen"): "a patch hands RecBole's load_data_and_model to ``reopen``, which loads by it",
     ("model.promptllm", "model.promptllm_chat"): "PromptLLM gives its subclass where a server answers",
 }
 

@@ -136,7 +136,7 @@ class RunnerSettings(Settings):
     cold_items: Annotated[float, Ge(0), Le(0.5), Form("a share from 0 to 0.5")] = 0
     """Share of the items that training never sees, with a test of their own."""
     keep_unseen_items: Flag = False
-    """Keep every item of ``.item`` in the catalogue of every model. ``false``: leave out those without an interaction."""
+    """Keep every item of ``.item`` in the catalogue. ``false``: leave out those without an interaction."""
 
 
 @group
