@@ -8,7 +8,9 @@ cores). They take turns within each setting and the settings take turns, so that
 of them alike. The table has the medians, and from them:
 
 * ``python_over_quiet``, ``torch_over_quiet``: beside either of them over quiet, the same setting;
-* ``quiet_over_spinning``: quiet over quiet with the waiting that libgomp has by itself, which spins.
+* ``quiet_over_spinning``: quiet over quiet with the waiting that libgomp has by itself, which spins;
+* ``sleeps``: how often a thread went to sleep, and had to be woken, a step, quiet. It says what a short spin costs
+  on a machine that is not quiet, too.
 
 The settings are environments of the training process. ``default`` is what the package chooses; the others say it
 themselves, which the package respects.
@@ -16,6 +18,7 @@ themselves, which the package respects.
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -45,6 +48,7 @@ COLUMNS = {
     "setting": "",
     "threads": "",
     "waiting": "",
+    "sleeps": ",.0f",
     "quiet": ".2f",
     "beside_python": ".2f",
     "beside_torch": ".2f",
@@ -64,7 +68,8 @@ SMALL = {
 
 
 def serve(steps, small):
-    """The training process: for each line that comes in, train ``steps`` steps and print their seconds as JSON."""
+    """The training process: for each line that comes in, train ``steps`` steps and print their seconds, and how often a
+    thread went to sleep in them, as JSON."""
     import torch
 
     from benchmarks.recommenders import build, endless
@@ -79,13 +84,14 @@ def serve(steps, small):
     model.train()
     print(json.dumps({"threads": torch.get_num_threads(), "waiting": waiting()}), flush=True)
     for _ in sys.stdin:
-        start = perf_counter()
+        start, slept = perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
         for batch in islice(batches, steps):
             optimizer.zero_grad()
             model.calculate_loss(batch).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), **config["clip_grad_norm"])
             optimizer.step()
-        print(json.dumps(perf_counter() - start), flush=True)
+        seconds, slept = perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - slept
+        print(json.dumps([seconds, slept]), flush=True)
 
 
 def _environment():
@@ -117,8 +123,8 @@ class Trainer:
                 continue
         raise SystemExit(f"The training process ended with exit code {self.process.wait()}.")
 
-    def seconds(self):
-        """Train some steps and return their seconds."""
+    def train(self):
+        """Train some steps; their seconds, and how often a thread went to sleep in them."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return self.read()
@@ -150,24 +156,26 @@ def measure(names, kinds, steps, repetitions, small):
             trainers[name] = trainer = Trainer(name, steps, small)
             stack.callback(trainer.close)
             told[name] = trainer.read()
-            trainer.seconds()  # the first steps allocate
-        seconds = {name: {kind: [] for kind in (None, *kinds)} for name in names}
+            trainer.train()  # the first steps allocate
+        taken = {name: {kind: [] for kind in (None, *kinds)} for name in names}
         for _ in range(repetitions):
             for kind in (None, *kinds):
                 with beside(kind):
                     for name, trainer in trainers.items():
-                        seconds[name][kind].append(trainer.seconds())
+                        taken[name][kind].append(trainer.train())
     rows = []
     for name in names:
-        median = {kind: statistics.median(values) for kind, values in seconds[name].items()}
+        seconds = {kind: [pair[0] for pair in pairs] for kind, pairs in taken[name].items()}
+        median = {kind: statistics.median(values) for kind, values in seconds.items()}
         rows.append(
             {
                 "setting": name,
                 **told[name],
+                "sleeps": statistics.median(slept for _, slept in taken[name][None]) / steps,
                 "quiet": median[None],
                 **{f"beside_{kind}": median[kind] for kind in kinds},
                 **{f"{kind}_over_quiet": median[kind] / median[None] for kind in kinds},
-                "seconds": {str(kind): values for kind, values in seconds[name].items()},
+                "seconds": {kind or "quiet": values for kind, values in seconds.items()},
             }
         )
     spinning = next((row["quiet"] for row in rows if row["setting"] == "spinning"), None)

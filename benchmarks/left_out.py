@@ -21,11 +21,13 @@ from time import perf_counter
 import torch
 
 from benchmarks.common import Results, parser, report
+from benchmarks.decoding import catalogues
 from benchmarks.recommenders import trained
 from recbole_genrec.data.unseen import SEEN, UnseenLoader
 from recbole_genrec.decoding.scoring import score_catalogue
 from recbole_genrec.process import tune_malloc
 
+CATALOGUES = ("ml-100k", "amazon14-toys")
 SETTINGS = {
     "item_embedding": "separator",
     "item_prior": True,
@@ -115,6 +117,7 @@ def compare(name, sharpness, options, settings):
 def main(arguments=None):
     """Run the benchmark; see the module's header."""
     options = parser("left_out", __doc__)
+    options.add_argument("--catalogues", nargs="+", choices=CATALOGUES, default=CATALOGUES)
     options.add_argument("--data", type=Path, help="folder with amazon14-toys/")
     options.add_argument("--cache", type=Path, help="folder that keeps the trained weights")
     options.add_argument("--steps", type=int, default=300, help="training steps of each model")
@@ -125,12 +128,9 @@ def main(arguments=None):
     if options.quick:
         options.steps, options.users, options.checked, options.repetitions = 3, 1, 4, 1
     tune_malloc()
-    catalogues = {"ml-100k": {}}
-    if options.data and (options.data / "amazon14-toys" / "amazon14-toys.inter").is_file():
-        catalogues["amazon14-toys"] = {"data_path": str(options.data)}
     rows = [
         compare(name, sharpness, options, settings)
-        for name, settings in catalogues.items()
+        for name, settings in catalogues(options, folder=None)  # nothing has to be written for these
         for sharpness in options.sharpness
     ]
     report(options, {"rows": Results("Lists with seen items kept, and left out", COLUMNS, rows)})

@@ -63,6 +63,7 @@ def test_contention_times_each_setting_quiet_and_beside_a_loop(in_folder, monkey
     assert rows["passive"]["waiting"] == "OMP_WAIT_POLICY=PASSIVE"
     assert rows["one thread"]["threads"] == 1
     for row in rows.values():
+        assert row["sleeps"] >= 0
         assert row["python_over_quiet"] == pytest.approx(row["beside_python"] / row["quiet"])
 
 
