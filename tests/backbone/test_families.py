@@ -197,8 +197,21 @@ def test_a_family_that_cannot_branch_is_refused_by_name(build, family):
     assert "base'" in said and "\n" not in said and (name in said or "window of" in said)
 
 
-def test_only_search_is_asked_of_a_model_that_is_not_packed():
-    """A kernel that gets no branches right is left out; a model without one still trains and ranks."""
+@pytest.mark.parametrize("family", ["llama", "qwen3-moe", "gemma2", "gpt2"])
+def test_half_precision_is_no_reason_to_refuse(family):
+    model = random_model(*FAMILIES[family][:2]).to(torch.bfloat16)
+    self_check(Backbone(model, byte_tokenizer()), "base", LONGEST)
+
+
+@pytest.mark.parametrize("family", ["jamba", "lfm2", "gpt-neo"])
+def test_half_precision_hides_no_fault(family):
+    name, settings, reason = REFUSED[family]
+    with pytest.raises(GenRecError, match=reason):
+        self_check(Backbone(random_model(name, settings).to(torch.bfloat16), byte_tokenizer()), "base", LONGEST)
+
+
+def test_a_family_that_passes_nothing_on_to_the_kernel_takes_the_plain_mask():
+    """It still trains, without the kernel for branches."""
     model = random_model("llama", SHAPE)
     backbone = Backbone(model, byte_tokenizer())
     self_check(backbone, "base", LONGEST)
