@@ -384,6 +384,16 @@ def test_mixed_precision_trains_float32_weights(make_run, precision):
     assert resumed.trainer.scaler.get_scale() == run.trainer.scaler.get_scale()
 
 
+def test_the_scale_of_gradients_comes_back(make_run):
+    first = make_run(precision="fp16", epochs=1)
+    first.trainer.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+    first.fit()
+    resumed = make_run(precision="fp16", epochs=1, resume="auto")
+    assert resumed.trainer.scaler.get_scale() != 128
+    resumed.fit()
+    assert resumed.trainer.scaler.get_scale() == 128
+
+
 def test_loss_that_is_not_finite_stops_the_training(make_run):
     run = make_run()
     with pytest.raises(GenRecError, match="training loss is nan at step 0"):
