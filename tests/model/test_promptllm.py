@@ -121,6 +121,19 @@ def test_a_user_of_two_training_interactions_is_an_example(tmp_path, write_datas
     assert draw_examples(train, 0, 7) == []
 
 
+@pytest.mark.parametrize("n_history", [5, 40, 400])
+def test_a_question_that_is_too_long_loses_about_as_much_as_it_must(local, n_history, monkeypatch):
+    _, _, model = built(local)
+    monkeypatch.setattr(model.writer, "prompt", lambda task, fields: fields)
+    room = model.arguments["prompt"].max_prompt_tokens - model.max_target_tokens
+    size = 2 * room // n_history  # so that half of the items fit
+    tokens = model._tokens("direct", lambda dropped: "x" * (size * (n_history - dropped)), n_history)
+    fitting = [n for n in range(n_history + 1) if len(model.backbone.encode("x" * (size * n))) < room]
+    kept = len(tokens) // size
+    assert max(fitting) - 1 - n_history // 8 <= kept <= max(fitting) + 1 and len(tokens) <= room
+    assert len(model._tokens("direct", lambda dropped: "x" * 9, n_history)) == 10  # and one that begins it
+
+
 @pytest.mark.parametrize("prompt", ["continuation", "instruction"])
 def test_exact_lists_equal_scoring_every_item(local, prompt):
     settings = local | {"few_shot": 1, "prompt": prompt}
