@@ -14,6 +14,7 @@ from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
 from recbole_genrec.checkpoint_files import is_checkpoint
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
+from recbole_genrec.distributed.world import World
 from recbole_genrec.errors import GenRecError, Interrupted
 from recbole_genrec.schedule import learning_rate_factor
 from recbole_genrec.trainer import GenRecTrainer, run_name
@@ -332,6 +333,15 @@ def test_no_epochs_evaluates_the_model_as_it_is(make_run):
     run.fit()
     assert run.trainer.evaluate(run.test)
     assert_same(run.weights(), before)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_every_process_draws_its_own_dropout(make_run, monkeypatch, rank):
+    run, seeds = make_run(epochs=0), []
+    run.trainer.world = World(rank=rank)
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    run.fit(saved=False)
+    assert seeds == ([2020 + rank] if rank else [])
 
 
 def test_callback_is_called_after_the_checkpoint(make_run):

@@ -258,6 +258,37 @@ def test_a_local_model_does_all_tasks(reviews, checkpoint, few_shot):
     assert tasks["direct"][kind].keys() == {"hit@1", "hit@3", "ndcg@1", "ndcg@3"}
 
 
+def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(tmp_path, write_dataset, checkpoint, monkeypatch):
+    """A third lacks the review, another third the summary, which the review task needs both."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        (
+            f"u{u}",
+            f"i{(u + t) % 9}",
+            t,
+            4,
+            "" if t == 5 and u % 3 == 0 else f"A kite {u} for all.",
+            "" if u % 3 == 1 else "fine",
+        )
+        for u in range(9)
+        for t in range(6)
+    ]
+    data_path = write_dataset(tmp_path / "data", rows, [(f"i{i}", f"kite {i}") for i in range(9)], inter_header=HEADER)
+    tasks = dict.fromkeys(("sequential", "rating", "explanation", "review"), 1)
+    settings = {"data_path": data_path, "backbone": checkpoint, "tasks": tasks, "topk": [1], "valid_metric": "Hit@1"}
+    config, data, model = built(settings | {"max_prompt_tokens": 512})
+    asked = {}
+
+    def answer(task, places):
+        asked[task] = asked.get(task, 0) + len(places)
+        return [4.0] * len(places) if task == "rating" else ["text"] * len(places)
+
+    monkeypatch.setattr(model, "_answer", answer)
+    for task in ("rating", "explanation", "review"):
+        model._evaluate_texts(task, data.parts[2].inter_feat.place, config)
+    assert asked == {"rating": 9, "explanation": 6, "review": 3}
+
+
 def test_a_question_that_does_not_fit_is_one_error(reviews, checkpoint):
     settings = reviews | {"backbone": checkpoint, "max_prompt_tokens": 100, "max_target_tokens": 64}
     with pytest.raises(GenRecError, match="'max_prompt_tokens' .100. is too short for 'direct'"):
@@ -420,7 +451,7 @@ def test_counts_are_those_of_plain_loops(local):
     catalogue = range(1, train.item_num)
     assert counts.least_seen.tolist() == sorted(catalogue, key=lambda item: (seen[item], item))
     popular = sorted(catalogue, key=lambda item: (-seen[item], item))
-    for history in ([1], [4, 2], [3, 1, 7]):
+    for history in [[4, 2], [3, 1, 7], *([item] for item in catalogue)]:
         after = sorted((b for a, b in pairs if a == history[-1]), key=lambda b: (-pairs[history[-1], b], b))
         expected = list(dict.fromkeys([*after, *popular]))
         for count in (1, 4, 50):
