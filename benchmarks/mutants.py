@@ -8,8 +8,8 @@ hook serves the changed source: no file changes. Linux and macOS; processes that
     python -m benchmarks.mutants map
     python -m benchmarks.mutants run --count 400 --seed 0
 
-The report is one JSON line a mutant; a second ``run`` skips the mutants that are in it, and ``--again`` tests those
-that survived once more, by all tests that run their line.
+The report is one JSON line a mutant; a second ``run`` skips the mutants that are in it. ``--again --budget 120`` gives
+those that survived to more tests.
 """
 
 import argparse
@@ -256,8 +256,12 @@ def try_mutant(mutant, path, seconds, tests, budget):
     begin, stop = mutant["lines"]
     names = set().union(*(tests[line] for line in range(begin, stop + 1))) or tests[0]  # those of import time have none
     chosen, total = [], 0.0
-    own = f"test_{path.stem}.py"
-    for name in sorted(names, key=lambda name: (own not in name, seconds[name], name)):  # its own tests first
+
+    def order(name):  # tests of the file, those of its room, then the quickest
+        room = (f"tests/{path.parent.name}/", f"tests/test_{path.parent.name}")
+        return f"test_{path.stem}.py" not in name, not name.startswith(room), seconds[name], name
+
+    for name in sorted(names, key=order):
         if chosen and total + seconds[name] > budget:
             break
         chosen, total = [*chosen, name], total + seconds[name]
@@ -306,7 +310,7 @@ def main():
     parser.add_argument("--budget", type=float, default=12.0, help="seconds of tests a mutant, as they were mapped")
     parser.add_argument("--folder", type=Path, default=Path(".mutants"), help="for maps and report")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="run part I of N, beside other processes")
-    parser.add_argument("--again", action="store_true", help="survivors once more, by all tests")
+    parser.add_argument("--again", action="store_true", help="survivors once more")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in PRELOADED:
@@ -323,13 +327,13 @@ def main():
     seconds, tests = read_maps(arguments.folder / "maps")
     report = arguments.folder / "report.jsonl"
     done = {line["id"]: line for line in map(json.loads, report.read_text().splitlines())} if report.exists() else {}
-    budget, retried = (float("inf"), ("survived", "not run")) if arguments.again else (arguments.budget, ("not run",))
+    retried = ("survived", "not run") if arguments.again else ("not run",)
     chosen = draw(arguments.count, arguments.seed)
     chosen = [pair for pair in chosen if pair[1]["id"].startswith(tuple(arguments.files))]
     for path, mutant in chosen[arguments.part[0] :: arguments.part[1]]:
         before = done.get(mutant["id"])
         if arguments.command == "run" and (not before or before["outcome"] in retried):
-            found = try_mutant(mutant, path, seconds, tests[str(path.relative_to(PACKAGE))], budget)
+            found = try_mutant(mutant, path, seconds, tests[str(path.relative_to(PACKAGE))], arguments.budget)
             done[mutant["id"]] = {"id": mutant["id"], **found}
             with open(report, "a") as file:
                 file.write(json.dumps(done[mutant["id"]]) + "\n")

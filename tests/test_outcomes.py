@@ -1,12 +1,14 @@
 """What is kept of a test is what RecBole measured, row by row, for every kind of evaluation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 
-from recbole_genrec import GenRecError, run_recbole_genrec
+from recbole_genrec import GenRecError, outcomes, run_recbole_genrec
 from recbole_genrec.outcomes import Collected, Outcomes
 from tests.builders import SCRATCH
 
@@ -116,3 +118,70 @@ def test_a_damaged_file_is_refused(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(GenRecError, match="x.npz does not hold the outcomes of a test"):
         Outcomes.read(path)
+
+
+def sound():
+    """Two rows of two places over three items; the target of the second row is not in its list."""
+    arrays = {"items": ["[PAD]", "a", "b"], "users": ["u", "v"], "item_counts": [0, 3, 1], "user_counts": [2, 2]}
+    arrays |= {"lists": [[1, 2], [2, 0]], "rows": [0, 1], "targets": [2, 1], "places": [2, 0]}
+    return {name: np.array(array) for name, array in arrays.items()}
+
+
+def test_a_sound_file_comes_back_from_a_new_folder(tmp_path):
+    path = tmp_path / "new" / "one" / "x.npz"
+    Outcomes(**sound()).write(path)
+    Outcomes(**sound()).write(path)  # over the old one
+    read = Outcomes.read(path)
+    for name, array in sound().items():
+        assert np.array_equal(getattr(read, name), array), name
+    assert [file.name for file in path.parent.iterdir()] == ["x.npz"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"items": [["a"]]}, "'items' is no array of 1 dimensions"),
+        ({"lists": [1, 2]}, "'lists' is no array of 2 dimensions"),
+        ({"rows": []}, "'rows' is no array"),
+        ({"rows": [0.0, 1.0]}, "'rows' holds something else than whole numbers from 0 to 1"),
+        ({"rows": [0, 2]}, "'rows' holds something else than whole numbers from 0 to 1"),
+        ({"rows": [0, -1]}, "'rows' holds"),
+        ({"targets": [3, 1]}, "'targets' holds something else than whole numbers from 0 to 2"),
+        ({"places": [3, 0]}, "'places' holds something else than whole numbers from 0 to 2"),
+        ({"lists": [[1, 3], [2, 0]]}, "'lists' holds something else than whole numbers from 0 to 2"),
+        ({"item_counts": [0, -1, 1]}, "'item_counts' holds"),
+        ({"user_counts": [2, -1]}, "'user_counts' holds"),
+        ({"items": [0, 1, 2]}, "'items' holds no texts"),
+        ({"users": [0, 1]}, "'users' holds no texts"),
+        ({"users": ["u"]}, r"'users' has the shape \(1,\), not \(2,\)"),
+        ({"item_counts": [1, 2]}, r"'item_counts' has the shape \(2,\), not \(3,\)"),
+        ({"user_counts": [1, 2, 3]}, r"'user_counts' has the shape \(3,\), not \(2,\)"),
+        ({"targets": [2]}, r"'targets' has the shape \(1,\), not \(2,\)"),
+        ({"places": [2]}, r"'places' has the shape \(1,\), not \(2,\)"),
+        ({"places": [1, 0]}, "'places' says that a target is where 'lists' has another item"),
+        ({"places": [2, 1]}, "'places' says that a target is where 'lists' has another item"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path, changes, message):
+    np.savez(tmp_path / "x.npz", **sound() | {name: np.array(array) for name, array in changes.items()})
+    with pytest.raises(GenRecError, match=message):
+        Outcomes.read(tmp_path / "x.npz")
+
+
+def test_batches_follow_each_other():
+    collected, train = Collected(), SimpleNamespace()
+    for scores, row, target in (([[0, 3, 2, 1]], [0], [2]), ([[0, 1, 2, 3], [0, 2, 1, 3]], [1, 0, 1], [1, 3, 2])):
+        scores = torch.tensor(scores, dtype=torch.float)
+        scores[:, 0] = -torch.inf
+        collected.add(scores, torch.tensor(row), torch.tensor(target), 2)
+    train.iid_field, train.uid_field, train.field2id_token = "i", "u", {"i": ["[PAD]", "a", "b", "c"]}
+    train.id2token = lambda field, ids: [f"u{number}" for number in ids]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outcomes, "training_counts", lambda train: (np.arange(4), np.array([9, 8, 7])))
+        found = collected.outcomes(np.array([2, 1, 2]), train)
+    assert found.lists.tolist() == [[1, 2], [3, 2], [3, 1]]
+    assert found.rows.tolist() == [0, 2, 1, 2] and found.targets.tolist() == [2, 1, 3, 2]
+    assert found.places.tolist() == [2, 2, 1, 0]
+    assert found.users.tolist() == ["u2", "u1", "u2"] and found.user_counts.tolist() == [7, 8, 7]
+    assert found.metrics(["Hit"], [1])["hit@1"].tolist() == [0, 1, 0]
+    assert found.metrics(["Recall"], [1, 2])["recall@2"].tolist() == [1, 1, 0.5]

@@ -14,6 +14,7 @@ from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
 from recbole_genrec.checkpoint_files import is_checkpoint
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
+from recbole_genrec.distributed.world import World
 from recbole_genrec.errors import GenRecError, Interrupted
 from recbole_genrec.schedule import learning_rate_factor
 from recbole_genrec.trainer import GenRecTrainer, run_name
@@ -350,6 +351,15 @@ def test_no_epochs_evaluates_the_model_as_it_is(make_run):
     assert_same(run.weights(), before)
 
 
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_every_process_draws_its_own_dropout(make_run, monkeypatch, rank):
+    run, seeds = make_run(epochs=0), []
+    run.trainer.world = World(rank=rank)
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    run.fit(saved=False)
+    assert seeds == ([2020 + rank] if rank else [])
+
+
 def test_callback_is_called_after_the_checkpoint(make_run):
     run = make_run(epochs=2)
     seen = []
@@ -398,6 +408,16 @@ def test_mixed_precision_trains_float32_weights(make_run, precision):
     resumed = make_run(precision=precision, epochs=3, resume="auto")
     resumed.fit()
     assert resumed.trainer.scaler.get_scale() == run.trainer.scaler.get_scale()
+
+
+def test_the_scale_of_gradients_comes_back(make_run):
+    first = make_run(precision="fp16", epochs=1)
+    first.trainer.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+    first.fit()
+    resumed = make_run(precision="fp16", epochs=1, resume="auto")
+    assert resumed.trainer.scaler.get_scale() != 128
+    resumed.fit()
+    assert resumed.trainer.scaler.get_scale() == 128
 
 
 def test_loss_that_is_not_finite_stops_the_training(make_run):

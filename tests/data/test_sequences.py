@@ -8,6 +8,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch_bart
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.data import sequences
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.sequences import Masking, SequenceLoader, SequenceWriter, Stretches
 from recbole_genrec.decoding.trie import build_trie
@@ -150,6 +151,18 @@ def test_prompts_read_as_user_items_and_masks(writer, backbone):
     for item in (3, 1, 7):
         assert tokenizer.decode(flat[prompts.item_place[shown == item]]) == f" {item}"
     assert (flat.view(-1, width)[1, prompts.lengths[1] :] == backbone.pad_id).all()
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_batches_are_made_by_the_tokens_of_the_prompts(writer, backbone, stage, monkeypatch):
+    """The items but the last, whose place a mask takes; it, the user, begin and end of a prompt count as four."""
+    asked = []
+    monkeypatch.setattr(sequences, "batches_of_like_length", lambda *args: asked.append(args) or [])
+    (_, begin, stop, items), _, _ = loader_of(writer, random_sequences(), stage)._plan()
+    ((lengths, batch_tokens, batch_size, _),) = asked
+    expected = [sum(len(backbone.encode(f" {item}")) for item in items[b : s - 1]) for b, s in zip(begin, stop)]
+    assert lengths.tolist() == [4 + tokens for tokens in expected]
+    assert (batch_tokens, batch_size) == (200, 4)
 
 
 def test_history_dropout_leaves_interactions_out(writer):

@@ -11,6 +11,9 @@ from recbole.utils import init_seed
 from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.config import GenRecConfig
+from recbole_genrec.quick_start import build_model
+from recbole_genrec.split_data import SplitData
 
 
 @pytest.mark.parametrize(
@@ -139,3 +142,12 @@ def test_an_adapter_on_a_pretrained_folder_comes_back(checkerboard, tmp_path):
         hits.append((ranked[:, :5] == target[:, None]).any(1))
     assert result["test_result"]["hit@5"] == pytest.approx(torch.cat(hits).float().mean().item(), abs=1e-4)
     assert any(tensor.abs().sum() > 0 for name, tensor in model.state_dict().items() if ".lora_B" in name)
+
+
+def test_a_list_is_valid_where_it_holds_distinct_items_of_the_catalogue(checkerboard):
+    config = GenRecConfig("GenRec", "tiny", config_dict=checkerboard)
+    model = build_model(config, SplitData([config]))
+    assert model.n_items == 13
+    model.reset_statistics()
+    model._count(torch.tensor([[1, 2], [12, 5], [0, 3], [3, 13], [4, 4], [7, 0]]))
+    assert model.statistics["lists"] == 6 and model.statistics["valid_lists"] == 2

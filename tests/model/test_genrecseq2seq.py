@@ -174,6 +174,12 @@ def test_items_read_the_table_of_items_and_users_that_of_users(settings):
     assert changed(model.users, item) == changed(model.items, user) == changed(model.items, 5) == []
 
 
+@pytest.mark.parametrize(("asked", "stage"), [("pretrain", "pretrain"), ("finetune", "finetune"), ("both", "finetune")])
+def test_a_model_that_no_trainer_has_begins_with_what_is_tested(settings, asked, stage):
+    _, _, model = built(settings, train_stage=asked)
+    assert model.stage == stage
+
+
 def test_attributes_are_the_means_of_their_values(settings):
     _, _, model = built(settings, attribute_fields=["title"], item_id_embedding=False)
     sharpen(model)

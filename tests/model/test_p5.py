@@ -12,6 +12,7 @@ from recbole.data.interaction import Interaction
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.checkpoint import load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.model.p5 import P5
 from recbole_genrec.properties_path import properties_folder
 from recbole_genrec.quick_start import build_model
 from recbole_genrec.split_data import SplitData
@@ -197,6 +198,33 @@ def test_rows_of_users_and_candidates_have_the_scores_of_the_whole_catalogue(set
     asked = interaction[row]
     asked.update(Interaction({"item_id": torch.arange(1, 10).repeat(len(interaction))}))
     torch.testing.assert_close(model.predict(asked), whole[row, asked["item_id"]])
+
+
+def test_interactions_without_a_text_are_no_test_of_it(tmp_path, write_dataset, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        (f"u{u}", f"i{(u + t) % 9}", t, 4, "" if t == 5 and u % 3 else f"A kite {u} for all.", "")
+        for u in range(9)
+        for t in range(6)
+    ]
+    rows = [(*row[:5], "fine" if row[4] else "") for row in rows]
+    path = write_dataset(tmp_path / "data", rows, [(f"i{i}", f"kite {i}") for i in range(9)], inter_header=HEADER)
+    config, data, model = built(SMALL | {"data_path": path})
+    model.eval()
+    for family in ("explanation", "review"):
+        assert model._evaluate_texts(family, 0, data.parts[2].inter_feat.place, config)["examples"] == 3
+    assert model._evaluate_texts("rating", 0, data.parts[2].inter_feat.place, config)["examples"] == 9
+
+
+def test_parts_of_the_prompt_are_those_of_the_first_sequential_one(settings):
+    _, data, model = built(settings)
+    example = model.data.example("sequential", 0, 4, None, with_candidates=False)._replace(user=0)
+    prompts = model.writer.write_prompts([example])
+    parts = P5.prompt_parts(model.prompt_settings(), model.backbone)
+    identifiers = [list(model.catalogue.identifiers[item - 1]) for item in example.history]
+    assert len(identifiers) > 1
+    written = model.backbone.tokenizer.decode(parts.write(identifiers))
+    assert written == model.backbone.tokenizer.decode(prompts.input_ids[0])
 
 
 def test_a_checkpoint_comes_back(settings):

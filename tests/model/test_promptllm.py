@@ -121,6 +121,19 @@ def test_a_user_of_two_training_interactions_is_an_example(tmp_path, write_datas
     assert draw_examples(train, 0, 7) == []
 
 
+@pytest.mark.parametrize("n_history", [5, 40, 400])
+def test_a_question_that_is_too_long_loses_about_as_much_as_it_must(local, n_history, monkeypatch):
+    _, _, model = built(local)
+    monkeypatch.setattr(model.writer, "prompt", lambda task, fields: fields)
+    room = model.arguments["prompt"].max_prompt_tokens - model.max_target_tokens
+    size = 2 * room // n_history  # so that half of the items fit
+    tokens = model._tokens("direct", lambda dropped: "x" * (size * (n_history - dropped)), n_history)
+    fitting = [n for n in range(n_history + 1) if len(model.backbone.encode("x" * (size * n))) < room]
+    kept = len(tokens) // size
+    assert max(fitting) - 1 - n_history // 8 <= kept <= max(fitting) + 1 and len(tokens) <= room
+    assert len(model._tokens("direct", lambda dropped: "x" * 9, n_history)) == 10  # and one that begins it
+
+
 @pytest.mark.parametrize("prompt", ["continuation", "instruction"])
 def test_exact_lists_equal_scoring_every_item(local, prompt):
     settings = local | {"few_shot": 1, "prompt": prompt}
@@ -243,6 +256,37 @@ def test_a_local_model_does_all_tasks(reviews, checkpoint, few_shot):
     assert tasks["explanation"][kind]["examples"] == tasks["rating"][kind]["examples"] == 12
     assert len(tasks["review"][kind]["shown"]) == 3
     assert tasks["direct"][kind].keys() == {"hit@1", "hit@3", "ndcg@1", "ndcg@3"}
+
+
+def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(tmp_path, write_dataset, checkpoint, monkeypatch):
+    """A third lacks the review, another third the summary, which the review task needs both."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        (
+            f"u{u}",
+            f"i{(u + t) % 9}",
+            t,
+            4,
+            "" if t == 5 and u % 3 == 0 else f"A kite {u} for all.",
+            "" if u % 3 == 1 else "fine",
+        )
+        for u in range(9)
+        for t in range(6)
+    ]
+    data_path = write_dataset(tmp_path / "data", rows, [(f"i{i}", f"kite {i}") for i in range(9)], inter_header=HEADER)
+    tasks = dict.fromkeys(("sequential", "rating", "explanation", "review"), 1)
+    settings = {"data_path": data_path, "backbone": checkpoint, "tasks": tasks, "topk": [1], "valid_metric": "Hit@1"}
+    config, data, model = built(settings | {"max_prompt_tokens": 512})
+    asked = {}
+
+    def answer(task, places):
+        asked[task] = asked.get(task, 0) + len(places)
+        return [4.0] * len(places) if task == "rating" else ["text"] * len(places)
+
+    monkeypatch.setattr(model, "_answer", answer)
+    for task in ("rating", "explanation", "review"):
+        model._evaluate_texts(task, data.parts[2].inter_feat.place, config)
+    assert asked == {"rating": 9, "explanation": 6, "review": 3}
 
 
 def test_a_question_that_does_not_fit_is_one_error(reviews, checkpoint):
@@ -407,7 +451,7 @@ def test_counts_are_those_of_plain_loops(local):
     catalogue = range(1, train.item_num)
     assert counts.least_seen.tolist() == sorted(catalogue, key=lambda item: (seen[item], item))
     popular = sorted(catalogue, key=lambda item: (-seen[item], item))
-    for history in ([1], [4, 2], [3, 1, 7]):
+    for history in [[4, 2], [3, 1, 7], *([item] for item in catalogue)]:
         after = sorted((b for a, b in pairs if a == history[-1]), key=lambda b: (-pairs[history[-1], b], b))
         expected = list(dict.fromkeys([*after, *popular]))
         for count in (1, 4, 50):
