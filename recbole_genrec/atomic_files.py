@@ -11,6 +11,7 @@ from pandas.errors import ParserError
 
 from recbole_genrec.atomic_reader import AtomicFile
 from recbole_genrec.converter import convert_found, how_to_get
+from recbole_genrec.data.columns import check_columns
 from recbole_genrec.data.presplit import interaction_files
 from recbole_genrec.errors import GenRecError, listed, shown
 
@@ -55,6 +56,7 @@ def check_dataset(config):
             fetch = "" if config["benchmark_filename"] else _how_to_get(name, folder)
             raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.{fetch}")
         check_rows(path, config)
+    check_columns(config)
 
 
 def _how_to_get(name, folder):
