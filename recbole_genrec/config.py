@@ -272,6 +272,7 @@ class GenRecConfig(Config):
             raise GenRecError("'cold_items' asks for items among the whole catalogue: it takes 'mode: full'.")
         if share and self["benchmark_filename"]:
             raise GenRecError("'cold_items' needs one .inter file: 'benchmark_filename' has split it already.")
+        self._check_transform()
         if self.model in plugin_models():
             for group in ARGUMENT_GROUPS:
                 group.from_config(self)
@@ -280,6 +281,18 @@ class GenRecConfig(Config):
             if hasattr(self.model_class, "check_settings"):
                 self.model_class.check_settings(self)
             self._check_scores()
+
+    def _check_transform(self):
+        """Refuse what RecBole's transforms of batches would fail at, or a model without the one that it reads."""
+        own = self.internal_config_dict.get("transform")
+        if own and self["transform"] != own:
+            raise GenRecError(f"{self.model} reads what 'transform: {own}' makes, not {shown(self['transform'])}.")
+        longest = self["MAX_ITEM_LIST_LENGTH"]
+        if own == "mask_itemseq" and int(self["mask_ratio"] * longest) < 1:  # transform.py:54
+            raise GenRecError(
+                f"'mask_ratio' ({self['mask_ratio']}) of 'MAX_ITEM_LIST_LENGTH' ({longest}) masks no item: "
+                f"{self.model} needs at least one."
+            )
 
     def _check_scores(self):
         """Refuse metrics of the scores of the whole catalogue where the model scores the best K items alone."""

@@ -1,12 +1,14 @@
 """Train, evaluate and compare models: the plugin's and RecBole's own, on one dataset object and one split."""
 
 from contextlib import ExitStack
+from copy import deepcopy
 from logging import getLogger
 from time import perf_counter
 
 from recbole.utils import dataset_arguments, init_seed
 
 from recbole_genrec.atomic_files import check_dataset, convert_raw_dump
+from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.clock import Clock
 from recbole_genrec.cold_evaluation import evaluate_cold, row_users
 from recbole_genrec.confidence import RowMetrics, bootstrap_intervals
@@ -100,6 +102,7 @@ def run_models(
                 getLogger().warning(unread)
             ready_cpu(first)
             data = SplitData(configs)
+            rehearse(configs[1:], data)
             results = []
             for config in configs:
                 if config is not first:
@@ -290,6 +293,28 @@ def build_model(config, data):
         # how RecBole's models refuse a value, e.g. of 'loss_type', or a dataset without a column that they read
         getLogger().debug("Where it was refused:", exc_info=True)
         raise GenRecError(f"{config['model']}: {error}") from error
+
+
+def rehearse(configs, data):
+    """Build models once before the first of a run is trained: none is refused after hours of another's training.
+
+    A pretrained backbone is not loaded twice: its settings have been checked by then.
+
+    Args:
+        configs: of the models after the first. data: :class:`SplitData`.
+
+    Raises:
+        GenRecError: a model refuses a value.
+    """
+    for config in configs:
+        if config["backbone"] not in (None, SCRATCH) and config.model in plugin_models():
+            continue
+        config = deepcopy(config)  # models and RecBole write into it
+        for phase in ("valid", "test"):
+            data.evaluation_loader(config, phase)
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        model = build_model(config, data)
+        data.train_loader(config, model)
 
 
 def _count_parameters(model):

@@ -206,6 +206,19 @@ class TestBadValues:
             config("GenRec", settings=settings)
 
 
+class TestTransforms:
+    """Of RecBole: what its models need of a batch."""
+
+    def test_a_model_without_its_own_is_refused(self):
+        with pytest.raises(GenRecError, match="BERT4Rec reads what 'transform: mask_itemseq' makes, not None"):
+            config("BERT4Rec", settings={"transform": None})
+
+    def test_masks_need_an_item(self):
+        with pytest.raises(GenRecError, match="of 'MAX_ITEM_LIST_LENGTH' .4. masks no item: BERT4Rec"):
+            config("BERT4Rec", settings={"mask_ratio": 0.2, "MAX_ITEM_LIST_LENGTH": 4})
+        assert config("BERT4Rec", settings={"mask_ratio": 0.25, "MAX_ITEM_LIST_LENGTH": 4})["mask_ratio"] == 0.25
+
+
 class TestFiles:
     def test_missing(self):
         with pytest.raises(GenRecError, match="Cannot read configuration file 'nowhere.yaml'"):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from typing import Literal, get_args, get_origin
 
 import torch
 import yaml
@@ -135,17 +136,31 @@ def value_text(draw, key):
     if key in NESTED and draw.random() < 0.7:
         parts = {name: draw.choice(values) for name, values in NESTED[key].items() if draw.random() < 0.35}
         return "{" + ", ".join(f"{name}: {value}" for name, value in parts.items()) + "}"
-    if draw.random() < 0.25:  # what fits, or nearly
-        setting = draw.choice(all_settings()[key]) if key in all_settings() else None
-        choices = getattr(setting, "annotation", None)
-        choices = getattr(choices, "__args__", ()) or (getattr(setting, "default", "x"),)
-        fitting = draw.choice(choices)
-        return yaml.safe_dump(fitting, default_flow_style=True).split("\n")[0] if _plain(fitting) else "3"
+    if draw.random() < 0.5 and key in all_settings():
+        return fitting_text(draw, draw.choice(all_settings()[key]))
     return draw.choice(VALUES)
 
 
-def _plain(value):
-    return isinstance(value, (str, int, float, bool, list, dict))
+def fitting_text(draw, setting):
+    """A value that a setting accepts, or one right beside its bounds."""
+    kinds = [setting.annotation, *get_args(setting.annotation)]
+    bounds = [bound for item in setting.metadata for bound in (getattr(item, "ge", None), getattr(item, "le", None))]
+    low = next((bound for bound in bounds if bound is not None), 0)
+    if get_origin(setting.annotation) is Literal:
+        return str(draw.choice(get_args(setting.annotation)))
+    if bool in kinds:
+        return draw.choice(("true", "false"))
+    if int in kinds:
+        return str(low + draw.choice((-1, 0, 1, 2, 4)))
+    if float in kinds:
+        return str(draw.choice((0, 0.1, 0.5, 0.9, 1, 1.5)))
+    if not setting.default or not isinstance(setting.default, (str, list, tuple)):
+        return draw.choice(("", "None", "[]", "title"))
+    return yaml.safe_dump(_listed(setting.default), default_flow_style=True).split("\n")[0]
+
+
+def _listed(value):
+    return list(value) if isinstance(value, tuple) else value
 
 
 class Values(Target):

@@ -20,7 +20,6 @@ from recbole_genrec.arguments.types import (
     Form,
     Interval,
     Names,
-    OneOrMoreNames,
     Positive,
     Text,
 )
@@ -183,11 +182,11 @@ class TrainingSettings(Settings):
     ] = 2048
     """Rows of a training batch; of packed or sequence training, windows."""
     learner: Annotated[
-        Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"],
+        Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
         Reads(RECBOLE, "GenRec", "GenRecSeq2Seq", "P5", "SASRecAll"),
     ] = "adam"
-    """Optimizer."""
+    """Optimizer. RecBole's ``sparse_adam`` takes sparse gradients, which no sequential model has."""
     learning_rate: Annotated[AtLeast0, Reads(RECBOLE, "SASRecAll")] = 1e-3
     """Learning rate of the optimizer."""
     weight_decay: Annotated[AtLeast0, Reads(RECBOLE, "SASRecAll")] = 0.0
@@ -223,7 +222,9 @@ class TrainingSettings(Settings):
     """Scale the loss in mixed precision."""
     require_pow: Annotated[Flag, Reads(RECBOLE)] = False
     """Raise norms to their power in an embedding loss."""
-    transform: Annotated[str | None, Form("the name of one of RecBole's transforms, or empty"), Reads(RECBOLE)] = None
+    transform: Annotated[
+        Literal["mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq"] | None, Reads(RECBOLE)
+    ] = None
     """Transform of training batches."""
 
 
@@ -237,10 +238,10 @@ class EvaluationSettings(Settings):
     """Split, grouping, order and candidates."""
     repeatable: Flag = True
     """Rank items the user has interacted with before, as RecBole does. ``false``: leave them out."""
-    metrics: OneOrMoreNames = ("Hit", "NDCG")
+    metrics: Annotated[str | Annotated[list[str], MinLen(1)], Form("text or a list of texts")] = ("Hit", "NDCG")
     """Metrics of validation and test."""
     topk: Annotated[
-        Positive | list[Positive],
+        Positive | Annotated[list[Positive], MinLen(1)],
         Form("a whole number of at least 1, or a list of some"),
     ] = (5, 10, 20)
     """Lengths of the evaluated lists."""
@@ -288,7 +289,9 @@ class DataSettings(Settings):
     """Longest history, in items. Packed training of GenRec is bounded by ``max_prompt_tokens`` instead."""
     seq_len: Annotated[dict[str, Positive] | None, Form("a mapping of columns to lengths, or empty")] = None
     """Longest list of each column of lists."""
-    threshold: Annotated[dict[str, float] | None, Form("a mapping of one column to a number, or empty")] = None
+    threshold: Annotated[
+        Annotated[dict[str, float], MinLen(1), MaxLen(1)] | None, Form("a mapping of one column to a number, or empty")
+    ] = None
     """The label of an interaction is 1 where this column has at least this number."""
     load_col: Columns = None
     """Columns to load of each file. Empty: all of every file."""

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from recbole_genrec.arguments.base import Settings, group
-from recbole_genrec.arguments.types import Above0, AtLeast0, Count, Flag, Form, Names, Positive, Ratio, Share, Text
+from recbole_genrec.arguments.types import Above0, AtLeast0, Count, Flag, Form, Names, Positive, Ratio, Text
 
 Width = Annotated[int, Ge(1), Le(65_536)]
 Activation = Literal["gelu", "relu", "swish", "tanh", "sigmoid"]
@@ -53,7 +53,7 @@ class RecBoleModelSettings(Settings):
     """Standard deviation of new weights."""
     loss_type: Literal["CE", "BPR", "NLL"] = "CE"
     """Cross-entropy over the catalogue, or BPR with negative samples."""
-    mask_ratio: Share = 0.2
+    mask_ratio: Annotated[float, Gt(0), Lt(1)] = 0.2
     """Share of a sequence's items that are masked."""
     ft_ratio: Ratio = 0.5
     """Share of the sequences whose last item alone is masked."""

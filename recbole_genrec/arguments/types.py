@@ -31,7 +31,6 @@ Ratio = Annotated[float, Ge(0), Le(1)]
 Texts = Annotated[tuple[str, ...], Strict(False)]
 #: a list of YAML; RecBole changes some in place, so it stays a list.
 Names = list[str]
-OneOrMoreNames = Annotated[str | list[str], Form("text or a list of texts")]
 
 
 def _check_interval(text):

@@ -46,8 +46,14 @@ def check_columns(config):
     for key in FILE_SETTINGS:
         for file, columns in (config[key] or {}).items():
             _check_file(key, file, columns, columns_of(file), f"{folder / name}.{file}")
-    loaded = {}
-    for file in ("inter", "item", "user", "kg", "link", *_texts(config["additional_feat_suffix"])):
+    loaded = _loaded(config, "inter", columns_of("inter"))
+    for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
+        if config[key] not in loaded:
+            raise GenRecError(
+                f"'load_col' and 'unload_col' leave out {config[key]!r} ({key}) of {name}.inter, without which "
+                f"there are no histories. Loaded: {listed(loaded)}."
+            )
+    for file in ("item", "user", "kg", "link", *_texts(config["additional_feat_suffix"])):
         loaded |= _loaded(config, file, columns_of(file) or {})
     for key in COLUMN_SETTINGS:
         for column in _texts(config[key]):

@@ -111,7 +111,8 @@ class QuestionWriter:
 
     def __init__(self, prompts, texts, k, examples, data=None, tasks=(), seed=0):
         self.prompts, self.texts, self.k, self.data = prompts, texts, k, data
-        self.ratings = sorted({text for text in data.texts["rating"][data.seen] if text}, key=float) if data else []
+        ratings = data.texts["rating"][data.seen] if data and "rating" in data.texts else ()
+        self.ratings = sorted({text for text in ratings if text}, key=float)
         self._shown = {task: self._item_examples(task, examples) for task in ("sequential", "choice", "direct")}
         for task in tasks:
             if task not in self._shown:

@@ -25,9 +25,14 @@ class SASRecAll(SASRec):
     """
 
     def __init__(self, config, dataset):
+        self.check_settings(config)
+        super().__init__(config, dataset)
+
+    @classmethod
+    def check_settings(cls, config):
+        """Refuse, before anything is built or trained, another loss."""
         if config["loss_type"] != "CE":
             raise GenRecError(f"SASRecAll takes 'loss_type: CE', not {config['loss_type']!r}.")
-        super().__init__(config, dataset)
 
     def training_loader(self, config, train_dataset):
         """:class:`~recbole_genrec.data.windows.WindowLoader` over the training part of the split."""

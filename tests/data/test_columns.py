@@ -53,6 +53,9 @@ def check(data_path, **settings):
         ),
         ({"load_col": None, "threshold": {"kind": 3.0}}, "'threshold' takes columns of numbers"),
         ({"load_col": None, "preload_weight": {"user_id": "vector"}}, "'preload_weight: user_id' names 'vector'"),
+        ({"load_col": {}}, r"leave out 'user_id' \(USER_ID_FIELD\) of tiny.inter"),
+        ({"load_col": {"inter": ["user_id", "item_id"]}}, "leave out 'timestamp'"),
+        ({"load_col": None, "unload_col": {"inter": ["item_id"]}}, "leave out 'item_id'"),
         ({"alias_of_item_id": ["other"]}, "'alias_of_item_id' names 'other'"),
     ],
 )
