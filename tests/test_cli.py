@@ -89,7 +89,7 @@ class TestMistakes:
 
     def test_in_the_columns_that_a_model_of_recbole_reads(self, data, capsys):
         message = rejected(["--model=S3Rec", *data[1:], "--topk=3"], capsys)
-        assert message.startswith("error: S3Rec: 'item_attribute' names 'class', no column of")
+        assert message.startswith("error: S3Rec: 'item_attribute' names 'class', no column of ")
 
     def test_in_the_model(self, data, capsys):
         assert "Unknown model 'SASRek'. Did you mean 'SASRec'?" in rejected(["--model=SASRek", *data[1:]], capsys)
