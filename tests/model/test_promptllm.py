@@ -441,8 +441,13 @@ def test_candidates_come_from_training_interactions(chat):
     assert result["generation"]["grounding"]["out_of_candidates"] > 0
 
 
-def test_counts_are_those_of_plain_loops(local):
-    train = SplitData([GenRecConfig("PromptLLM", "tiny", config_dict=local)]).parts[0]
+def test_counts_are_those_of_plain_loops(tmp_path, write_dataset):
+    draw = np.random.default_rng(3)
+    chosen = [draw.choice(12, 12, p=np.arange(1, 13) / 78) for _ in range(20)]
+    chosen[0][-3], chosen[1][0] = 12, 13  # one user's last training item and the next user's first
+    rows = [(f"u{user}", f"i{item}", time) for user, own in enumerate(chosen) for time, item in enumerate(own)]
+    settings = {"data_path": write_dataset(tmp_path, rows), "topk": [1], "valid_metric": "Hit@1"}
+    train = SplitData([GenRecConfig("SASRecAll", "tiny", config_dict=settings)]).parts[0]
     _, items, offsets = train_sequences(train)
     sequences = [items[begin:end].tolist() for begin, end in zip(offsets, offsets[1:])]
     seen = Counter(item for sequence in sequences for item in sequence)
