@@ -60,7 +60,7 @@ setup(
         "tuning": ["hyperopt>=0.2.7"],
         "wandb": ["wandb>=0.17"],
         "text": ["sentence-transformers>=3"],
-        "dev": ["ruff>=0.6", "coverage>=7.2"],  # coverage: benchmarks/mutants.py
+        "dev": ["ruff>=0.6", "coverage>=7.2"],  # coverage: benchmarks/mutants
     },
     entry_points={"console_scripts": ["recbole_genrec=recbole_genrec.cli:main"]},
 )
