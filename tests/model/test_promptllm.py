@@ -258,7 +258,9 @@ def test_a_local_model_does_all_tasks(reviews, checkpoint, few_shot):
     assert tasks["direct"][kind].keys() == {"hit@1", "hit@3", "ndcg@1", "ndcg@3"}
 
 
-def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(tmp_path, write_dataset, checkpoint, monkeypatch):
+def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(
+    tmp_path, write_dataset, checkpoint, monkeypatch, caplog
+):
     """A third lacks the review, another third the summary, which the review task needs both."""
     monkeypatch.chdir(tmp_path)
     rows = [
@@ -276,7 +278,9 @@ def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(tmp_path, wr
     data_path = write_dataset(tmp_path / "data", rows, [(f"i{i}", f"kite {i}") for i in range(9)], inter_header=HEADER)
     tasks = dict.fromkeys(("sequential", "rating", "explanation", "review"), 1)
     settings = {"data_path": data_path, "backbone": checkpoint, "tasks": tasks, "topk": [1], "valid_metric": "Hit@1"}
-    config, data, model = built(settings | {"max_prompt_tokens": 512})
+    with caplog.at_level("INFO"):
+        config, data, model = built(settings | {"max_prompt_tokens": 512})
+    assert "PromptLLM: no" not in caplog.text
     asked = {}
 
     def answer(task, places):
