@@ -139,8 +139,7 @@ def read_maps(folder):
 
 def try_mutant(mutant, path, seconds, tests, budget):
     begin, stop = mutant["lines"]
-    lines = [line for line in range(begin, stop + 1) if line in tests]
-    names = set().union(*(tests[line] for line in lines)) or (tests[0] if lines else ())  # all for lines of import time
+    names = set().union(*(tests.get(line, ()) for line in range(begin, stop + 1)))
     chosen, total = [], 0.0
 
     def order(name):  # tests of the file, those of its room, then the quickest

@@ -83,18 +83,26 @@ def mutants(path):
     """Every mutant of a file: ``id``, ``key`` (without a place), ``lines`` whose tests are asked, numbers of node and
     variant."""
     found, lines, same = [], (0, 0), Counter()
-    for number, (node, *_) in enumerate(code_nodes(ast.parse(path.read_text("utf-8")))):
-        if isinstance(node, ast.stmt):
+    for number, (node, parent, *_) in enumerate(code_nodes(ast.parse(path.read_text("utf-8")))):
+        if isinstance(node, ast.FunctionDef):  # its defaults count wherever its body runs
+            lines = node.lineno, node.end_lineno
+        elif isinstance(node, ast.stmt) and isinstance(parent, (ast.Module, ast.ClassDef)):
+            lines = 0, 0  # run by the import: all tests of the file
+        elif isinstance(node, ast.stmt):
             body = getattr(node, "body", None)
             lines = node.lineno, max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
         for which, new in enumerate(variants(node)):
-            begin, stop = (node.lineno, node.end_lineno) if isinstance(node, ast.expr) else lines
             texts = [" ".join(ast.unparse(ast.fix_missing_locations(part)).split())[:100] for part in (node, new)]
             text = f"{path.relative_to(PACKAGE)}: {texts[0]}  ->  {texts[1]}"
             same[text] += 1
-            name = text.replace(":", f":{begin}:{node.col_offset}:", 1) if hasattr(node, "col_offset") else text
-            mutant = {"id": name, "key": f"{text} {same[text]}", "number": number, "which": which}
-            found.append(mutant | {"lines": [min(begin, lines[0]), stop]})
+            place = f":{node.lineno}:{node.col_offset}:" if hasattr(node, "col_offset") else ":"
+            mutant = {
+                "id": text.replace(":", place, 1),
+                "key": f"{text} {same[text]}",
+                "number": number,
+                "which": which,
+            }
+            found.append(mutant | {"lines": lines})
     return found
 
 
