@@ -47,6 +47,9 @@ def test_one_process_trains_as_recbole_does(train, more):
     (own, losses, result), (stock, expected, other) = (train(kind, **more) for kind in (SharedTraining, Trainer))
     assert losses == pytest.approx(expected, rel=1e-5)
     assert result == other
+    kept = [torch.load(trainer.saved_model_file, weights_only=False) for trainer in (own, stock)]
+    for key in ("epoch", "cur_step", "best_valid_score"):
+        assert kept[0][key] == kept[1][key], key
     for one, two in zip(own.model.parameters(), stock.model.parameters()):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
 

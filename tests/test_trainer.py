@@ -382,6 +382,21 @@ def test_a_step_is_the_mean_over_all_terms_of_its_batches(make_run, sizes, agree
     assert make_run().trainer._agree(batches) == agreed
 
 
+def test_a_process_without_rows_computes_along_where_layers_are_spread(make_run):
+    run = make_run()
+    gradients = [parameter.grad for parameter in run.trainer._trainable()]
+    run.trainer._keep_step()
+    assert gradients == [None] * len(gradients) == [parameter.grad for parameter in run.trainer._trainable()]
+    run.trainer._is_spread = True
+    with pytest.raises(GenRecError, match="the first batch has fewer rows than processes"):
+        run.trainer._keep_step()
+    batch = next(iter(run.train))
+    run.trainer._agree([batch, None])
+    run.trainer._keep_step()
+    gradients = [parameter.grad for parameter in run.trainer._trainable() if parameter.grad is not None]
+    assert gradients and all((gradient == 0).all() for gradient in gradients)
+
+
 def test_clipping_bounds_the_step(make_run):
     run = make_run(clip_grad_norm={"max_norm": 1e-3})
     run.model.train()

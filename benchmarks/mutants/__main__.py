@@ -139,7 +139,7 @@ def read_maps(folder):
 
 def try_mutant(mutant, path, seconds, tests, budget):
     begin, stop = mutant["lines"]
-    names = set().union(*(tests.get(line, ()) for line in range(begin, stop + 1)))
+    names = set().union(*(tests.get(line, ()) for line in range(begin, stop + 1))) or tests[0]
     chosen, total = [], 0.0
 
     def order(name):  # tests of the file, those of its room, then the quickest
