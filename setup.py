@@ -63,7 +63,7 @@ setup(
         "tuning": ["hyperopt>=0.2.7,<0.4"],
         "wandb": ["wandb>=0.17,<0.32"],
         "text": ["sentence-transformers>=3,<7"],
-        "dev": ["ruff>=0.6,<0.18", "coverage>=7.2,<8"],  # coverage: benchmarks/mutants.py
+        "dev": ["ruff>=0.6,<0.18", "coverage>=7.2,<8"],  # coverage: benchmarks/mutants
     },
     entry_points={"console_scripts": ["recbole_genrec=recbole_genrec.cli:main"]},
 )

@@ -254,3 +254,14 @@ class TestRunner:
     def test_other_values_are_refused(self, split, settings, message):
         with pytest.raises(GenRecError, match=message):
             split("SASRec", **settings)
+
+    def test_cold_items_that_nobody_has_after_a_warm_one_are_refused(self, tmp_path, monkeypatch, write_dataset):
+        """Everybody begins with the same two items: only these can be held out in vain."""
+        monkeypatch.chdir(tmp_path)
+        rows = [(f"u{u}", item, time) for u in range(8) for time, item in enumerate("abcdefgh")]
+        settings = {"data_path": write_dataset(tmp_path / "data", rows), "cold_items": 0.25, "topk": [1]}
+        draws = (sorted(np.random.default_rng([seed, 2]).choice(np.arange(1, 9), 2, False)) for seed in range(1000))
+        seed = next(seed for seed, draw in enumerate(draws) if draw == [1, 2])
+        config = GenRecConfig("SASRec", "tiny", config_dict=settings | {"valid_metric": "Hit@1", "seed": seed})
+        with pytest.raises(GenRecError, match="no user has a cold item after a warm one"):
+            SplitData([config])

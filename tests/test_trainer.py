@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -387,6 +388,29 @@ def test_accumulated_batches_equal_one_large_batch(make_run, small, large):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     gradients = [torch.cat([p.grad.flatten() for p in run.model.parameters()]) for run in runs]
     assert (gradients[0] - gradients[1]).norm() < 1e-5 * gradients[1].norm()
+
+
+@pytest.mark.parametrize(("sizes", "agreed"), [
+    ([(1, 5)], (1, 5)), ([(3, 5), None, (4, 6)], (7, 11)), ([None], (1, 0)), ([(0, 4)], (1, 4)),
+])  # fmt: skip
+def test_a_step_is_the_mean_over_all_terms_of_its_batches(make_run, sizes, agreed):
+    batches = [size and SimpleNamespace(n_decisions=size[0], n_tokens=size[1]) for size in sizes]
+    assert make_run().trainer._agree(batches) == agreed
+
+
+def test_a_process_without_rows_computes_along_where_layers_are_spread(make_run):
+    run = make_run()
+    gradients = [parameter.grad for parameter in run.trainer._trainable()]
+    run.trainer._keep_step()
+    assert gradients == [None] * len(gradients) == [parameter.grad for parameter in run.trainer._trainable()]
+    run.trainer._is_spread = True
+    with pytest.raises(GenRecError, match="the first batch has fewer rows than processes"):
+        run.trainer._keep_step()
+    batch = next(iter(run.train))
+    run.trainer._agree([batch, None])
+    run.trainer._keep_step()
+    gradients = [parameter.grad for parameter in run.trainer._trainable() if parameter.grad is not None]
+    assert gradients and all((gradient == 0).all() for gradient in gradients)
 
 
 def test_clipping_bounds_the_step(make_run):

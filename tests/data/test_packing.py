@@ -280,6 +280,15 @@ def test_windows_end_with_the_last_target_whose_history_fits():
     assert rows(packer.plan(items, offsets, 2, Drawn(0.999)))[:2] == [(0, 1, 4), (2, 4, 6)]
 
 
+def test_a_history_that_is_kept_may_fill_the_budget_exactly():
+    packer, items, offsets = same_items(9, 4)
+    whole = [(0, 1, 5), *((target - 4, target, target + 1) for target in range(5, 9))]
+    for min_history in (4, 7):
+        assert rows(packer.plan(items, offsets, min_history, Drawn(0.999))) == whole
+    packer, *_ = same_items(9, 4, less=1)
+    assert rows(packer.plan(items, offsets, 4, Drawn(0.999)))[1] == (1, 4, 5)
+
+
 def test_a_sequence_that_fits_is_one_window_whatever_is_drawn():
     packer, items, offsets = same_items(5, 4)  # the last item is a target only
     for number in (0.0, 0.5, 0.999):

@@ -149,5 +149,6 @@ def test_a_list_is_valid_where_it_holds_distinct_items_of_the_catalogue(checkerb
     model = build_model(config, SplitData([config]))
     assert model.n_items == 13
     model.reset_statistics()
+    assert set(model.statistics.values()) == {0}
     model._count(torch.tensor([[1, 2], [12, 5], [0, 3], [3, 13], [4, 4], [7, 0]]))
     assert model.statistics["lists"] == 6 and model.statistics["valid_lists"] == 2

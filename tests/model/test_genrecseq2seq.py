@@ -13,7 +13,7 @@ from recbole.utils import init_seed
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.checkpoint import load_checkpoint_into
+from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.sequences import Stretches
 from recbole_genrec.properties_path import properties_folder
@@ -325,10 +325,23 @@ def test_stages_in_one_run_and_apart_are_the_same(settings, ema_decay):
 def test_pretraining_alone_keeps_its_last_epoch(settings):
     trainer, model, seen, valid = trained(settings, train_stage="pretrain")
     assert [stage for stage, *_ in seen] == ["pretrain", "pretrain"]
+    assert load_as_recbole(trainer.saved_model_file)["epoch"] == 1
     _, _, other = built(settings, train_stage="pretrain")
     load_checkpoint_into(other, trainer.saved_model_file)
     interaction, *_ = next(iter(valid))
     torch.testing.assert_close(model.eval().full_sort_predict(interaction), other.eval().full_sort_predict(interaction))
+
+
+def test_rows_of_recbole_are_masked_as_the_stage_asks(settings):
+    config, data, model = built(settings, mask_ratio=0.9)
+    interaction, *_ = next(iter(data.evaluation_loader(config, "test")))
+    items = interaction["item_length"] + 1
+    model.stage = "finetune"
+    batch = model.pack_interaction(interaction)
+    assert batch.n_targets == len(interaction) and len(batch.prompts.item) == items.sum() - len(interaction)
+    model.stage = "pretrain"
+    batch = model.pack_interaction(interaction)
+    assert batch.n_targets == (0.9 * items).round().sum()
 
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 3])

@@ -175,6 +175,14 @@ def test_families_are_tested_unless_told_otherwise_and_nothing_twice(settings, m
     assert len(evaluations) == 2 * of_one + 1  # the one more has the prompt that was held out
 
 
+def test_each_family_is_tested_with_its_first_prompt_and_the_one_held_out(settings):
+    _, _, model = built(settings)
+    for family, prompts in model.tasks.families.items():
+        tested = model._tested_prompts(family)
+        first = {"seen, candidates": 2} if family == "direct" else {}  # and of those with candidates
+        assert tested == {"seen": 0, "unseen": len(prompts) - 1} | first
+
+
 def test_candidates_alone_have_scores(settings):
     config, data, model = built(settings)
     model.eval()

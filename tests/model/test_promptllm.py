@@ -258,7 +258,9 @@ def test_a_local_model_does_all_tasks(reviews, checkpoint, few_shot):
     assert tasks["direct"][kind].keys() == {"hit@1", "hit@3", "ndcg@1", "ndcg@3"}
 
 
-def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(tmp_path, write_dataset, checkpoint, monkeypatch):
+def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(
+    tmp_path, write_dataset, checkpoint, monkeypatch, caplog
+):
     """A third lacks the review, another third the summary, which the review task needs both."""
     monkeypatch.chdir(tmp_path)
     rows = [
@@ -276,7 +278,9 @@ def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(tmp_path, wr
     data_path = write_dataset(tmp_path / "data", rows, [(f"i{i}", f"kite {i}") for i in range(9)], inter_header=HEADER)
     tasks = dict.fromkeys(("sequential", "rating", "explanation", "review"), 1)
     settings = {"data_path": data_path, "backbone": checkpoint, "tasks": tasks, "topk": [1], "valid_metric": "Hit@1"}
-    config, data, model = built(settings | {"max_prompt_tokens": 512})
+    with caplog.at_level("INFO"):
+        config, data, model = built(settings | {"max_prompt_tokens": 512})
+    assert "PromptLLM: no" not in caplog.text
     asked = {}
 
     def answer(task, places):
@@ -441,8 +445,13 @@ def test_candidates_come_from_training_interactions(chat):
     assert result["generation"]["grounding"]["out_of_candidates"] > 0
 
 
-def test_counts_are_those_of_plain_loops(local):
-    train = SplitData([GenRecConfig("PromptLLM", "tiny", config_dict=local)]).parts[0]
+def test_counts_are_those_of_plain_loops(tmp_path, write_dataset):
+    draw = np.random.default_rng(3)
+    chosen = [draw.choice(12, 12, p=np.arange(1, 13) / 78) for _ in range(20)]
+    chosen[0][-3], chosen[1][0] = 12, 13  # one user's last training item and the next user's first
+    rows = [(f"u{user}", f"i{item}", time) for user, own in enumerate(chosen) for time, item in enumerate(own)]
+    settings = {"data_path": write_dataset(tmp_path, rows), "topk": [1], "valid_metric": "Hit@1"}
+    train = SplitData([GenRecConfig("SASRecAll", "tiny", config_dict=settings)]).parts[0]
     _, items, offsets = train_sequences(train)
     sequences = [items[begin:end].tolist() for begin, end in zip(offsets, offsets[1:])]
     seen = Counter(item for sequence in sequences for item in sequence)

@@ -54,8 +54,13 @@ def test_an_epoch_has_every_target_once_after_its_own_history(built):
     cuts = set()
     for epoch in range(6):
         loader.set_epoch(epoch)
-        found = [pair for batch in loader for pair in targets(batch)]
+        batches = list(loader)
+        found = [pair for batch in batches for pair in targets(batch)]
         assert len(found) == loader.n_targets
+        new = torch.cat([batch["new_targets"] for batch in batches])
+        assert 1 <= new.min() and new.max() == LONGEST
+        fewest = sum(-(-(len(history) - 1) // LONGEST) for history in histories)
+        assert fewest <= len(new) <= fewest + sum(len(history) - 1 > LONGEST for history in histories)
         assert sorted(target for _, target in found) == sorted(target for _, target in wanted)
         for history, target in found:
             assert 1 <= len(history) <= LONGEST
