@@ -25,7 +25,7 @@ from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
 from recbole_genrec.feature_columns import add_feature_columns
 from recbole_genrec.indexing import needs_interactions
 from recbole_genrec.prompt.template import load_template
-from recbole_genrec.setting_keys import check_key, known_keys, model_kind
+from recbole_genrec.setting_keys import COMMAND_LINE, check_key, known_keys, model_kind
 from recbole_genrec.strict_yaml import YamlProblem, load_yaml, read_yaml_file
 from recbole_genrec.utils import get_model, plugin_models, sequential_models
 
@@ -34,10 +34,6 @@ SEPARATORS = {"field_separator": {r"\t": "\t"}, "seq_separator": {r"\t": "\t"}}
 
 #: metrics that are not taken at a list length.
 WITHOUT_LENGTH = ("auc", "gauc", "mae", "rmse", "logloss")
-
-
-#: how messages call the settings of a command line.
-COMMAND_LINE = "command line"
 
 
 class YamlLoader(yaml.SafeLoader):
@@ -202,7 +198,7 @@ class GenRecConfig(Config):
     def _check_keys(self, model_class, dataset):
         """Refuse unknown keys, keys of the command line that no model of the run reads, and values that do not fit.
 
-        A file or a dictionary may be shared by several runs: :func:`unread_keys` lists what a run does not read of it.
+        A file or a dictionary may be shared by several runs: :func:`.setting_keys.idle_keys` lists what is not read.
         """
         models = [get_model(model) if isinstance(model, str) else model for model in [*self.run_models, model_class]]
         read, readable = known_keys(models, dataset), model_kind(model_class).settings()

@@ -29,7 +29,7 @@ from recbole_genrec.results import (
     write_result,
     write_table,
 )
-from recbole_genrec.setting_keys import check_effects, unread_keys
+from recbole_genrec.setting_keys import check_effects, idle_keys
 from recbole_genrec.split_data import SplitData
 from recbole_genrec.utils import get_trainer, plugin_models
 
@@ -98,8 +98,8 @@ def run_models(
             log.enter_context(recbole_logging(first, console=shown))
             if converted:
                 getLogger().info(converted)
-            if unread := unread_keys(configs):
-                getLogger().warning(unread)
+            if idle := idle_keys(configs):
+                getLogger().warning(idle)
             ready_cpu(first)
             data = SplitData(configs)
             rehearse(configs[1:], data)

@@ -5,6 +5,7 @@ from time import perf_counter
 
 from recbole.utils import init_seed
 
+from recbole_genrec.arguments.schema import all_settings
 from recbole_genrec.checkpoint_files import BUILT_FOR, is_checkpoint
 from recbole_genrec.confidence import RowMetrics
 from recbole_genrec.config import GenRecConfig
@@ -116,7 +117,10 @@ def _config(run, changes):
         if key == "eval_args" and (not isinstance(value, dict) or set(value) != {"mode"}):
             raise GenRecError("Of 'eval_args' a test takes the 'mode' alone: the split is that of the training.")
     stored, dataset = run["config"], run["dataset"]
-    known = known_keys([get_model(run["model"])], dataset) - _NOT_TAKEN - _NOT_TRUSTED - {"model", "dataset"}
+    known = (
+        known_keys([get_model(run["model"])], dataset) | all_settings().keys()
+    )  # those of the run's other models, too
+    known -= _NOT_TAKEN | _NOT_TRUSTED | {"model", "dataset"}
     settings = {key: value for key, value in stored.items() if key in known}
     settings["eval_args"] = stored["eval_args"] | changes.get("eval_args", {})
     settings |= {key: value for key, value in changes.items() if key != "eval_args"}

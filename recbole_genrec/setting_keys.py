@@ -9,11 +9,14 @@ from importlib.resources import files
 import yaml
 from recbole.model.abstract_recommender import AbstractRecommender
 
+from recbole_genrec.arguments.base import Neutral
 from recbole_genrec.arguments.schema import ModelKind, all_settings, readers, unknown_key, without_effect
 from recbole_genrec.compat.naming import read_shipped
 from recbole_genrec.errors import GenRecError, listed
 from recbole_genrec.utils import get_model, plugin_models
 
+#: how messages call the settings of a command line.
+COMMAND_LINE = "command line"
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
 UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 #: what RecBole's code reads of a configuration, but sets itself.
@@ -64,6 +67,10 @@ def model_kind(model) -> ModelKind:
 def check_effects(configs, beside=()):
     """Refuse a setting that was given, but has no effect on any model of a run.
 
+    A setting that asks for something (``quantization: 4bit``) is refused wherever it stands. A parameter of what was
+    not chosen (``svd_bins`` of another scheme) is refused on the command line alone: a file may hold those of several
+    choices, which :func:`idle_keys` lists.
+
     Args:
         configs: :class:`GenRecConfig` of each model.
         beside: names of models that get the same settings in runs of their own.
@@ -72,29 +79,40 @@ def check_effects(configs, beside=()):
         GenRecError: there is one; the message names it, its source and what it needs.
     """
     read_beside = frozenset().union(*(known_keys([get_model(name)], "") for name in beside))
+    for key, source, reason, asks in _without_effect(configs):
+        if (asks or source == COMMAND_LINE) and key not in read_beside:
+            raise GenRecError(f"{key!r} ({source}) has {reason}.")
+
+
+def idle_keys(configs) -> str:
+    """The settings of a run's files and dictionaries that have no effect on it, in words; empty without any."""
+    read = known_keys([config.model_class for config in configs], configs[0]["dataset"])
+    sources = list(configs[0].sources)
+    idle = [(key, source) for key, source, _, _ in _without_effect(configs)]
+    idle += [
+        (key, sources[number])
+        for key, number in configs[0].given_by.items()
+        if key not in read and not _asks_for_nothing(key, configs[0].external_config_dict.get(key, ()))
+    ]
+    return f"Without effect on this run: {listed(f'{key} ({source})' for key, source in idle)}." if idle else ""
+
+
+def _without_effect(configs):
+    """Keys that were given and that a model reads, but that have no effect on any: key, source, reason, and whether the
+    setting asks for something."""
     reasons = {}
     for config in configs:
         kind = model_kind(config.model_class)
         readable = kind.settings()
         for key in config.given_by.keys() & readable.keys():
             reason = without_effect(readable[key], kind, config.final_config_dict, config.given_by)
-            reasons.setdefault(key, []).append(reason)
+            number = config.given_by[key]
+            asks = bool(readable[key].own(Neutral))
+            reasons.setdefault(key, []).append((reason, list(config.sources)[number], asks))
     for key, found in sorted(reasons.items()):
-        if all(found) and key not in read_beside:
-            source = list(configs[0].sources)[configs[0].given_by.get(key, 0)]
-            raise GenRecError(f"{key!r} ({source}) has {found[0]}.")
-
-
-def unread_keys(configs) -> str:
-    """What no model of a run reads of its files and dictionaries, in words; empty where all is read."""
-    read = known_keys([config.model_class for config in configs], configs[0]["dataset"])
-    sources = list(configs[0].sources)
-    unread = [
-        f"{key!r} ({sources[number]})"
-        for key, number in configs[0].given_by.items()
-        if key not in read and not _asks_for_nothing(key, configs[0].external_config_dict.get(key, ()))
-    ]
-    return f"No model of this run reads {listed(unread)}." if unread else ""
+        if all(reason for reason, _, _ in found):
+            reason, source, asks = found[0]
+            yield key, source, reason, asks
 
 
 @cache

@@ -5,7 +5,7 @@ from recbole.utils import ModelType
 
 from recbole_genrec import GenRecError
 from recbole_genrec.config import GenRecConfig, parse_value, read_yaml
-from recbole_genrec.setting_keys import check_effects, unread_keys
+from recbole_genrec.setting_keys import check_effects, idle_keys
 
 
 def config(model="SASRec", dataset="ml-100k", files=None, settings=None, **kwargs):
@@ -156,8 +156,8 @@ class TestUnknownKeys:
 
     def test_of_a_shared_file_a_run_lists_what_it_does_not_read(self, write):
         shared = config("GenRec", files=[write("mask_ratio: 0.3\nepochs: 1\nquantization: none")])
-        assert unread_keys([shared]).startswith("No model of this run reads 'mask_ratio' (")
-        assert unread_keys([shared]).count("(") == 1
+        assert idle_keys([shared]).startswith("Without effect on this run: mask_ratio (")
+        assert idle_keys([shared]).count("(") == 1
 
     def test_a_value_of_a_shared_file_fits_one_of_the_models_that_read_it(self, write):
         with pytest.raises(GenRecError, match="'mask_ratio' must be a number"):
@@ -330,7 +330,21 @@ class TestEffects:
     )
     def test_a_setting_that_another_one_idles(self, model, settings, message):
         with pytest.raises(GenRecError, match=message):
-            check_effects([config(model, "mine", settings=settings)])
+            check_effects([config(model, "mine", command_line=settings)])
+
+    @pytest.mark.parametrize(
+        "settings", [{"packing": False, "history_dropout": 0.9}, {"quantization": "4bit"}, {"item_prior_loss": 0.5}]
+    )
+    def test_what_asks_for_something_is_refused_in_a_dictionary_too(self, settings):
+        with pytest.raises(GenRecError, match="has no effect with|weight of a loss"):
+            check_effects([config("GenRec", "mine", settings=settings)])
+
+    def test_a_parameter_of_another_choice_is_listed(self):
+        made = config("GenRec", "mine", settings={"svd_bins": 4, "lora_r": 3, "train_batch_size": 7})
+        check_effects([made])
+        assert idle_keys([made]) == (
+            "Without effect on this run: lora_r (config_dict), svd_bins (config_dict), train_batch_size (config_dict)."
+        )
 
     @pytest.mark.parametrize(
         ("model", "settings"),
@@ -345,7 +359,7 @@ class TestEffects:
         ],
     )
     def test_a_setting_with_what_it_needs(self, model, settings):
-        check_effects([config(model, "mine", settings=settings)])
+        check_effects([config(model, "mine", command_line=settings)])
 
     def test_who_overrides_a_files_backbone_idles_its_adapter_on_purpose(self, write):
         path = write("backbone: some/model\nlora_r: 4")
@@ -355,7 +369,7 @@ class TestEffects:
 
     def test_one_model_of_a_run_is_enough(self):
         models = ["GenRec", "SASRec"]
-        check_effects([config(model, "mine", settings={"train_batch_size": 4}, models=models) for model in models])
+        check_effects([config(model, "mine", command_line={"train_batch_size": 4}, models=models) for model in models])
 
     def test_a_model_beside_counts(self):
-        check_effects([config("GenRec", "mine", settings={"train_batch_size": 4})], beside=["SASRec"])
+        check_effects([config("GenRec", "mine", command_line={"train_batch_size": 4})], beside=["SASRec"])

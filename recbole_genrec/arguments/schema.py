@@ -146,6 +146,10 @@ def _nested_refusal(setting, value, source, error):
     """The message for one of pydantic's errors, at the nested key where it is."""
     where = f" ({source})" if source else ""
     path, model, words, inner = [setting.key], _model_in(setting.annotation), "", value
+    of_each = _values_of(setting.annotation)
+    if of_each is not None and isinstance(value, dict) and error["loc"] and error["loc"][0] in value:
+        path.append(str(error["loc"][0]))
+        words, inner = expected(of_each), value[error["loc"][0]]
     for part in error["loc"]:
         if model is None or not isinstance(inner, dict):
             break
@@ -159,6 +163,13 @@ def _nested_refusal(setting, value, source, error):
     if not words:
         return setting.refusal(value, source)
     return GenRecError(f"{': '.join(path)!r} must be {words}, not {shown(inner)}{where}.")
+
+
+def _values_of(annotation):
+    """The type of the values of a setting that is a mapping; ``None`` for another setting."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    return next(filter(None, map(_values_of, get_args(annotation))), None) if get_args(annotation) else None
 
 
 def _model_in(annotation):

@@ -44,6 +44,8 @@ def check_columns(config):
         return kinds[file]
 
     for key in FILE_SETTINGS:
+        if key not in config.given_by:  # RecBole's default names columns that a dataset may call otherwise
+            continue
         for file, columns in (config[key] or {}).items():
             _check_file(key, file, columns, columns_of(file), f"{folder / name}.{file}")
     loaded = _loaded(config, "inter", columns_of("inter"))
@@ -53,7 +55,12 @@ def check_columns(config):
                 f"'load_col' and 'unload_col' leave out {config[key]!r} ({key}) of {name}.inter, without which "
                 f"there are no histories. Loaded: {listed(loaded)}."
             )
-    for file in ("item", "user", "kg", "link", *_texts(config["additional_feat_suffix"])):
+    more = _texts(config["additional_feat_suffix"])
+    for file in more:
+        if columns_of(file) is None:
+            path = f"{folder / name}.{file}"
+            raise GenRecError(f"{config['model']}: file {path} is missing; 'additional_feat_suffix' names it.")
+    for file in ("item", "user", "kg", "link", *more):
         loaded |= _loaded(config, file, columns_of(file) or {})
     for key in COLUMN_SETTINGS:
         for column in _texts(config[key]):

@@ -150,9 +150,9 @@ def test_no_list_holds_what_its_user_had(form, tmp_path, monkeypatch):
     [
         (
             {"benchmark_filename": ["train", "test"]},
-            r"'benchmark_filename' names the three parts .*\['train', 'test'\]",
+            r"'benchmark_filename' must be a list of three suffixes.*\['train', 'test'\]",
         ),
-        ({"benchmark_filename": "train"}, "'benchmark_filename' names the three parts"),
+        ({"benchmark_filename": "train"}, "'benchmark_filename' must be a list of three suffixes"),
         ({"benchmark_filename": ["train", "valid", "tset"]}, "tiny.tset.inter' is missing"),
     ],
 )

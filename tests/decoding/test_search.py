@@ -123,8 +123,10 @@ def test_all_items_allowed_cost_what_no_restriction_costs(make_case):
     for seed in range(12):
         case = make_case(seed)
         free = search(case.tree(), case.k, expand_at_once=1)
-        allowed = torch.ones(1 + 7 * (seed % 2), case.trie.n_items + 1, dtype=torch.bool)
-        found = search(case.tree(), case.k, expand_at_once=1, allowed=allowed)
+        tree = case.tree()
+        every = {"allowed": torch.ones(case.trie.n_items + 1, dtype=torch.bool)}
+        none = {"left_out": torch.zeros(len(tree), 2, dtype=torch.long)}
+        found = search(tree, case.k, expand_at_once=1, **(every if seed % 2 else none))
         assert torch.equal(found.items, free.items)
         assert torch.equal(found.expanded, free.expanded) and found.rounds == free.rounds
 

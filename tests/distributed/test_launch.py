@@ -29,7 +29,11 @@ def command(settings, tmp_path):
         rest = {key: value for key, value in settings.items() if key not in shared}
         file = tmp_path / "settings.json"  # JSON is YAML
         still = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
-        sections = {"SASRec": still, "P5": rest | {"n_candidates": 5}, "GenRec": rest}
+        sections = {
+            "SASRec": still,
+            "P5": {key: rest[key] for key in rest if key != "train_batch_tokens"} | {"n_candidates": 5},
+            "GenRec": rest,
+        }
         file.write_text(json.dumps({model: sections[model] for model in models}))
         given = [
             f"--{key}={json.dumps(value) if not isinstance(value, str) else value}" for key, value in shared.items()
