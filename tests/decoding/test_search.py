@@ -113,12 +113,13 @@ def test_search_among_some_items_equals_masking_all_scores(make_case, normalizat
         assert (found.expanded <= leading.sum(1)).all()
 
 
-def test_all_items_allowed_cost_what_no_restriction_costs(make_case):
-    for seed in range(12):
+@pytest.mark.parametrize("at_once", [1, 2, 16])
+def test_all_items_allowed_cost_what_no_restriction_costs(make_case, at_once):
+    for seed in range(24):
         case = make_case(seed)
-        free = search(case.tree(), case.k, expand_at_once=1)
+        free = search(case.tree(), case.k, expand_at_once=at_once)
         allowed = torch.ones(1 + 7 * (seed % 2), case.trie.n_items + 1, dtype=torch.bool)
-        found = search(case.tree(), case.k, expand_at_once=1, allowed=allowed)
+        found = search(case.tree(), case.k, expand_at_once=at_once, allowed=allowed)
         assert torch.equal(found.items, free.items)
         assert torch.equal(found.expanded, free.expanded) and found.rounds == free.rounds
 
