@@ -189,6 +189,17 @@ def test_a_signal_without_saving_says_so(make_run):
         run.fit(saved=False)
 
 
+def test_a_signal_stops_between_the_batches_of_an_evaluation(make_run):
+    run = make_run()
+    run.trainer._stop.signal = signal.SIGTERM
+    run.trainer.world = World(rank=0, size=2)
+    run.trainer._heed_alone()  # several processes do not meet there
+    run.trainer.world = World()
+    with pytest.raises(Interrupted, match="by SIGTERM"):
+        run.trainer.evaluate(run.test, load_best_model=False)
+    assert run.model.statistics["lists"] == 0
+
+
 def test_a_damaged_checkpoint_names_the_one_before(make_run):
     whole = make_run("whole")
     expected = whole.fit()
