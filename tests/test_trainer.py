@@ -390,7 +390,18 @@ def test_accumulated_batches_equal_one_large_batch(make_run, small, large):
 ])  # fmt: skip
 def test_a_step_is_the_mean_over_all_terms_of_its_batches(make_run, sizes, agreed):
     batches = [size and SimpleNamespace(n_decisions=size[0], n_tokens=size[1]) for size in sizes]
-    assert make_run().trainer._agree(batches) == agreed
+    trainer = make_run().trainer
+    assert trainer._agree(batches) == agreed and trainer._agreed_signal == 0
+    trainer._stop.signal = signal.SIGTERM
+    trainer._agree(batches)
+    assert trainer._agreed_signal == signal.SIGTERM
+
+
+def test_an_epoch_trains_whatever_state_the_model_was_left_in(make_run):
+    run = make_run()
+    run.model.eval()
+    run.trainer._train_epoch(run.train, 0)
+    assert run.model.training
 
 
 def test_a_process_without_rows_computes_along_where_layers_are_spread(make_run):
