@@ -63,6 +63,7 @@ def test_dropout_is_drawn_anew_in_every_epoch_and_process(train, monkeypatch):
         for epoch in range(3):
             trainer._train_epoch([], epoch)
     assert len(set(seeds)) == 9
+    assert seeds == [2020 + 65536 * epoch + rank for rank in range(3) for epoch in range(3)]  # old runs come out again
 
 
 def test_classes_of_trainers_that_can_share():

@@ -1,5 +1,6 @@
 """The trainer: accumulation, schedule, checkpoints, and runs that stop and go on."""
 
+import inspect
 import math
 import os
 import signal
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_genrec.arguments import ScheduleArguments
@@ -450,6 +452,14 @@ def test_the_scale_of_gradients_comes_back(make_run):
     assert resumed.trainer.scaler.get_scale() == 128
 
 
+@pytest.mark.parametrize("name", ["fit", "evaluate", "_train_epoch", "_valid_epoch", "_save_checkpoint"])
+def test_methods_are_called_as_recboles(name):
+    def arguments(owner):
+        return [(p.name, p.default) for p in inspect.signature(getattr(owner, name)).parameters.values()]
+
+    assert arguments(GenRecTrainer) == arguments(Trainer)
+
+
 def test_loss_that_is_not_finite_stops_the_training(make_run):
     run = make_run()
     with pytest.raises(GenRecError, match="training loss is nan at step 0"):
@@ -467,6 +477,7 @@ def test_only_trainable_parameters_and_no_decay_on_norms(make_run):
         "post_attention_layernorm",
         "norm",
     }
+    assert decayed["fused"] and plain["fused"]
     assert decayed["weight_decay"] == 0.1 and plain["weight_decay"] == 0
     assert all(p is not frozen for p in decayed["params"])
     run.model.requires_grad_(False)

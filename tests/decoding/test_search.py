@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from recbole_genrec.backbone import cache
-from recbole_genrec.decoding import tree
+from recbole_genrec.decoding import scoring, tree
 from recbole_genrec.decoding.scoring import _subtrees, score_by_teacher_forcing, score_catalogue, score_pairs
-from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.search import _Search, search
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
 
@@ -138,7 +138,7 @@ def test_counts_below_edges_are_those_of_the_paths(make_case):
 class Indifferent:
     """A model to which all tokens are alike."""
 
-    pad_id = 0
+    pad_id, vocab_size = 0, 20
 
     def embed(self, ids):
         return torch.zeros(*ids.shape, 1)
@@ -154,6 +154,9 @@ class Indifferent:
 
     def select(self, rows):
         """As a cache, it holds nothing."""
+
+    def rewind(self):
+        """Nor does it forget."""
 
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
@@ -210,6 +213,26 @@ def test_rounds_are_forwards_after_the_prompts(make_case, seed):
     extend = tree.extend
     tree.extend = lambda *args, **kwargs: fed.append(1) or extend(*args, **kwargs)
     assert search(tree, case.k, expand_at_once=1).rounds == len(fed)
+
+
+def test_an_edge_promises_the_share_of_its_best_item_and_hardly_less(make_case):
+    trie = make_case(5).trie
+    run = _Search(make_case(5).tree(), 1, "trie", 0, 9, 9, None)
+    edge = torch.arange(trie.n_edges)
+    promised = run._promised(torch.zeros_like(edge), edge, torch.zeros(trie.n_edges))
+    count = torch.bincount(trie.path_edge, minlength=trie.n_edges)
+    assert (promised < -count.log()).all() and (promised > -count.log() - 1e-3).all()
+
+
+@pytest.mark.parametrize(("tokens", "at_once"), [(8, 4), (9, 4), (1, 1)])
+def test_a_catalogue_is_fed_by_tokens(make_case, monkeypatch, tokens, at_once):
+    trie = build_trie([(3, 4, 5), (3, 4, 6), (7, 8, 5), (7, 8, 6)], 2)  # edges that lead on have two tokens
+    asked, subtrees = [], scoring._subtrees
+    monkeypatch.setattr(scoring, "TREE_TOKENS", tokens)
+    monkeypatch.setattr(scoring, "_subtrees", lambda *args: asked.append(args[2]) or subtrees(*args))
+    one_token = torch.zeros(2, 1, 1), torch.ones(2, dtype=torch.long)
+    score_catalogue(PromptTree(Indifferent(), trie, *one_token))
+    assert asked == [at_once]
 
 
 def test_work_is_bounded_by_the_answer(make_case):
