@@ -61,3 +61,24 @@ def test_row_metrics_average_to_recboles_result():
     for name, value in rows.values.items():
         assert value.mean() == pytest.approx(result[name], abs=1e-6)
     assert rows.values["hit@3"].tolist() == [1, 1, 0]
+
+
+def test_no_more_is_drawn_at_once_than_asked_for_and_the_means_are_the_same(monkeypatch):
+    sums, drawn = np.random.default_rng(0).random((10, 2)), []
+    whole = confidence.resampled_means(sums, 7, 3)
+    assert whole.shape == (7, 1)
+
+    class Generator:
+        def __init__(self, seed):
+            self.own = np.random.Generator(np.random.PCG64(seed))
+
+        def multinomial(self, count, share, size):
+            drawn.append(size)
+            return self.own.multinomial(count, share, size)
+
+    monkeypatch.setattr(confidence.np.random, "default_rng", Generator)
+    for at_once, sizes in ((1, [1] * 7), (35, [3, 3, 1]), (10_000, [7])):
+        monkeypatch.setattr(confidence, "DRAWN_AT_ONCE", at_once)
+        drawn.clear()
+        np.testing.assert_allclose(confidence.resampled_means(sums, 7, 3), whole)
+        assert drawn == sizes

@@ -9,6 +9,7 @@ from recbole.trainer import Trainer
 from recbole.trainer.trainer import S3RecTrainer
 from recbole.utils import init_seed
 
+from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.distributed.world import World
 from recbole_genrec.errors import GenRecError
@@ -33,9 +34,9 @@ def train(tmp_path, monkeypatch, write_dataset):
         data = SplitData([config])
         valid, test = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
         init_seed(3, True)
-        trainer = kind(config, build_model(config, data))
+        with no_tensorboard():
+            trainer = kind(config, build_model(config, data))
         trainer.saved_model_file = str(tmp_path / kind.__name__)
-        trainer.tensorboard.close()
         trainer.fit(data.train_loader(config, trainer.model), valid, verbose=False)
         return trainer, list(trainer.train_loss_dict.values()), trainer.evaluate(test)
 
@@ -63,6 +64,7 @@ def test_dropout_is_drawn_anew_in_every_epoch_and_process(train, monkeypatch):
         for epoch in range(3):
             trainer._train_epoch([], epoch)
     assert len(set(seeds)) == 9
+    assert seeds == [2020 + 65536 * epoch + rank for rank in range(3) for epoch in range(3)]  # old runs come out again
 
 
 def test_classes_of_trainers_that_can_share():

@@ -1,5 +1,6 @@
 """The trainer: accumulation, schedule, checkpoints, and runs that stop and go on."""
 
+import inspect
 import math
 import os
 import signal
@@ -8,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_genrec.arguments import ScheduleArguments
 from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
 from recbole_genrec.checkpoint_files import is_checkpoint
+from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.config import GenRecConfig
 from recbole_genrec.data.loader import packed_train_loader
 from recbole_genrec.distributed.world import World
@@ -53,8 +56,8 @@ class Run:
         self.model = self.config.model_class(self.config, self.train._dataset)
         if self.config["packing"]:
             self.train = packed_train_loader(self.config, self.train._dataset, self.model)
-        self.trainer = GenRecTrainer(self.config, self.model)
-        self.trainer.tensorboard.close()
+        with no_tensorboard():  # whose thread would write on when the test's folder is gone
+            self.trainer = GenRecTrainer(self.config, self.model)
 
     def fit(self, **options):
         return self.trainer.fit(self.train, self.valid, verbose=False, **options)
@@ -203,6 +206,17 @@ def test_a_signal_without_saving_says_so(make_run):
     run.trainer._stop.signal = signal.SIGTERM
     with pytest.raises(Interrupted, match="by SIGTERM at epoch 0, step 1; nothing is saved"):
         run.fit(saved=False)
+
+
+def test_a_signal_stops_between_the_batches_of_an_evaluation(make_run):
+    run = make_run()
+    run.trainer._stop.signal = signal.SIGTERM
+    run.trainer.world = World(rank=0, size=2)
+    run.trainer._heed_alone()  # several processes do not meet there
+    run.trainer.world = World()
+    with pytest.raises(Interrupted, match="by SIGTERM"):
+        run.trainer.evaluate(run.test, load_best_model=False)
+    assert run.model.statistics["lists"] == 0
 
 
 def test_a_damaged_checkpoint_names_the_one_before(make_run):
@@ -395,7 +409,18 @@ def test_accumulated_batches_equal_one_large_batch(make_run, small, large):
 ])  # fmt: skip
 def test_a_step_is_the_mean_over_all_terms_of_its_batches(make_run, sizes, agreed):
     batches = [size and SimpleNamespace(n_decisions=size[0], n_tokens=size[1]) for size in sizes]
-    assert make_run().trainer._agree(batches) == agreed
+    trainer = make_run().trainer
+    assert trainer._agree(batches) == agreed and trainer._agreed_signal == 0
+    trainer._stop.signal = signal.SIGTERM
+    trainer._agree(batches)
+    assert trainer._agreed_signal == signal.SIGTERM
+
+
+def test_an_epoch_trains_whatever_state_the_model_was_left_in(make_run):
+    run = make_run()
+    run.model.eval()
+    run.trainer._train_epoch(run.train, 0)
+    assert run.model.training
 
 
 def test_a_process_without_rows_computes_along_where_layers_are_spread(make_run):
@@ -444,6 +469,14 @@ def test_the_scale_of_gradients_comes_back(make_run):
     assert resumed.trainer.scaler.get_scale() == 128
 
 
+@pytest.mark.parametrize("name", ["fit", "evaluate", "_train_epoch", "_valid_epoch", "_save_checkpoint"])
+def test_methods_are_called_as_recboles(name):
+    def arguments(owner):
+        return [(p.name, p.default) for p in inspect.signature(getattr(owner, name)).parameters.values()]
+
+    assert arguments(GenRecTrainer) == arguments(Trainer)
+
+
 def test_loss_that_is_not_finite_stops_the_training(make_run):
     run = make_run()
     with pytest.raises(GenRecError, match="training loss is nan at step 0"):
@@ -461,6 +494,7 @@ def test_only_trainable_parameters_and_no_decay_on_norms(make_run):
         "post_attention_layernorm",
         "norm",
     }
+    assert decayed["fused"] and plain["fused"]
     assert decayed["weight_decay"] == 0.1 and plain["weight_decay"] == 0
     assert all(p is not frozen for p in decayed["params"])
     run.model.requires_grad_(False)

@@ -143,8 +143,10 @@ def try_mutant(mutant, path, seconds, tests, budget):
     chosen, total = [], 0.0
 
     def order(name):  # tests of the file, those of its room, then the quickest
-        room = (f"tests/{path.parent.name}/", f"tests/test_{path.parent.name}")
-        return f"test_{path.stem}.py" not in name, not name.startswith(room), seconds[name], name
+        room = path.parent.name
+        own = (f"tests/{room}/test_{path.stem}.py", f"tests/test_{path.stem}.py")
+        near = (f"tests/{room}/", f"tests/test_{room}.py")
+        return not name.startswith(own), not name.startswith(near), seconds[name], name
 
     for name in sorted(names, key=order):
         if not chosen or total + seconds[name] <= budget:

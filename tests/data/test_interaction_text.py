@@ -96,6 +96,13 @@ def test_filters_leave_every_text_with_its_row(tmp_path, write_dataset, name):
     assert name != "cold items" or len(parts) == 2
 
 
+def test_words_that_look_like_nothing_stay_words(tmp_path, write_dataset):
+    words = ["NA", "nan", "null", "None", "", "N/A"]
+    rows = [("u", f"i{number}", number, 1, word) for number, word in enumerate(words)]
+    train, _, _ = built(tmp_path, write_dataset, rows)
+    assert interaction_columns(train, ["review_text"])["review_text"].tolist() == words
+
+
 def test_written_out_windows_are_refused(tmp_path, write_dataset):
     train, _, _ = built(tmp_path, write_dataset, [("u", f"i{n}", n, 1, "x") for n in range(5)], lazy_windows=False)
     with pytest.raises(GenRecError, match="lazy_windows"):

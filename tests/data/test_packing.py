@@ -375,6 +375,8 @@ def test_batches_are_filled_up_to_their_budget(lengths, batch_tokens, batch_size
     for batch in batches:
         size, widest = len(batch), lengths[batch].max()
         assert size == 1 or (size * widest <= batch_tokens if batch_tokens else size <= batch_size)
+        longest_after = np.maximum.accumulate(lengths[batch][::-1])[::-1]
+        assert (lengths[batch] * 1.1 >= longest_after).all()  # a little noise in the order, no more
     if seed is None:
         ordered = lengths[np.concatenate([[], *batches]).astype(int)]
         assert (np.diff(ordered) <= 0).all()

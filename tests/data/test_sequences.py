@@ -153,6 +153,14 @@ def test_prompts_read_as_user_items_and_masks(writer, backbone):
     assert (flat.view(-1, width)[1, prompts.lengths[1] :] == backbone.pad_id).all()
 
 
+def test_what_no_branch_has_is_zero(writer):
+    batch = writer.write(
+        Stretches(np.array([4, 0]), np.array([3, 2]), np.array([3, 12, 1, 7, 7]), np.array([1, 1, 0, 0, 1], bool))
+    )
+    assert (batch.position_ids[batch.branch == 0] == 0).all() and (batch.branch == 0).any()
+    assert batch.branch.max() == batch.n_targets == 3
+
+
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
 def test_batches_are_made_by_the_tokens_of_the_prompts(writer, backbone, stage, monkeypatch):
     """The items but the last, whose place a mask takes; it, the user, begin and end of a prompt count as four."""

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from recbole_genrec.backbone import cache
-from recbole_genrec.decoding import tree
+from recbole_genrec.decoding import scoring, tree
 from recbole_genrec.decoding.scoring import _subtrees, score_by_teacher_forcing, score_catalogue, score_pairs
-from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.search import _Search, search
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
 
@@ -119,14 +119,15 @@ def test_search_among_some_items_equals_masking_all_scores(make_case, normalizat
         assert (found.expanded <= leading.sum(1)).all()
 
 
-def test_all_items_allowed_cost_what_no_restriction_costs(make_case):
-    for seed in range(12):
+@pytest.mark.parametrize("at_once", [1, 2, 16])
+def test_all_items_allowed_cost_what_no_restriction_costs(make_case, at_once):
+    for seed in range(24):
         case = make_case(seed)
-        free = search(case.tree(), case.k, expand_at_once=1)
+        free = search(case.tree(), case.k, expand_at_once=at_once)
         tree = case.tree()
         every = {"allowed": torch.ones(case.trie.n_items + 1, dtype=torch.bool)}
         none = {"left_out": torch.zeros(len(tree), 2, dtype=torch.long)}
-        found = search(tree, case.k, expand_at_once=1, **(every if seed % 2 else none))
+        found = search(tree, case.k, expand_at_once=at_once, **(every if seed % 2 else none))
         assert torch.equal(found.items, free.items)
         assert torch.equal(found.expanded, free.expanded) and found.rounds == free.rounds
 
@@ -195,6 +196,25 @@ def test_rounds_are_forwards_after_the_prompts(make_case, seed):
     extend = tree.extend
     tree.extend = lambda *args, **kwargs: fed.append(1) or extend(*args, **kwargs)
     assert search(tree, case.k, expand_at_once=1).rounds == len(fed)
+
+
+def test_an_edge_promises_the_share_of_its_best_item_and_hardly_less(make_case):
+    trie = make_case(5).trie
+    run = _Search(make_case(5).tree(), 1, "trie", 0, 9, 9)
+    edge = torch.arange(trie.n_edges)
+    promised = run._promised(torch.zeros_like(edge), edge, torch.zeros(trie.n_edges))
+    count = torch.bincount(trie.path_edge, minlength=trie.n_edges)
+    assert (promised < -count.log()).all() and (promised > -count.log() - 1e-3).all()
+
+
+@pytest.mark.parametrize(("tokens", "at_once"), [(8, 4), (9, 4), (1, 1)])
+def test_a_catalogue_is_fed_by_tokens(indifferent_tree, monkeypatch, tokens, at_once):
+    trie = build_trie([(3, 4, 5), (3, 4, 6), (7, 8, 5), (7, 8, 6)], 2)  # edges that lead on have two tokens
+    asked, subtrees = [], scoring._subtrees
+    monkeypatch.setattr(scoring, "TREE_TOKENS", tokens)
+    monkeypatch.setattr(scoring, "_subtrees", lambda *args: asked.append(args[2]) or subtrees(*args))
+    score_catalogue(indifferent_tree(trie))
+    assert asked == [at_once]
 
 
 def test_work_is_bounded_by_the_answer(make_case):

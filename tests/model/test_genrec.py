@@ -1,5 +1,7 @@
 """GenRec inside RecBole: learning a world with a known answer, and the ways into it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from recbole.config import Config
@@ -12,6 +14,7 @@ from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.quick_start import build_model
 from recbole_genrec.split_data import SplitData
 
@@ -152,3 +155,18 @@ def test_a_list_is_valid_where_it_holds_distinct_items_of_the_catalogue(checkerb
     assert set(model.statistics.values()) == {0}
     model._count(torch.tensor([[1, 2], [12, 5], [0, 3], [3, 13], [4, 4], [7, 0]]))
     assert model.statistics["lists"] == 6 and model.statistics["valid_lists"] == 2
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "choices"),
+    [
+        ([(5, 6), (7, 6), (7, 8, 9)], [1, 2, 2]),
+        ([(5, 6), (5, 7), (5, 7, 8)], [1, 2, 2]),  # all begin alike: the first token is no choice
+        ([(5, 6), (5, 7)], [1, 1]),
+        ([(5,), (5, 7)], [1, 1]),  # the end is one of the choices
+        ([(5,), (6,)], [1, 1]),
+    ],
+)
+def test_decisions_are_the_tokens_that_the_catalogue_leaves_open(identifiers, choices):
+    model = SimpleNamespace(n_items=len(identifiers) + 1, trie=build_trie(identifiers, 99))
+    assert GenRec.decisions(model).tolist() == choices

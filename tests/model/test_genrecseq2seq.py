@@ -297,6 +297,18 @@ def trained(settings, **changes):
     return trainer, model, seen, valid
 
 
+def test_best_is_written_by_the_last_epoch_of_pretraining_alone(settings, monkeypatch):
+    written, write = [], GenRecSeq2SeqTrainer._write
+
+    def noted(self, folder, epoch, *args, **kwargs):
+        written.append((Path(folder).name, epoch))
+        return write(self, folder, epoch, *args, **kwargs)
+
+    monkeypatch.setattr(GenRecSeq2SeqTrainer, "_write", noted)
+    trained(settings, pretrain_epochs=3)
+    assert [epoch for name, epoch in written if name == "best"][:2] == [2, 3]
+
+
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_stages_in_one_run_and_apart_are_the_same(settings, ema_decay):
     settings = settings | {"ema_decay": ema_decay}

@@ -150,6 +150,7 @@ def test_the_loss_is_that_of_transformers(settings):
 
 def test_whole_words_change_the_prompt(settings):
     _, _, model = built(settings)
+    assert model.whole_words.num_embeddings == 96 + 2  # of checkpoints, too
     prompts = model.writer.write_prompts([model.data.example("direct", 0, 3, None, with_candidates=False)])
     with_words = model.encode_prompts(prompts)[0]
     model.whole_words = None

@@ -14,6 +14,7 @@ import urllib.request
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,11 +22,14 @@ import torch
 
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.config import GenRecConfig
+from recbole_genrec.data import questions
 from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.data.questions import TrainingCounts, draw_examples
+from recbole_genrec.distributed.world import World
 from recbole_genrec.model.promptllm import PromptLLM
 from recbole_genrec.quick_start import build_model
 from recbole_genrec.split_data import SplitData
+from recbole_genrec.trainer.untrained import PromptLLMTrainer
 from tests.model.conftest import BLACK, WHITE
 from tests.model.test_p5 import HEADER, KIND
 from tests.servers import ScriptedServer, completion, save_chat_model
@@ -291,6 +295,25 @@ def test_interactions_without_the_texts_of_a_task_are_no_test_of_it(
     for task in ("rating", "explanation", "review"):
         model._evaluate_texts(task, data.parts[2].inter_feat.place, config)
     assert asked == {"rating": 9, "explanation": 6, "review": 3}
+
+
+def test_a_chat_needs_one_process(local, chat, monkeypatch):
+    """A local model takes several, each its share of the users."""
+    _, _, of_own = built(local)
+    _, _, chatting = built(chat("http://127.0.0.1:9"))
+    config = GenRecConfig("PromptLLM", "tiny", config_dict=local)
+    monkeypatch.setattr("recbole_genrec.trainer.genrec.current", lambda: World(rank=0, size=2))
+    monkeypatch.setattr(World, "spread", lambda world, tensors: None)
+    monkeypatch.setattr(World, "from_first", lambda world, make: make())
+    PromptLLMTrainer(config, of_own).tensorboard.close()
+    with pytest.raises(GenRecError, match="in one process: leave '--nproc' at 1"):
+        PromptLLMTrainer(config, chatting)
+
+
+def test_counts_of_no_interactions(monkeypatch):
+    monkeypatch.setattr(questions, "train_sequences", lambda dataset: (*np.zeros((2, 0), np.int64), np.zeros(1, int)))
+    counts = TrainingCounts(SimpleNamespace(item_num=4))
+    assert counts.least_seen.tolist() == counts.candidates(np.array([2]), 9).tolist() == [1, 2, 3]
 
 
 def test_a_question_that_does_not_fit_is_one_error(reviews, checkpoint):
