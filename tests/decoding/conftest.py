@@ -106,6 +106,9 @@ class Indifferent:
     def select(self, rows):
         """As a cache, it holds nothing."""
 
+    def rewind(self):
+        """Nor does it forget."""
+
 
 @pytest.fixture(scope="session")
 def indifferent_tree():
