@@ -272,7 +272,8 @@ class GenRecConfig(Config):
         if self.model in plugin_models():
             for group in ARGUMENT_GROUPS:
                 group.from_config(self)
-            load_template(PromptArguments.from_config(self).prompt)
+            if "prompt" in model_kind(self.model_class).settings():
+                load_template(PromptArguments.from_config(self).prompt)
             needs_interactions(IndexingArguments.from_config(self).item_indexing)  # refuses an unknown scheme
             if hasattr(self.model_class, "check_settings"):
                 self.model_class.check_settings(self)

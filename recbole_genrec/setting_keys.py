@@ -54,12 +54,13 @@ def _yaml_keys(file):
 @cache
 def model_kind(model) -> ModelKind:
     """Which settings a model class reads, as :class:`~recbole_genrec.arguments.schema.ModelKind` tells."""
-    names = frozenset(parent.__name__ for parent in _recommenders(model))
+    names = [parent.__name__ for parent in _recommenders(model)]
+    # a class of somebody's own reads what the nearest of ours above it does; PromptLLM is a GenRec that is not trained
+    ours = next((name for name in names if name in plugin_models()), None)
     return ModelKind(
-        name=model.__name__,
-        names=names,
+        name=ours or model.__name__,
         generative="GenerativeRecommender" in names,
-        from_recbole=names.isdisjoint(plugin_models()),
+        from_recbole=ours is None,
         own=own_keys(model),
     )
 

@@ -47,15 +47,13 @@ class ModelKind:
     """What has to be known of a model class to tell which settings it reads.
 
     Attributes:
-        name: of the class.
-        names: of the class and its bases.
+        name: of the class, or of the plugin's model that it is derived from.
         generative: whether it is one of the plugin's generative recommenders.
         from_recbole: whether RecBole's own trainer and loaders run it, and it is none of the plugin's.
         own: keys that its YAML files and its code name.
     """
 
     name: str
-    names: frozenset
     generative: bool
     from_recbole: bool
     own: frozenset
@@ -65,7 +63,7 @@ class ModelKind:
         if setting.group is RecBoleModelSettings:
             return not self.generative and setting.key in self.own
         if setting.models:
-            return not self.names.isdisjoint(setting.models) or (self.from_recbole and RECBOLE in setting.models)
+            return self.name in setting.models or (self.from_recbole and RECBOLE in setting.models)
         return self.generative or setting.group in RUN_GROUPS
 
     def settings(self):
