@@ -11,6 +11,7 @@ import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
+from tqdm import tqdm
 
 from recbole_genrec.arguments import ScheduleArguments
 from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
@@ -525,6 +526,15 @@ def test_statistics_count_one_evaluation(make_run):
     run.fit()
     run.trainer.evaluate(run.test)
     assert run.model.statistics["lists"] == run.model.statistics["valid_lists"] == 24
+
+
+def test_progress_bar_is_drawn_at_its_own_pace(make_run, monkeypatch):
+    """Drawing it at every step costs more than a step of a small model."""
+    asked = []
+    monkeypatch.setattr(tqdm, "set_postfix_str", lambda bar, text, refresh=True: asked.append(refresh))
+    run = make_run()
+    run.trainer._train_epoch(run.train, 0, show_progress=True)
+    assert asked == [False] * run.trainer.step
 
 
 def test_progress_bar_shows_loss_and_speed(make_run, capsys):

@@ -213,7 +213,7 @@ def main():
     seconds, tests = read_maps(arguments.folder / "maps")
     report = arguments.folder / "report.jsonl"
     done = {line["id"]: line for line in map(json.loads, report.read_text().splitlines())} if report.exists() else {}
-    retried = ("survived", "not run") if arguments.again else ("not run",)
+    retried = ("survived", "no test", "not run") if arguments.again else ("not run",)
     chosen = draw(arguments.count, arguments.seed)
     chosen = [pair for pair in chosen if pair[1]["id"].startswith(tuple(arguments.files))]
     for path, mutant in chosen[arguments.part[0] :: arguments.part[1]]:

@@ -6,8 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
@@ -15,7 +13,7 @@ from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.data import layout
-from recbole_genrec.data.loader import PackedLoader, batches_of_like_length
+from recbole_genrec.data.loader import PackedLoader
 from recbole_genrec.data.packing import Packer, Windows
 from recbole_genrec.data.tokens import item_context, tokenize_prompt
 from recbole_genrec.decoding.softmax import trie_loss
@@ -362,27 +360,6 @@ def test_batches_keep_the_token_budget_and_hold_every_target():
     batches = list(make_loader(setup))
     assert sum(batch.n_targets for batch in batches) == make_loader(setup).n_targets == 18
     assert all(batch.input_ids.numel() <= 150 for batch in batches)
-
-
-@given(
-    st.lists(st.integers(1, 40), max_size=30), st.integers(0, 100), st.integers(1, 5), st.sampled_from([None, 0, 1, 2])
-)
-def test_batches_are_filled_up_to_their_budget(lengths, batch_tokens, batch_size, seed):
-    generator = None if seed is None else np.random.default_rng(seed)
-    lengths = np.array(lengths, np.int64)
-    batches = batches_of_like_length(lengths, batch_tokens, batch_size, generator)
-    assert sorted(np.concatenate([[], *batches]).tolist()) == list(range(len(lengths)))
-    for batch in batches:
-        size, widest = len(batch), lengths[batch].max()
-        assert size == 1 or (size * widest <= batch_tokens if batch_tokens else size <= batch_size)
-        longest_after = np.maximum.accumulate(lengths[batch][::-1])[::-1]
-        assert (lengths[batch] * 1.1 >= longest_after).all()  # a little noise in the order, no more
-    if seed is None:
-        ordered = lengths[np.concatenate([[], *batches]).astype(int)]
-        assert (np.diff(ordered) <= 0).all()
-        for one, other in zip(batches, batches[1:]):  # the next sequence would not have fit
-            size, widest = len(one) + 1, max(lengths[one].max(), lengths[other[0]])
-            assert size * widest > batch_tokens if batch_tokens else len(one) == batch_size
 
 
 def test_history_dropout_leaves_out_another_share_in_every_epoch():
