@@ -48,7 +48,7 @@ def read_backbone(arguments, corpus, checkpoint=None):
             "'attn_implementation: flex_attention' needs a CUDA device, and torch finds none. Use 'sdpa'."
         )
     if arguments.backbone == SCRATCH:
-        return build_scratch(arguments, corpus, _stored_tokenizer(checkpoint, arguments))
+        return _scratch(build_scratch, arguments, corpus, checkpoint)
     model, tokenizer = _stored_or_loaded(checkpoint, arguments, AutoModelForCausalLM)
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
@@ -71,9 +71,22 @@ def read_seq2seq(arguments, corpus, family="t5", checkpoint=None):
     if arguments.attn_implementation == "flex_attention":
         raise GenRecError("'attn_implementation: flex_attention' is for packed training. Use 'sdpa' or 'eager'.")
     if arguments.backbone == SCRATCH:
-        return SCRATCH_SEQ2SEQ[family](arguments, corpus, _stored_tokenizer(checkpoint, arguments))
+        return _scratch(SCRATCH_SEQ2SEQ[family], arguments, corpus, checkpoint)
     model, tokenizer = _stored_or_loaded(checkpoint, arguments, AutoModelForSeq2SeqLM)
     return Seq2SeqBackbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def _scratch(build, arguments, corpus, checkpoint):
+    """A scratch model by one of the builders, with a kernel that this installation and the family have."""
+    tokenizer = _stored_tokenizer(checkpoint, arguments)
+    try:
+        return build(arguments, corpus, tokenizer)
+    except (ImportError, ValueError) as error:
+        kernel = arguments.attn_implementation
+        if isinstance(error, GenRecError) or kernel in ("sdpa", "eager"):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise GenRecError(f"'attn_implementation: {kernel}' cannot be used: {reason} Use 'sdpa' or 'eager'.") from error
 
 
 def check_tokenizer(checkpoint, tokenizer, arguments):

@@ -1,6 +1,7 @@
 """Pretrained backbones of several families, saved to a folder by the test itself."""
 
 import json
+from importlib.util import find_spec
 
 import peft
 import pytest
@@ -21,7 +22,7 @@ from transformers import (
 from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone import loading
 from recbole_genrec.backbone.adapter import adapter_names
-from recbole_genrec.backbone.loading import adapt, load_backbone, read_backbone
+from recbole_genrec.backbone.loading import adapt, load_backbone, read_backbone, read_seq2seq
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.text_embedding import embed_texts
 from recbole_genrec.errors import GenRecError
@@ -354,3 +355,13 @@ def test_a_stored_adapter_says_which_layers_it_adapts(tmp_path):
     path.write_text(json.dumps({"target_modules": [1]}))
     with pytest.raises(GenRecError, match="best' is damaged: adapter_config.json has no list 'target_modules'"):
         adapt(read_backbone(usual, []), usual, checkpoint=tmp_path / "best")
+
+
+@pytest.mark.skipif(find_spec("flash_attn") is not None, reason="flash attention is installed")
+@pytest.mark.parametrize("family", ["llama", "t5", "bart"])
+def test_a_kernel_that_is_not_there_is_one_line(family):
+    arguments = BackboneArguments(
+        scratch_hidden_size=16, scratch_vocab_size=300, attn_implementation="flash_attention_2"
+    )
+    with pytest.raises(GenRecError, match="'attn_implementation: flash_attention_2' cannot be used: .* Use 'sdpa' or"):
+        read_backbone(arguments, ["a"]) if family == "llama" else read_seq2seq(arguments, ["a"], family)
