@@ -54,7 +54,8 @@ def test_models_share_one_dataset_and_end_in_one_table(settings, monkeypatch, ca
     seen = seen_by(monkeypatch)
     results = run_recbole_genrec("SASRec, BERT4Rec,GRU4Rec", "tiny", config_dict=settings)
     assert [result["model"] for result in results] == ["SASRec", "BERT4Rec", "GRU4Rec"]
-    assert [name for name, *_ in seen] == ["SASRec", "BERT4Rec", "GRU4Rec"]
+    # those after the first are built once before it is trained
+    assert [name for name, *_ in seen] == ["BERT4Rec", "GRU4Rec", "SASRec", "BERT4Rec", "GRU4Rec"]
     assert len({data for _, *data in map(lambda one: (one[0], one[1:]), seen) for data in data}) == 1
     table = Path("results/SASRec+BERT4Rec+GRU4Rec-tiny-2020.md").read_text("utf-8").splitlines()
     assert table[:2] == ["tiny, seed 2020: test", ""]
@@ -63,6 +64,14 @@ def test_models_share_one_dataset_and_end_in_one_table(settings, monkeypatch, ca
     assert [line.split(" | ")[0] for line in table[2:]] == ["| SASRec", "| BERT4Rec", "| GRU4Rec"]
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("SASRec", "BERT4Rec", "GRU4Rec", "users/s", "train s"))
+
+
+def test_no_model_is_trained_before_all_are_built(settings, monkeypatch):
+    trained = []
+    monkeypatch.setattr(quick_start, "get_trainer", lambda *_: trained.append(1))
+    with pytest.raises(GenRecError, match="GRU4Rec: Make sure 'loss_type' in"):
+        run_recbole_genrec("SASRec,GRU4Rec", "tiny", config_dict={**settings, "GRU4Rec": {"loss_type": "NLL"}})
+    assert not trained and not list(Path("results").glob("*.json"))
 
 
 class TestSampleOfUsers:
@@ -83,7 +92,7 @@ class TestSampleOfUsers:
     def test_all_models_see_the_same_users(self, settings, monkeypatch, capsys):
         users = self.evaluated_by(monkeypatch)
         results = run_recbole_genrec("SASRec,GRU4Rec", "tiny", config_dict={**settings, "eval_users": 3})
-        assert len(users) == 4 and len({tuple(sorted(sample)) for *_, sample in users}) == 1
+        assert len(users) == 6 and len({tuple(sorted(sample)) for *_, sample in users}) == 1
         assert len(users[0][2]) == 3
         assert [result["users"] for result in results] == [{"evaluated": 3, "validated": 3, "of": 8}] * 2
         assert "3 of 8 users" in " ".join(capsys.readouterr().out.split())

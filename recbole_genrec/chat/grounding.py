@@ -95,7 +95,8 @@ def read_titles(text):
     titles = [title for title in titles if title.strip()]
     if titles:
         return titles, "repaired"
-    return [line.strip() for line in text.splitlines() if line.strip()], "lines"
+    # an object that is nested too deeply for the reader of JSON, which differs between versions of Python, is no title
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith('{"')], "lines"
 
 
 def _titles_of(value):
