@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import yaml
 from recbole.config import Config
@@ -146,6 +147,8 @@ class GenRecConfig(Config):
         for key, value in (("model", model), ("dataset", dataset)):
             if not value:
                 raise GenRecError(f"No {key} given: add --{key}=... or the key {key!r} to a configuration file.")
+        if Path(str(dataset)).name != str(dataset) or dataset == "..":  # names of logs, checkpoints and results are made of it
+            raise GenRecError(f"'dataset' must be the name of a folder below 'data_path', not {shown(dataset)}.")
         model_class = get_model(model) if isinstance(model, str) else model
         if model_class.type != ModelType.SEQUENTIAL:
             raise GenRecError(f"{model_class.__name__!r} is not a sequential model.")

@@ -206,6 +206,12 @@ class TestBadValues:
             config("GenRec", settings=settings)
 
 
+@pytest.mark.parametrize("name", ["./mine", "data/mine", "..", ".", "mine/"])
+def test_a_dataset_is_a_name_and_no_path(name):
+    with pytest.raises(GenRecError, match="'dataset' must be the name of a folder below 'data_path', not"):
+        config("GenRec", name)
+
+
 class TestTransforms:
     """Of RecBole: what its models need of a batch."""
 

@@ -106,6 +106,8 @@ def _number(kind, metadata):
 
 
 def _plural(text):
+    if " or a " in text:
+        return " or ".join(map(_plural, text.replace(" or a ", " or |a ").split(" or |")))
     words = {"text": "texts", "true or false": "true or false", "a mapping": "mappings"}
     if text.startswith(("a whole number", "a number")):
         return text.removeprefix("a ").replace("number", "numbers", 1)
