@@ -147,7 +147,8 @@ class GenRecConfig(Config):
         for key, value in (("model", model), ("dataset", dataset)):
             if not value:
                 raise GenRecError(f"No {key} given: add --{key}=... or the key {key!r} to a configuration file.")
-        if Path(str(dataset)).name != str(dataset) or dataset == "..":  # names of logs, checkpoints and results are made of it
+        # logs, checkpoints and results are named after it
+        if Path(str(dataset)).name != str(dataset) or dataset == "..":
             raise GenRecError(f"'dataset' must be the name of a folder below 'data_path', not {shown(dataset)}.")
         model_class = get_model(model) if isinstance(model, str) else model
         if model_class.type != ModelType.SEQUENTIAL:
