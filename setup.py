@@ -65,5 +65,5 @@ setup(
         "text": ["sentence-transformers>=3,<7"],
         "dev": ["ruff>=0.6,<0.18", "coverage>=7.2,<8"],  # coverage: benchmarks/mutants
     },
-    entry_points={"console_scripts": ["recbole_genrec=recbole_genrec.cli:main"]},
+    entry_points={"console_scripts": ["recbole_genrec=recbole_genrec.cli.main:main"]},
 )

@@ -73,9 +73,9 @@ def serve(steps, small):
     import torch
 
     from benchmarks.recommenders import build, endless
-    from recbole_genrec.data.loader import packed_train_loader
-    from recbole_genrec.process import tune_malloc
-    from recbole_genrec.threads import waiting
+    from recbole_genrec.batches.packed_loader import packed_train_loader
+    from recbole_genrec.distributed.threads import waiting
+    from recbole_genrec.runs.process import tune_malloc
 
     tune_malloc()
     config, model, train, _ = build("ml-100k", **(SMALL if small else {}))

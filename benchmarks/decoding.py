@@ -31,10 +31,10 @@ import torch
 
 from benchmarks.common import Results, median_seconds, parser, report
 from benchmarks.recommenders import trained, write_movielens_25m
-from recbole_genrec.checkpoint import load_checkpoint_into
+from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
 from recbole_genrec.decoding.scoring import score_catalogue
 from recbole_genrec.decoding.search import search
-from recbole_genrec.process import tune_malloc
+from recbole_genrec.runs.process import tune_malloc
 
 K = 10
 #: catalogues and the file of ``--data`` that each needs.

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from benchmarks.common import Results, parser, report
 from recbole_genrec import run_recbole_genrec
-from recbole_genrec.indexing import known_indexings
-from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.results import write_text
+from recbole_genrec.catalogue.schemes import known_indexings
+from recbole_genrec.files.properties import properties_folder
+from recbole_genrec.files.write import write_text
 
 METRICS = ("hit@10", "ndcg@10")
 

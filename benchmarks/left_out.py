@@ -23,9 +23,9 @@ import torch
 from benchmarks.common import Results, parser, report
 from benchmarks.decoding import catalogues
 from benchmarks.recommenders import trained
-from recbole_genrec.data.unseen import SEEN, UnseenLoader
 from recbole_genrec.decoding.scoring import score_catalogue
-from recbole_genrec.process import tune_malloc
+from recbole_genrec.interactions.unseen import SEEN, UnseenLoader
+from recbole_genrec.runs.process import tune_malloc
 
 CATALOGUES = ("ml-100k", "amazon14-toys")
 SETTINGS = {

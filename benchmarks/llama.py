@@ -7,19 +7,19 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from benchmarks import synthetic
-from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.adapter import add_adapter
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.scratch import train_tokenizer
-from recbole_genrec.data.packing import Packer, Windows
-from recbole_genrec.data.tokens import item_context, tokenize_prompt
+from recbole_genrec.batches.packing import Packer, Windows
+from recbole_genrec.batches.tokens import item_context, tokenize_prompt
+from recbole_genrec.catalogue.index import build_index
+from recbole_genrec.catalogue.schemes import draft_identifiers
+from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.decoding.scoring import score_catalogue
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
-from recbole_genrec.indexing import draft_identifiers
-from recbole_genrec.indexing.index import build_index
 from recbole_genrec.prompt.template import load_template
 
 K = 10

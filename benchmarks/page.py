@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import indexing
-from recbole_genrec.identity import deciding_settings
+from recbole_genrec.files.write import write_text
 from recbole_genrec.report import Analysis, markdown, published, read_results, seen_items, shortfalls
-from recbole_genrec.results import result_file, write_text
+from recbole_genrec.runs.identity import deciding_settings
+from recbole_genrec.runs.result import result_file
 
 FOLDER = Path(__file__).parent / "results"
 PAGE = "README.md"

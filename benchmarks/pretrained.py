@@ -16,11 +16,11 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 from transformers import AutoModelForCausalLM
 
-from recbole_genrec.config import GenRecConfig
-from recbole_genrec.data.loader import packed_train_loader
-from recbole_genrec.process import tune_malloc
-from recbole_genrec.trainer import GenRecTrainer
-from recbole_genrec.utils import plugin_dataset
+from recbole_genrec.batches.packed_loader import packed_train_loader
+from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.registry import plugin_dataset
+from recbole_genrec.runs.process import tune_malloc
+from recbole_genrec.training.trainer import GenRecTrainer
 
 
 @torch.no_grad()

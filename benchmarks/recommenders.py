@@ -10,10 +10,10 @@ import torch
 from recbole.data import data_preparation
 from recbole.utils import init_seed
 
-from recbole_genrec.config import GenRecConfig
-from recbole_genrec.data.loader import packed_train_loader
-from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.utils import plugin_dataset
+from recbole_genrec.batches.packed_loader import packed_train_loader
+from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.registry import plugin_dataset
+from recbole_genrec.files.properties import properties_folder
 
 
 def build(dataset, **settings):

@@ -94,7 +94,7 @@ def beginning(folder, n_rows):
 
 def convert(folder):
     """The converter on the published form."""
-    from recbole_genrec.cli import main
+    from recbole_genrec.cli.main import main
 
     start = perf_counter()
     code = main(["convert", DATASET, "--source", str(folder / f"{DATASET}.zip"), "--output", str(folder)])
@@ -105,11 +105,11 @@ def convert(folder):
 
 def _prepare(folder, model, dataset, **settings):
     """The runner's steps up to the loaders, and the seconds that they took without the imports."""
-    from recbole_genrec.atomic_files import check_dataset
-    from recbole_genrec.config import GenRecConfig
-    from recbole_genrec.process import tune_malloc
-    from recbole_genrec.quick_start import build_model
-    from recbole_genrec.split_data import SplitData
+    from recbole_genrec.config.config import GenRecConfig
+    from recbole_genrec.interactions.dataset_files import check_dataset
+    from recbole_genrec.interactions.split import SplitData
+    from recbole_genrec.runs.process import tune_malloc
+    from recbole_genrec.runs.run import build_model
 
     place = {"data_path": str(folder), "checkpoint_dir": str(folder / "saved")}
     config = GenRecConfig(model, dataset, config_dict={**place, "use_gpu": False, **settings})
@@ -181,8 +181,8 @@ class _FirstBatches:
 
 def train(folder, steps, eval_users):
     """GenRec through its trainer: some steps, a validation, checkpoints, a test on a sample of users."""
-    from recbole_genrec.clock import Clock
-    from recbole_genrec.utils import get_trainer
+    from recbole_genrec.config.registry import get_trainer
+    from recbole_genrec.evaluation.clock import Clock
 
     config, model, loaders, seconds = _prepare(folder, "GenRec", DATASET, epochs=1, eval_users=eval_users)
     batches, valid, test = _FirstBatches(loaders[0], steps), *loaders[1:]

@@ -21,7 +21,7 @@ import torch
 from benchmarks.common import Results, parser, report
 from benchmarks.kills import SETTINGS, write_dataset
 from recbole_genrec import run_recbole_genrec
-from recbole_genrec.trainer import GenRecTrainer
+from recbole_genrec.training.trainer import GenRecTrainer
 
 MODELS = {"GenRec": {}, "P5": {"n_candidates": 5, "examples_per_user": 1}, "GenRecSeq2Seq": {"train_stage": "finetune"}}
 COLUMNS = {"model": "", "epochs": "", "start_mib": ".1f", "end_mib": ".1f", "kib_an_epoch": ".2f"}

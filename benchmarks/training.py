@@ -18,9 +18,9 @@ import torch
 
 from benchmarks.common import Results, forward_flops, layer_parameters, median_seconds, parser, report
 from benchmarks.recommenders import build
-from recbole_genrec.data.dataset import train_sequences
-from recbole_genrec.data.packing import Windows
-from recbole_genrec.process import tune_malloc
+from recbole_genrec.batches.packing import Windows
+from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.runs.process import tune_malloc
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 #: tokens of a packed batch, about.

@@ -1,10 +1,9 @@
 """Generative recommendation with language models, inside RecBole."""
 
-from importlib import import_module
-from importlib.util import find_spec
-
+from recbole_genrec.compat.on_import import after_import
+from recbole_genrec.config.registry import resolve
+from recbole_genrec.distributed.threads import choose_waiting
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.threads import choose_waiting
 
 __version__ = "0.1.0"
 __all__ = [
@@ -18,23 +17,22 @@ __all__ = [
     "run_recbole_genrec",
 ]
 
-choose_waiting()  # before the next line loads torch
-if find_spec("recbole"):  # indexing, prompt, decoding, backbone and packing also serve without RecBole
-    import_module("recbole_genrec.compat").apply()
-
-_LAZY = {
-    "GenRec": "recbole_genrec.model.genrec",
-    "GenRecConfig": "recbole_genrec.config",
-    "GenRecommender": "recbole_genrec.recommend.recommender",
-    "ItemId": "recbole_genrec.recommend.history",
-    "NewItem": "recbole_genrec.recommend.new_items",
-    "objective_function": "recbole_genrec.tuning",
-    "run_recbole_genrec": "recbole_genrec.quick_start",
+#: public names and where they are: RecBole, transformers and the like are imported when somebody asks for one.
+_PUBLIC = {
+    "GenRec": "recbole_genrec.model.genrec:GenRec",
+    "GenRecConfig": "recbole_genrec.config.config:GenRecConfig",
+    "GenRecommender": "recbole_genrec.serve.recommender:GenRecommender",
+    "ItemId": "recbole_genrec.serve.history_reader:ItemId",
+    "NewItem": "recbole_genrec.catalogue.new_items:NewItem",
+    "objective_function": "recbole_genrec.runs.tuning:objective_function",
+    "run_recbole_genrec": "recbole_genrec.quick_start:run_recbole_genrec",
 }
+
+choose_waiting()  # before anything loads torch
+after_import("recbole", lambda: resolve("recbole_genrec.plugin:install")())
 
 
 def __getattr__(name):
-    # transformers and peft take seconds to import; nobody waits for them who only asks for a SASRec.
-    if name not in _LAZY:
+    if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    return resolve(_PUBLIC[name])

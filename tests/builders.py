@@ -5,8 +5,8 @@ from recbole.data import create_dataset, data_preparation
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, PreTrainedTokenizerFast
 
-from recbole_genrec.checkpoint import save_checkpoint
-from recbole_genrec.config import GenRecConfig
+from recbole_genrec.checkpoint.checkpoint import save_checkpoint
+from recbole_genrec.config.config import GenRecConfig
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 #: settings of a scratch model that is built at once.

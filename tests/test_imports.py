@@ -1,7 +1,13 @@
-"""Imports go one way; this test reads them and holds the arrows. More rules: ``test_source_rules.py``."""
+"""Imports go one way: the rooms stand in the order of a run, and a file imports its own room and those before it.
+
+Every import counts: statements anywhere in a file, also inside functions, and texts that name a module, such as
+``import_module("recbole_genrec.model")``. A place, ``module:name``, is data of a table; only
+:func:`recbole_genrec.config.registry.resolve` imports what it names. More rules: ``test_source_rules.py``.
+"""
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,40 +16,31 @@ import recbole_genrec
 
 PACKAGE = Path(recbole_genrec.__file__).parent
 
-#: floors of the house, lowest first; a module imports its own floor and those below.
-FLOORS = [
-    {"atomic_reader", "errors", "plain_text", "properties_path", "shapes", "strict_yaml", "threads"},
-    {"distributed"},
-    {"utils"},
-    {"compat", "arguments"},
-    {"indexing", "prompt", "decoding", "backbone", "chat", "converter"},
-    {"catalogue", "config", "feature_columns", "setting_keys"},
-    {"data", "checkpoint_files"},
-    {"model"},
-    {"checkpoint", "checkpoint_training", "schedule", "stopping", "trainer"},
-    {"atomic_files", "clock", "cold_evaluation", "confidence", "curves", "identity", "outcomes", "process", "results"}
-    | {"export", "model_card", "recommend"},
-    {"report", "split_data"},
-    {"quick_start", "tuning"},
-    {"compare", "reopen", "retest"},
-    {"cli"},
-    {"__main__"},
-]
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-SIBLINGS = {"indexing", "prompt", "decoding", "backbone", "chat", "converter"}
+#: the house in the order of a run. ``recbole_genrec/__init__.py`` holds public names as places, and comes first.
+ROOMS = (
+    ["errors", "files", "compat", "distributed", "config", "plugin", "interactions", "catalogue", "prompt", "backbone"]
+    + ["decoding", "chat", "batches", "checkpoint", "model", "training", "evaluation", "runs", "report", "serve"]
+    + ["quick_start", "cli", "__main__"]
+)
+#: names that lie loose at the root.
+LOOSE = {"__init__", "__main__", "errors", "plugin", "quick_start"}
+#: rooms that import nothing of the package but errors.
+ALONE = ("files", "compat")
+#: rooms that work where RecBole is not installed, and others where torch is not.
+WITHOUT_RECBOLE = ("files", "catalogue", "prompt", "backbone", "decoding", "chat", "checkpoint")
+WITHOUT_TORCH = ("files", "chat", "cli", "interactions.converter")
 
 
-def modules():
-    """Every module of the package as (room, path); the package's own ``__init__`` is no room."""
+def files():
+    """Every module of the package as (dotted name below it, path)."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts != ("__init__",) and parts[0] != "properties":
-            yield parts[0], path
+        if "properties" not in path.relative_to(PACKAGE).parts:
+            name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
 
 
 def imported(path):
-    """Names of the modules that a file imports, anywhere in it: by statements, with relative ones resolved, and by
-    texts such as ``import_module("recbole_genrec.checkpoint")``, or an f-string that begins with a name."""
+    """Names of the modules, and of names in them, that a file imports."""
     return imports_of(ast.parse(path.read_text("utf-8")), path.relative_to(PACKAGE).parts[:-1])
 
 
@@ -57,8 +54,7 @@ def imports_of(tree, folders=()):
         elif isinstance(node, ast.ImportFrom):
             start = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*start, *([node.module] if node.module else [])])
-            # `from recbole_genrec import compat` names a room; `from recbole_genrec.data import x` names one already.
-            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "recbole_genrec" else (module,)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and node not in statements and MODULE.match(str(node.value)):
             yield MODULE.match(node.value)[0].rstrip(".")
 
@@ -70,69 +66,98 @@ MODULE = re.compile(r"(recbole_genrec|recbole|torch)(\.\w+)+\.?$|recbole\.$")
 def rooms_imported(path):
     for name in imported(path):
         parts = name.split(".")
-        if parts[0] == "recbole_genrec" and len(parts) > 1 and parts[1] != "__version__":
+        if parts[0] == "recbole_genrec" and parts[1] not in ("__version__", *recbole_genrec.__all__):
             yield parts[1]
 
 
-def test_every_room_has_a_floor():
-    assert {room for room, _ in modules()} <= set(FLOOR)
-
-
-#: imports that go up all the same, each by a name in a text, and why.
-UPWARD = {
-    ("utils.py", "trainer"): "finds the trainer of a model by name",
-    ("utils.py", "data"): "finds the dataset of a model by name",
-    ("utils.py", "model"): "finds models by name",
-    ("compat/torch_calls.py", "reopen"): "RecBole's load_data_and_model gives the runner's data",
-    ("compat/torch_calls.py", "checkpoint"): "RecBole's torch.load is handed a checkpoint folder of this package",
-}
-#: files that import a module whose name no text of theirs shows, and why.
-BY_NAME = {
-    "__init__.py": "public names, from a table of modules",
-    "compat/__init__.py": "RecBole's own modules, to be patched",
-    "indexing/__init__.py": "schemes of this room, from a table of modules",
-    "utils.py": "models, from the modules that it names",
-}
-
-
-def test_imports_never_go_up():
-    found = {
-        (path.relative_to(PACKAGE).as_posix(), other)
-        for room, path in modules()
+def test_imports_go_one_way():
+    wrong = [
+        f"{name} imports {other}"
+        for name, path in files()
+        if name != "__init__"
         for other in rooms_imported(path)
-        if FLOOR[other] > FLOOR[room]
+        if ROOMS.index(other) > ROOMS.index(name.split(".")[0])
+    ]
+    assert not wrong
+
+
+def test_every_room_has_its_place_and_little_lies_loose():
+    names = [name for name, _ in files()]
+    assert {name.split(".")[0] for name in names} == {*ROOMS, "__init__"}
+    assert {name for name, path in files() if path.parent == PACKAGE} == LOOSE
+
+
+def test_no_two_files_have_one_name():
+    counts = Counter(path.name for _, path in files())
+    assert {name for name, count in counts.items() if count > 1} == {"__init__.py"}
+
+
+@pytest.mark.parametrize("room", ALONE)
+def test_rooms_that_import_nothing_of_the_package_but_errors(room):
+    others = {other for name, path in files() if name.split(".")[0] == room for other in rooms_imported(path)}
+    assert others <= {room, "errors"}
+
+
+def roots_of(room):
+    return {
+        imports.split(".")[0]
+        for name, path in files()
+        if name == room or name.startswith(f"{room}.")
+        for imports in imported(path)
     }
-    assert found == UPWARD.keys()  # one that is gone leaves the list, too
 
 
-def unnamed_imports(tree):
-    """Calls that import a module whose name is no plain text."""
+@pytest.mark.parametrize("room", WITHOUT_RECBOLE)
+def test_rooms_that_need_no_recbole(room):
+    assert roots_of(room) and "recbole" not in roots_of(room)
+
+
+@pytest.mark.parametrize("room", WITHOUT_TORCH)
+def test_rooms_that_need_no_torch(room):
+    assert roots_of(room) and "torch" not in roots_of(room)
+
+
+def calls_of_imports(tree):
+    """Calls that import a module whose name is no plain text, by line and beginning of the name."""
     for node in ast.walk(tree):
         function = node.func if isinstance(node, ast.Call) else None
         if getattr(function, "attr", getattr(function, "id", "")) in ("import_module", "__import__"):
-            if not isinstance(node.args[0], ast.Constant):
-                yield node.lineno
+            name = node.args[0]
+            first = name.values[0] if isinstance(name, ast.JoinedStr) else name
+            yield first.value if isinstance(first, ast.Constant) else None
 
 
-def test_modules_are_imported_by_names_that_can_be_read():
-    files = [
-        path for path in sorted(PACKAGE.rglob("*.py")) if list(unnamed_imports(ast.parse(path.read_text("utf-8"))))
-    ]
-    assert {path.relative_to(PACKAGE).as_posix() for path in files} == BY_NAME.keys()
+def test_only_resolve_imports_by_a_name_that_cannot_be_read():
+    unread = [name for name, path in files() if None in calls_of_imports(ast.parse(path.read_text("utf-8")))]
+    assert unread == ["config.registry"]
+
+
+def test_places_in_tables_exist():
+    from recbole_genrec.config.registry import resolve
+
+    places = set()
+    for _, path in files():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and re.fullmatch(r"recbole_genrec(\.\w+)+:\w+", str(node.value)):
+                places.add(node.value)
+    assert len(places) > 20
+    for place in places:
+        assert callable(resolve(place))
 
 
 @pytest.mark.parametrize(
     ("code", "name"),
     [
         ("import recbole_genrec.model.p5", "recbole_genrec.model.p5"),
-        ("def f():\n    from recbole_genrec.model.p5 import P5", "recbole_genrec.model.p5"),
+        ("def f():\n    from recbole_genrec.model.p5 import P5", "recbole_genrec.model.p5.P5"),
         ("from recbole_genrec import compat", "recbole_genrec.compat"),
-        ("from ..model import p5", "recbole_genrec.model"),
+        ("from ..model import p5", "recbole_genrec.model.p5"),
         ("import_module('recbole_genrec.checkpoint').x()", "recbole_genrec.checkpoint"),
         ("import_module(name='recbole_genrec.checkpoint')", "recbole_genrec.checkpoint"),
         ("x = {'a': 'recbole_genrec.checkpoint'}", "recbole_genrec.checkpoint"),
         ("import_module(f'recbole_genrec.model.{name}')", "recbole_genrec.model"),
         ("import_module(f'recbole.{name}')", "recbole"),
+        ("resolve('recbole_genrec.model.p5:P5')", None),
         ("'recbole_genrec.model.p5 is a file'", None),
         ("print('recbole_genrec.model.p5 is a file')", None),
     ],
@@ -142,58 +167,32 @@ def test_an_import_is_seen(code, name):
 
 
 def test_an_import_by_an_unknown_name_is_seen():
-    assert list(unnamed_imports(ast.parse("importlib.import_module(table[name])"))) == [1]
-    assert not list(unnamed_imports(ast.parse("importlib.import_module('recbole')")))
-
-
-#: modules that import each other in a circle, below ``recbole_genrec``, and why.
-CIRCLES = {
-    ("checkpoint", "compat.naming", "config", "setting_keys", "trainer", "trainer.genrec", "trainer.resuming")
-    + (
-        "trainer.stages",
-        "trainer.untrained",
-        "utils",
-    ): "``utils`` finds classes by name, and a checkpoint reads its configuration",
-    ("compat.torch_calls", "reopen"): "a patch hands RecBole's load_data_and_model to ``reopen``, which loads by it",
-    ("model.promptllm", "model.promptllm_chat"): "PromptLLM gives its subclass where a server answers",
-}
+    assert list(calls_of_imports(ast.parse("importlib.import_module(table[name])"))) == [None]
+    assert list(calls_of_imports(ast.parse("importlib.import_module('recbole')"))) == ["recbole"]
+    assert list(calls_of_imports(ast.parse("import_module(f'recbole.{name}')"))) == ["recbole."]
+    assert list(calls_of_imports(ast.parse("import_module(f'{name}.x')"))) == [None]
 
 
 def circles():
     """Sets of modules that reach each other by imports of any kind."""
+    names = dict(files())
+    names.pop("__init__")  # its public names come when they are asked for
     graph = {}
-    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
-    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
-    names.pop("recbole_genrec")  # its public names come when they are asked for
     for name, path in names.items():
-        found = set(imported(path))
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):  # `from recbole_genrec.data import loader`
-            if isinstance(node, ast.ImportFrom) and node.module:
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        graph[name] = found & names.keys() - {name}
+        graph[name] = set()
+        for found in imported(path):
+            found = found.removeprefix("recbole_genrec.")
+            while found and found not in names:
+                found = found.rpartition(".")[0]
+            graph[name] |= {found} - {name, ""}
     reached = {name: set(others) for name, others in graph.items()}
     for middle in names:
         for name in names:
             if middle in reached[name]:
                 reached[name] |= reached[middle]
     together = {frozenset(n for n in reached[name] if name in reached[n]) for name in names if name in reached[name]}
-    return {tuple(sorted(name.removeprefix("recbole_genrec.") for name in circle)) for circle in together}
+    return {tuple(sorted(circle)) for circle in together}
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    assert circles() == CIRCLES.keys()
-
-
-def test_siblings_import_neither_each_other_nor_recbole():
-    wrong = []
-    for room, path in modules():
-        if room in SIBLINGS:
-            wrong += [f"{room}: {other}" for other in rooms_imported(path) if other in SIBLINGS - {room}]
-            wrong += [f"{room}: {name}" for name in imported(path) if name.split(".")[0] == "recbole"]
-    assert not wrong
-
-
-@pytest.mark.parametrize("room", ["converter", "chat"])
-def test_rooms_that_need_no_torch(room):
-    roots = {name.split(".")[0] for other, path in modules() if other == room for name in imported(path)}
-    assert roots and "torch" not in roots
+    assert circles() == {("model.promptllm", "model.promptllm_chat")}  # a class that gives its subclass: to go

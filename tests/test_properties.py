@@ -9,7 +9,7 @@ import pytest
 import recbole
 from recbole.config import Config
 
-from recbole_genrec.arguments import (
+from recbole_genrec.config.arguments import (
     BackboneArguments,
     EngineArguments,
     PromptArguments,
@@ -17,11 +17,11 @@ from recbole_genrec.arguments import (
     TrainerArguments,
     plugin_keys,
 )
-from recbole_genrec.config import GenRecConfig, read_yaml
+from recbole_genrec.config.config import GenRecConfig, read_yaml
+from recbole_genrec.config.keys import check_effects, model_kind
+from recbole_genrec.config.registry import MODELS, get_model
+from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.prompt.template import load_template
-from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.setting_keys import check_effects, model_kind
-from recbole_genrec.utils import get_model, plugin_models
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -30,7 +30,7 @@ SETTINGS = sorted(
     path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat", "report")
 )
 #: models by the first word of a paper's or an ablation's file.
-MODEL_OF = {name.lower(): name for name in plugin_models()}
+MODEL_OF = {name.lower(): name for name in MODELS}
 
 
 def model_of(path):
@@ -56,7 +56,7 @@ def named(paths):
 def test_the_folders_are_those_that_this_file_knows():
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
     assert folders == {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "report", "task"}
-    assert {path.stem for path in FOLDER.glob("model/*.yaml")} == plugin_models().keys()
+    assert {path.stem for path in FOLDER.glob("model/*.yaml")} == MODELS.keys()
 
 
 @named(SETTINGS)
@@ -87,7 +87,7 @@ def test_no_setting_of_a_shipped_file_is_without_effect(path):
 
 def sections_of(settings):
     """Take the settings of single models out of a dataset's."""
-    return {model: settings.pop(model) for model in plugin_models().keys() & settings.keys()}
+    return {model: settings.pop(model) for model in MODELS.keys() & settings.keys()}
 
 
 def test_a_section_of_a_dataset_is_for_its_model_alone():

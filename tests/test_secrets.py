@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip("openai", reason="needs the extra 'chat'")
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.arguments import PromptLLMArguments
 from recbole_genrec.chat.client import ChatClient
-from recbole_genrec.cli import main
+from recbole_genrec.cli.main import main
+from recbole_genrec.config.arguments import PromptLLMArguments
 from recbole_genrec.errors import without_passwords
-from recbole_genrec.export import export
 from recbole_genrec.report import write_report
+from recbole_genrec.serve.export import export
 from tests.builders import SCRATCH, write_films
 from tests.servers import ScriptedServer
 

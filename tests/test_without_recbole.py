@@ -7,8 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ENGINE = """
-backbone.scratch backbone.backbone backbone.cache backbone.loading decoding.trie decoding.tree decoding.search
-decoding.scoring decoding.softmax data.packing data.tokens prompt.template prompt.item_text indexing arguments
+backbone.scratch backbone.backbone backbone.kv_cache backbone.loading decoding.trie decoding.tree decoding.search
+decoding.scoring decoding.softmax batches.packing batches.tokens prompt.template catalogue.item_text catalogue.schemes
+config.arguments
 """.split()
 
 WITHOUT_RECBOLE = """

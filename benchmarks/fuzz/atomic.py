@@ -4,10 +4,11 @@ import math
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
-from recbole_genrec.atomic_files import build_dataset, check_dataset
-from recbole_genrec.config import GenRecConfig
-from recbole_genrec.data.dataset import GenRecDataset
-from recbole_genrec.prompt.item_text import clean_text, read_item_columns, read_item_text
+from recbole_genrec.catalogue.item_text import read_item_columns, read_item_text
+from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.files.text import clean_text
+from recbole_genrec.interactions.dataset import GenRecDataset
+from recbole_genrec.interactions.dataset_files import build_dataset, check_dataset
 
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
 ITEM_HEADER = "item_id:token\ttitle:token_seq\tyear:token\tprice:float"

@@ -11,13 +11,14 @@ from safetensors.torch import load_file, save_file
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
 from benchmarks.fuzz.world import TITLES, build, write_dataset
-from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into, save_checkpoint
-from recbole_genrec.checkpoint_files import FORMAT, fingerprint
-from recbole_genrec.checkpoint_training import optimizer_state, read_average, restore_random_states
+from recbole_genrec.catalogue.index import read_draft
+from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, save_checkpoint
+from recbole_genrec.checkpoint.folder import FORMAT, fingerprint
+from recbole_genrec.checkpoint.training_state import optimizer_state, read_average, restore_random_states
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.indexing.index import read_draft
-from recbole_genrec.recommend.history import ItemId
-from recbole_genrec.recommend.recommender import GenRecommender
+from recbole_genrec.runs.reopen import load_as_recbole
+from recbole_genrec.serve.history_reader import ItemId
+from recbole_genrec.serve.recommender import GenRecommender
 
 HISTORIES = [[TITLES[0], ItemId("m3")], [], ["a film about sharks", TITLES[1]]]
 

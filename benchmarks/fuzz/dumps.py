@@ -7,7 +7,7 @@ import zipfile
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import REPORTED, RIGHT, Target
-from recbole_genrec.converter import convert
+from recbole_genrec.interactions.converter import convert
 
 GENRES = "|".join("01" * 9 + "0")
 

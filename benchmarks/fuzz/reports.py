@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
-from recbole_genrec.outcomes import Outcomes
+from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls
 from recbole_genrec.report.tables import csv_table, latex
 

@@ -6,12 +6,12 @@ import yaml
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
-from recbole_genrec.arguments import plugin_keys
-from recbole_genrec.config import GenRecConfig, YamlLoader, parse_value, read_yaml
-from recbole_genrec.prompt.questions import load_questions
-from recbole_genrec.prompt.tasks import load_tasks
+from recbole_genrec.config.arguments import plugin_keys
+from recbole_genrec.config.config import GenRecConfig, YamlLoader, parse_value, read_yaml
+from recbole_genrec.files.properties import properties_folder
+from recbole_genrec.prompt.question_prompts import load_questions
+from recbole_genrec.prompt.task_prompts import load_tasks
 from recbole_genrec.prompt.template import PromptTemplate, load_template
-from recbole_genrec.properties_path import properties_folder
 
 RECBOLE_KEYS = (
     "epochs train_batch_size eval_batch_size learning_rate seed topk metrics valid_metric eval_args load_col "

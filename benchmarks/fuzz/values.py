@@ -14,8 +14,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks.fuzz.target import REFUSED, RIGHT, Target
 from benchmarks.fuzz.world import SMALL, write_dataset
-from recbole_genrec.arguments.schema import all_settings
-from recbole_genrec.cli import main
+from recbole_genrec.cli.main import main
+from recbole_genrec.config.arguments.schema import all_settings
 
 MODELS = (
     "GenRec",

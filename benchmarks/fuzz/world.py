@@ -3,7 +3,7 @@
 import torch
 from recbole.data import create_dataset, data_preparation
 
-from recbole_genrec.config import GenRecConfig
+from recbole_genrec.config.config import GenRecConfig
 
 TITLES = ["Toy Story", "Heat", "Heat 2", "Sting, The", "Alien", "Brazil", "Up"]
 SMALL = {

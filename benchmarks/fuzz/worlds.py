@@ -14,7 +14,7 @@ from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
 from benchmarks.fuzz.world import SMALL, build, write_dataset
 from recbole_genrec import run_recbole_genrec
-from recbole_genrec.prompt.item_text import clean_text
+from recbole_genrec.files.text import clean_text
 
 #: settings that a refusal may be about: too little room for a title, a list longer than the catalogue.
 KEYS = (

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from benchmarks.mutants.faults import PACKAGE, Planted, mutants, mutated
 
-ROOMS = ["decoding", "data", "model", "trainer", "outcomes.py", "confidence.py"]
+ROOMS = ["decoding", "interactions", "batches", "model", "training", "evaluation"]
 #: tests that start processes or servers, or are about other rooms.
 LEFT_OUT = (
     *("chat", "converter", "distributed", "fuzz", "kills", "soak", "safe_loading", "secrets", "wandb", "trust", "cli"),

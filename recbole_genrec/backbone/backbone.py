@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.attention.flex_attention import BlockMask
 
 from recbole_genrec.backbone.branches import KERNEL, BranchMask
-from recbole_genrec.backbone.cache import Filled, PromptBody, TreeCache, cache_argument
+from recbole_genrec.backbone.kv_cache import Filled, PromptBody, TreeCache, cache_argument
 from recbole_genrec.backbone.new_tokens import trained_rows
 
 

@@ -32,7 +32,7 @@ def read_backbone(arguments, corpus, checkpoint=None):
     """Load or build the language model that the arguments name, without an adapter.
 
     Args:
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`.
         corpus: list of texts; the tokenizer of a scratch model is trained on it, a pretrained one does not need it.
         checkpoint: a checkpoint folder that the model is built for. A scratch model takes its tokenizer, and a
             pretrained model that it holds whole is read from it.
@@ -57,7 +57,7 @@ def read_seq2seq(arguments, corpus, family="t5", checkpoint=None):
     """As :func:`read_backbone`, for an encoder-decoder.
 
     Args:
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`.
         corpus: list of texts, for the tokenizer of a scratch model.
         family: of a scratch model, a key of :data:`SCRATCH_SEQ2SEQ`.
         checkpoint: see :func:`read_backbone`.
@@ -127,7 +127,7 @@ def read_saved(model_folder, tokenizer_folder, arguments):
 
     Args:
         model_folder, tokenizer_folder: in the form of ``transformers``.
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`, of which ``trust_remote_code`` counts.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`, of which ``trust_remote_code`` counts.
 
     Returns:
         A :class:`~recbole_genrec.backbone.backbone.Backbone`.
@@ -163,7 +163,7 @@ def saved_code(path, arguments):
 
     Args:
         path: the JSON in the folder that names the code.
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments` of the training.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments` of the training.
     """
     code = {"trust_remote_code": arguments.trust_remote_code}
     if arguments.trust_remote_code and f'"{arguments.backbone}--' in path.read_text("utf-8"):
@@ -190,7 +190,7 @@ def adapt(backbone, arguments, new_tokens=(), checkpoint=None):
 
     Args:
         backbone: from :func:`read_backbone`; it is changed in place.
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`.
         new_tokens: ids from :func:`~recbole_genrec.backbone.new_tokens.add_tokens`; beside an adapter their embeddings
             are trained, and those of no other token.
         checkpoint: a checkpoint folder that the model is built for; its adapter says which layers it adapts.

@@ -53,7 +53,7 @@ def build_scratch(arguments, corpus, tokenizer=None):
     logits are of order one half. Draw the seed before the call.
 
     Args:
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`.
         corpus: list of texts.
         tokenizer: one that :func:`train_tokenizer` gave, in place of one for ``corpus``.
 
@@ -83,8 +83,8 @@ def build_scratch_t5(arguments, corpus, tokenizer=None):
     """Build a small T5 with random weights and a tokenizer trained on ``corpus``; see :func:`build_scratch`.
 
     Args:
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`; the layers are those of the encoder, and as
-            many of the decoder. T5's own dropout, which is also on the weights of attention and takes as long as its
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`; the layers are those of the encoder, and
+            as many of the decoder. T5's own dropout, which is also on the weights of attention and takes as long as its
             matrix products on a CPU, is off.
         corpus: list of texts.
         tokenizer: one that :func:`train_tokenizer` gave, in place of one for ``corpus``.
@@ -119,8 +119,8 @@ def build_scratch_bart(arguments, corpus, tokenizer=None):
     width of 768 and more, a narrow model learns slowly from it.
 
     Args:
-        arguments: :class:`~recbole_genrec.arguments.BackboneArguments`, read as by :func:`build_scratch_t5`; BART's own
-            dropout is off for the same reason.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`, read as by :func:`build_scratch_t5`;
+            BART's own dropout is off for the same reason.
         corpus: list of texts.
         tokenizer: one with a mask that :func:`train_tokenizer` gave, in place of one for ``corpus``.
 

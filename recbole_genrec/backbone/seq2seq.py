@@ -14,7 +14,7 @@ from torch import nn
 from transformers import DynamicCache, EncoderDecoderCache
 
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.cache import TreeCache, cache_argument
+from recbole_genrec.backbone.kv_cache import TreeCache, cache_argument
 from recbole_genrec.errors import GenRecError
 
 #: families whose decoder scales its states before the head where the embeddings are tied (Raffel et al. 2020).

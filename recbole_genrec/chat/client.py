@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from logging import WARNING, getLogger
 
-from recbole_genrec.chat.cache import AnswerCache, is_count
+from recbole_genrec.chat.reply_cache import AnswerCache, is_count
 from recbole_genrec.errors import GenRecError
 
 #: statuses after which the same request may succeed.
@@ -61,7 +61,7 @@ class ChatClient:
     """Asks a server and keeps its answers.
 
     Args:
-        settings: :class:`~recbole_genrec.arguments.ChatArguments`.
+        settings: :class:`~recbole_genrec.config.arguments.ChatArguments`.
 
     Attributes:
         usage: :class:`Usage` since the client was made.

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import islice
 
-from recbole_genrec.plain_text import unescape
+from recbole_genrec.files.text import unescape
 
 #: catalogue titles that are looked at for one that the catalogue does not have; brackets at which JSON may begin.
 LOOKED_AT = 8

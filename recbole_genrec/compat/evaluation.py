@@ -6,7 +6,6 @@ import torch
 
 from recbole_genrec.compat.patching import quiet_recbole, recbole_module, replace
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.utils import plugin_models
 
 
 def collector_of_counters():
@@ -51,12 +50,16 @@ def losses_that_are_no_numbers():
             )
 
 
-def flops_of_language_models():
-    """utils.py:269, 309: ``get_flops`` deep-copies the model and hooks every module, which kills a language model."""
+def flops_of_language_models(names):
+    """utils.py:269, 309: ``get_flops`` deep-copies the model and hooks every module, which kills a language model.
+
+    Args:
+        names: of the models that are estimated instead.
+    """
 
     @replace(recbole_module("quick_start.quick_start"), "get_flops")
     def get_flops(original, model, dataset, *args, **kwargs):
-        if type(model).__name__ not in plugin_models():
+        if type(model).__name__ not in names:
             with quiet_recbole():
                 return original(model, dataset, *args, **kwargs)
         # Two operations a parameter and token (Kaplan et al. 2020, section 2.1).

@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-from importlib import import_module
 from logging import getLogger
 from pathlib import Path
 
@@ -26,10 +25,8 @@ def _note_own(file):
     _own_pickles.add(Path(getattr(file, "name", file)).resolve())
 
 
-def load_checkpoint(file, *args, **kwargs):
-    """``torch.load`` of one of RecBole's checkpoints, or of a folder of this package's."""
-    if isinstance(file, (str, Path)) and Path(file).is_dir():
-        return import_module("recbole_genrec.checkpoint").load_as_recbole(file)
+def load_pickle(file, *args, **kwargs):
+    """``torch.load`` of one of RecBole's checkpoints."""
     _warn_of_code(file)
     return torch.load(file, *args, **{"weights_only": False, **kwargs})
 
@@ -39,12 +36,20 @@ def _save_checkpoint(state, file, *args, **kwargs):
     _note_own(file)
 
 
-def trusted_checkpoints():
+def trusted_checkpoints(read_folder):
     """trainer.py:323, 583, s3rec.py:120: RecBole's checkpoints are pickles, which ``torch.load`` refuses by default.
 
     Only these loads trust the file, and they say so. A folder is one of this package's checkpoints and holds no pickle.
+
+    Args:
+        read_folder: reads such a folder.
     """
-    trusting = ModuleProxy(torch, load=load_checkpoint, save=_save_checkpoint)
+
+    def load(file, *args, **kwargs):
+        is_folder = isinstance(file, (str, Path)) and Path(file).is_dir()
+        return read_folder(file) if is_folder else load_pickle(file, *args, **kwargs)
+
+    trusting = ModuleProxy(torch, load=load, save=_save_checkpoint)
     for name in ("trainer.trainer", "model.sequential_recommender.s3rec"):
         recbole_module(name).torch = trusting
 
@@ -69,11 +74,15 @@ def trusted_caches():
         recbole_module(name).pickle = warning
 
 
-def load_data_and_model_of_runs():
-    """quick_start.py:235 reads a pickle as ``trusted_checkpoints`` does not, and builds other data than the runner."""
+def load_data_and_model_of_runs(load):
+    """quick_start.py:235 reads a pickle as ``trusted_checkpoints`` does not, and builds other data than the runner.
+
+    Args:
+        load: what stands in its place.
+    """
 
     def load_data_and_model(model_file):
-        return import_module("recbole_genrec.reopen").load_data_and_model(model_file)
+        return load(model_file)
 
     original = recbole_module("quick_start").load_data_and_model
     load_data_and_model.__doc__ = original.__doc__

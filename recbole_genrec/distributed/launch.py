@@ -15,7 +15,7 @@ def launch(processes, arguments):
 
     Args:
         processes: how many.
-        arguments: of each, as :func:`recbole_genrec.cli.main` takes them.
+        arguments: of each, as :func:`recbole_genrec.cli.main.main` takes them.
 
     Returns:
         An exit code: 0; the one that they ended with, where that is bad input or a signal; 1 where one has died, which

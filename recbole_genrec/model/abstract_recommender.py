@@ -9,14 +9,18 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_genrec.arguments import BackboneArguments, EngineArguments
 from recbole_genrec.backbone.adapter import adapter_names
+from recbole_genrec.backbone.hidden_vectors import embed_texts
 from recbole_genrec.backbone.loading import SCRATCH, adapt, check_tokenizer, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.self_check import self_check
-from recbole_genrec.backbone.text_embedding import embed_texts
-from recbole_genrec.catalogue import Catalogue
-from recbole_genrec.checkpoint_files import (
+from recbole_genrec.batches.packed_loader import packed_train_loader
+from recbole_genrec.batches.tokens import template_parts
+from recbole_genrec.catalogue.catalogue import Catalogue
+from recbole_genrec.catalogue.index import build_index, read_draft
+from recbole_genrec.catalogue.item_text import read_item_columns, read_item_text
+from recbole_genrec.catalogue.schemes import Sequences, draft_identifiers, needs_interactions
+from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
     BUILT_FOR,
     check_same_items,
@@ -27,20 +31,16 @@ from recbole_genrec.checkpoint_files import (
     read_settings,
     verify,
 )
-from recbole_genrec.data.dataset import train_sequences
-from recbole_genrec.data.loader import packed_train_loader
-from recbole_genrec.data.tokens import template_parts
-from recbole_genrec.data.unseen import SEEN
+from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import search
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
-from recbole_genrec.distributed import current
+from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.indexing import Sequences, draft_identifiers, needs_interactions
-from recbole_genrec.indexing.index import build_index, read_draft
+from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
-from recbole_genrec.prompt.item_text import read_item_columns, read_item_text
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
 
 
@@ -53,7 +53,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         arguments: the typed settings by name: ``prompt``, ``indexing``, ``backbone``, ``engine``.
         template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
         backbone: :class:`~recbole_genrec.backbone.backbone.Backbone`.
-        catalogue: :class:`~recbole_genrec.catalogue.Catalogue`.
+        catalogue: :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
         trie: all identifiers, on the model's device.
         packer: lays histories out as tokens.
         item_embedding: one vector an item, added at its last token in a history (key ``item_embedding``) or in the
@@ -97,6 +97,20 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             f"{len(item_tokens)} items, {made}; {len(self.trie.token) / len(item_tokens):.1f} tokens and "
             f"{len(self.trie.path_edge) / len(item_tokens):.1f} decisions an item, {self.trie.n_nodes} branching nodes"
         )
+
+    @classmethod
+    def check_settings(cls, config):
+        """Refuse, before anything is built or trained, settings that name what there is not.
+
+        Raises:
+            GenRecError: there is no such indexing scheme or prompt template.
+        """
+        needs_interactions(IndexingArguments.from_config(config).item_indexing)
+        cls._check_prompts(config)
+
+    @classmethod
+    def _check_prompts(cls, config):
+        load_template(PromptArguments.from_config(config).prompt)
 
     def _build(self, config, dataset, item_tokens):
         """Make prompts, identifiers and the language model of what the settings name."""
@@ -207,7 +221,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             backbone: its tokenizer is needed, its model is not.
 
         Returns:
-            :class:`~recbole_genrec.data.tokens.PromptParts`.
+            :class:`~recbole_genrec.batches.tokens.PromptParts`.
         """
         return template_parts(PromptTemplate(**prompts), backbone)
 
@@ -217,7 +231,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     @staticmethod
     def _read_item_file(read, config, dataset, *more):
-        """What a function of :mod:`recbole_genrec.prompt.item_text` reads from the dataset's ``.item`` file."""
+        """What a function of :mod:`recbole_genrec.catalogue.item_text` reads from the dataset's ``.item`` file."""
         path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
         form = {"field_separator": config["field_separator"], "encoding": config["encoding"] or "utf-8"}
         return read(path, dataset.iid_field, *more, **form)

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from recbole_genrec.arguments import BackboneArguments, GenRecArguments, IndexingArguments
 from recbole_genrec.backbone.loading import SCRATCH
-from recbole_genrec.checkpoint_files import BUILT_FOR
-from recbole_genrec.data.packing import PackedBatch, Windows
+from recbole_genrec.batches.packing import PackedBatch, Windows
+from recbole_genrec.checkpoint.folder import BUILT_FOR
+from recbole_genrec.config.arguments import BackboneArguments, GenRecArguments, IndexingArguments
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.warm_start import check_source, take_over
 
@@ -38,7 +38,8 @@ class GenRec(GenerativeRecommender):
 
     @classmethod
     def check_settings(cls, config):
-        """Refuse, before anything is built or trained, a checkpoint that training cannot start from."""
+        """See the base class; also refuses a checkpoint that training cannot start from."""
+        super().check_settings(config)
         if source := cls._read_source(config):
             scheme = IndexingArguments.from_config(config).item_indexing
             check_source(source, scheme, BackboneArguments.from_config(config))
@@ -69,7 +70,7 @@ class GenRec(GenerativeRecommender):
         """Mean negative log-likelihood of the targets' decisions (tokens, with ``normalization: vocab``).
 
         Args:
-            batch: a :class:`~recbole_genrec.data.packing.PackedBatch`, or RecBole's interaction with one target a row.
+            batch: a :class:`~recbole_genrec.batches.packing.PackedBatch`, or RecBole's interaction, one target a row.
 
         Returns:
             A scalar.

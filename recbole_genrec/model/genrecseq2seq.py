@@ -25,17 +25,17 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, dropout
 
-from recbole_genrec.arguments import Seq2SeqArguments
 from recbole_genrec.backbone.loading import read_seq2seq
-from recbole_genrec.data.dataset import train_sequences
-from recbole_genrec.data.packing import ragged
-from recbole_genrec.data.sequences import Masking, SequenceBatch, SequenceLoader, SequenceWriter, Stretches
-from recbole_genrec.data.tokens import MIDDLE, PromptParts
+from recbole_genrec.batches.sequences import Masking, SequenceBatch, SequenceLoader, SequenceWriter, Stretches
+from recbole_genrec.batches.tokens import MIDDLE, PromptParts
+from recbole_genrec.catalogue.item_text import categories, read_item_columns
+from recbole_genrec.config.arguments import Seq2SeqArguments
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.prompt.item_text import categories, read_item_columns
 
 
 class GenRecSeq2Seq(GenerativeRecommender):
@@ -43,7 +43,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
 
     Attributes:
         stage: ``pretrain`` or ``finetune``, what :meth:`pack_interaction` makes of RecBole's rows; the trainer sets it.
-        writer: :class:`~recbole_genrec.data.sequences.SequenceWriter`.
+        writer: :class:`~recbole_genrec.batches.sequences.SequenceWriter`.
         users: one vector a user, added to the tokens that name it, or ``None``.
         items: one vector an item, added to each of its tokens, or ``None``.
         attributes: by column, a bag of vectors for an item's values.
@@ -101,6 +101,10 @@ class GenRecSeq2Seq(GenerativeRecommender):
 
     # ---- what the base class asks for ----
 
+    @classmethod
+    def _check_prompts(cls, config):
+        """It reads no template."""
+
     def _load_prompts(self, stored=None):
         """Nothing stands around items but the user."""
 
@@ -156,7 +160,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
 
     def encode_prompts(self, prompts):
         """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of
-        :class:`~recbole_genrec.data.sequences.SequencePrompts`, users, items and attributes added."""
+        :class:`~recbole_genrec.batches.sequences.SequencePrompts`, users, items and attributes added."""
         embeds = self.backbone.embed(prompts.input_ids)
         flat = embeds.flatten(0, 1)
         if self.users is not None:
@@ -177,7 +181,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
         """Mean negative log-likelihood of the masked items' decisions (tokens, with ``normalization: vocab``).
 
         Args:
-            batch: :class:`~recbole_genrec.data.sequences.SequenceBatch`, or RecBole's interaction, a target a row.
+            batch: :class:`~recbole_genrec.batches.sequences.SequenceBatch`, or RecBole's interaction, a target a row.
 
         Returns:
             A scalar.

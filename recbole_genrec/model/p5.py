@@ -24,11 +24,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.modeling_outputs import BaseModelOutput
 
-from recbole_genrec.arguments import P5Arguments
 from recbole_genrec.backbone.loading import read_seq2seq
-from recbole_genrec.checkpoint_files import BUILT_FOR, read_prompt, verify
-from recbole_genrec.data.packing import ragged
-from recbole_genrec.data.tasks import (
+from recbole_genrec.batches.tasks import (
     BETWEEN_ITEMS,
     ITEM_FAMILIES,
     MIDDLE,
@@ -38,26 +35,29 @@ from recbole_genrec.data.tasks import (
     TaskLoader,
     TaskWriter,
 )
-from recbole_genrec.data.tokens import PromptParts
+from recbole_genrec.batches.tokens import PromptParts
+from recbole_genrec.checkpoint.folder import BUILT_FOR, read_prompt, verify
+from recbole_genrec.config.arguments import P5Arguments
 from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
-from recbole_genrec.distributed import current
+from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.text_metrics import text_task_metrics
-from recbole_genrec.prompt.tasks import TARGETS, load_tasks, parse_prompt, tasks_of
+from recbole_genrec.prompt.task_prompts import TARGETS, load_tasks, parse_prompt, tasks_of
 
 
 class P5(GenerativeRecommender):
     """P5; see the module's header and :class:`GenerativeRecommender`.
 
     Attributes:
-        tasks: :class:`~recbole_genrec.prompt.tasks.TaskPrompts`.
-        data: :class:`~recbole_genrec.data.tasks.TaskData`, the interactions with their ratings and texts.
+        tasks: :class:`~recbole_genrec.prompt.task_prompts.TaskPrompts`.
+        data: :class:`~recbole_genrec.batches.tasks.TaskData`, the interactions with their ratings and texts.
         shares: by family that is trained, its share of the examples.
-        writer: :class:`~recbole_genrec.data.tasks.TaskWriter`.
+        writer: :class:`~recbole_genrec.batches.tasks.TaskWriter`.
         ranking: family and number of the prompt that :meth:`full_sort_predict` uses.
         whole_words: one vector for each place of a whole word in a prompt, or ``None``.
     """
@@ -110,6 +110,10 @@ class P5(GenerativeRecommender):
         if not checkpoint:
             return load_tasks(named)
         return tasks_of(read_prompt(verify(checkpoint)), Path(named).stem, f"prompt.yaml of {checkpoint}")
+
+    @classmethod
+    def _check_prompts(cls, config):
+        """It reads no template."""
 
     def _load_prompts(self, stored=None):
         """The families to train depend on them: they are there already."""
@@ -174,7 +178,7 @@ class P5(GenerativeRecommender):
 
     def encode_prompts(self, prompts):
         """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of
-        :class:`~recbole_genrec.data.tasks.TaskPromptTokens`, whole words added."""
+        :class:`~recbole_genrec.batches.tasks.TaskPromptTokens`, whole words added."""
         device = self.compute_device
         embeds = self.backbone.embed(prompts.input_ids.to(device))
         if self.whole_words is not None:
@@ -185,7 +189,7 @@ class P5(GenerativeRecommender):
         """Mean over examples of each one's mean negative log-likelihood a decision (token, for texts).
 
         Args:
-            batch: :class:`~recbole_genrec.data.tasks.TaskBatch`, or RecBole's interaction with one target a row.
+            batch: :class:`~recbole_genrec.batches.tasks.TaskBatch`, or RecBole's interaction with one target a row.
 
         Returns:
             A scalar.

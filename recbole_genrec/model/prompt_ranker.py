@@ -7,15 +7,15 @@ from dataclasses import asdict
 
 import torch
 
-from recbole_genrec.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
-from recbole_genrec.data.packing import Packer
-from recbole_genrec.data.tokens import MIDDLE, item_context, tokenize_prompt
+from recbole_genrec.batches.packing import Packer
+from recbole_genrec.batches.tokens import MIDDLE, item_context, tokenize_prompt
+from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 
 
 def read_arguments(config):
-    """The typed settings of a model by name, from a configuration; see :class:`~recbole_genrec.arguments.Arguments`."""
+    """The typed settings of a model by name, from a configuration."""
     groups = {
         "prompt": PromptArguments,
         "indexing": IndexingArguments,
@@ -98,7 +98,7 @@ class PromptRanker:
         return flat.view_as(embeds)
 
     def embed_prompts(self, prompts):
-        """Embed :class:`~recbole_genrec.data.packing.Prompts`.
+        """Embed :class:`~recbole_genrec.batches.packing.Prompts`.
 
         Returns:
             Input embeddings ``[B, T, H]``, right-padded, and their lengths ``[B]``.

@@ -19,23 +19,23 @@ from logging import getLogger
 import numpy as np
 import torch
 
-from recbole_genrec.arguments import EngineArguments, IndexingArguments, P5Arguments, PromptLLMArguments
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
+from recbole_genrec.batches.packing import Packer
+from recbole_genrec.batches.questions import QuestionWriter, TrainingCounts, draw_examples
+from recbole_genrec.batches.tasks import TaskData
+from recbole_genrec.batches.tokens import MIDDLE, prepend_examples
 from recbole_genrec.chat.client import ChatClient
-from recbole_genrec.data.packing import Packer
-from recbole_genrec.data.questions import QuestionWriter, TrainingCounts, draw_examples
-from recbole_genrec.data.tasks import TaskData
-from recbole_genrec.data.tokens import MIDDLE, prepend_examples
-from recbole_genrec.data.unseen import SEEN
+from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, P5Arguments, PromptLLMArguments
 from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.genrec import GenRec
 from recbole_genrec.model.text_metrics import text_task_metrics
-from recbole_genrec.prompt.questions import load_questions
-from recbole_genrec.prompt.tasks import TARGETS
+from recbole_genrec.prompt.question_prompts import load_questions
+from recbole_genrec.prompt.task_prompts import TARGETS
 
 
 class PromptLLM(GenRec):
@@ -44,8 +44,8 @@ class PromptLLM(GenRec):
     With ``ranking: chat`` the class gives a :class:`~recbole_genrec.model.promptllm_chat.ChatPromptLLM`.
 
     Attributes:
-        settings: :class:`~recbole_genrec.arguments.PromptLLMArguments`.
-        writer: :class:`~recbole_genrec.data.questions.QuestionWriter`.
+        settings: :class:`~recbole_genrec.config.arguments.PromptLLMArguments`.
+        writer: :class:`~recbole_genrec.batches.questions.QuestionWriter`.
         tasks: what :meth:`evaluate_tasks` tests.
         task: ``sequential`` or ``direct``: what :meth:`full_sort_predict` ranks for.
         chat: the client of a server, where one answers.
@@ -79,6 +79,7 @@ class PromptLLM(GenRec):
         Raises:
             GenRecError: a setting, a library, a key or a file is missing.
         """
+        super().check_settings(config)
         settings = PromptLLMArguments.from_config(config)
         load_questions(settings.chat_prompts)
         if IndexingArguments.from_config(config).item_indexing != "title":

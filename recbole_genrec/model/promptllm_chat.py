@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
-from recbole_genrec.arguments import IndexingArguments, PromptArguments
-from recbole_genrec.catalogue import Catalogue
+from recbole_genrec.catalogue.catalogue import Catalogue
+from recbole_genrec.catalogue.index import build_index
+from recbole_genrec.catalogue.schemes import draft_identifiers
 from recbole_genrec.chat.client import ChatClient
 from recbole_genrec.chat.grounding import Grounder, GroundingReport, read_number, read_text
+from recbole_genrec.config.arguments import IndexingArguments, PromptArguments
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.indexing import draft_identifiers
-from recbole_genrec.indexing.index import build_index
 from recbole_genrec.model.promptllm import PromptLLM
 
 #: what a chat model calls its answer in each task.

@@ -12,7 +12,7 @@ which costs a forward of the whole history for each; here a history costs one fo
 import torch
 from recbole.model.sequential_recommender.sasrec import SASRec
 
-from recbole_genrec.data.windows import WindowLoader
+from recbole_genrec.batches.windows import WindowLoader
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 
@@ -35,7 +35,7 @@ class SASRecAll(SASRec):
             raise GenRecError(f"SASRecAll takes 'loss_type: CE', not {config['loss_type']!r}.")
 
     def training_loader(self, config, train_dataset):
-        """:class:`~recbole_genrec.data.windows.WindowLoader` over the training part of the split."""
+        """:class:`~recbole_genrec.batches.windows.WindowLoader` over the training part of the split."""
         return WindowLoader(train_dataset, self.max_seq_length, config["train_batch_size"], config["seed"])
 
     def loss_weight(self, interaction):
@@ -53,7 +53,7 @@ class SASRecAll(SASRec):
         """Mean cross-entropy of the next item over the places whose target is new.
 
         Args:
-            interaction: batch of :class:`~recbole_genrec.data.windows.WindowLoader`, or RecBole's, where every row's
+            interaction: batch of :class:`~recbole_genrec.batches.windows.WindowLoader`, or RecBole's, where every row's
                 last target alone is new.
 
         Returns:

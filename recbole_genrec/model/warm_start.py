@@ -7,9 +7,8 @@ from logging import getLogger
 
 import torch
 
-from recbole_genrec.arguments import BackboneArguments, IndexingArguments
 from recbole_genrec.backbone.loading import SCRATCH
-from recbole_genrec.checkpoint_files import (
+from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
     damage_of,
     misfit,
@@ -18,6 +17,7 @@ from recbole_genrec.checkpoint_files import (
     read_state_dict,
     verify,
 )
+from recbole_genrec.config.arguments import BackboneArguments, IndexingArguments
 from recbole_genrec.errors import GenRecError, shown
 
 #: settings that give a language model its shape; of a scratch model those of the second tuple.
@@ -34,7 +34,7 @@ def check_source(folder, item_indexing, backbone):
     Args:
         folder: the checkpoint.
         item_indexing: of the training.
-        backbone: its :class:`~recbole_genrec.arguments.BackboneArguments`.
+        backbone: its :class:`~recbole_genrec.config.arguments.BackboneArguments`.
 
     Raises:
         GenRecError: the checkpoint is damaged, of another model or of another language model, or items are not named by

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_genrec.errors import GenRecError, shown, unknown_name
-from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.strict_yaml import read_yaml_file
+from recbole_genrec.files.properties import properties_folder
+from recbole_genrec.files.strict_yaml import read_yaml_file
 
 #: value of ``end`` that stands for the tokenizer's end-of-sequence token.
 END_OF_SEQUENCE = "eos"

@@ -3,15 +3,24 @@
 from pathlib import Path
 
 from recbole_genrec.errors import unknown_name
+from recbole_genrec.files.write import write_text
 from recbole_genrec.report.analysis import Analysis
 from recbole_genrec.report.page import page
 from recbole_genrec.report.pictures import plotly_objects
-from recbole_genrec.report.runs import read_results
+from recbole_genrec.report.stored_runs import read_results
 from recbole_genrec.report.strength import published, seen_items, shortfalls
 from recbole_genrec.report.tables import csv_table, latex, markdown
-from recbole_genrec.results import write_text
 
-__all__ = ["Analysis", "markdown", "published", "read_results", "seen_items", "shortfalls", "write_report"]
+__all__ = [
+    "Analysis",
+    "comparison_texts",
+    "markdown",
+    "published",
+    "read_results",
+    "seen_items",
+    "shortfalls",
+    "write_report",
+]
 
 
 def write_report(results="results", output=None, metric=None, baseline=None):
@@ -44,3 +53,17 @@ def write_report(results="results", output=None, metric=None, baseline=None):
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
+
+
+def comparison_texts(compared):
+    """What a comparison prints at its end: the table of each board over its own runs, and which runs failed.
+
+    Args:
+        compared: :class:`~recbole_genrec.runs.compare.Compared`.
+    """
+    if compared.results:
+        for board in read_results(compared.folder, compared.results).boards:
+            yield f"\n{markdown(Analysis(board))}"
+            yield from shortfalls(board)
+    if compared.failed:
+        yield f"{len(compared.failed)} of {compared.count} runs failed: {'; '.join(compared.failed)}."

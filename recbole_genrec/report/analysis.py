@@ -13,7 +13,7 @@ class Analysis:
     """Reads the outcomes of a board's runs, one after the other.
 
     Args:
-        board: :class:`~recbole_genrec.report.runs.Board`.
+        board: :class:`~recbole_genrec.report.stored_runs.Board`.
         metric: of the pictures, such as ``ndcg@10``; None for the one that selected the epochs.
         baseline: name of the row that the others are compared with, or of its model; None for the best row.
 

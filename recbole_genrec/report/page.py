@@ -51,7 +51,7 @@ def page(results, analyses) -> str:
     """The whole page.
 
     Args:
-        results: :class:`~recbole_genrec.report.runs.Results`.
+        results: :class:`~recbole_genrec.report.stored_runs.Results`.
         analyses: one :class:`~recbole_genrec.report.analysis.Analysis` a board.
     """
     import plotly.offline

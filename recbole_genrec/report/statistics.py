@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from recbole_genrec.confidence import resampled_means
+from recbole_genrec.evaluation.confidence import resampled_means
 
 #: resamples of a test over users: the least p-value is twice their reciprocal.
 RESAMPLES = 2000
@@ -57,7 +57,7 @@ class UserSums:
     """What the users of a run's test scored.
 
     Args:
-        outcomes: :class:`~recbole_genrec.outcomes.Outcomes`.
+        outcomes: :class:`~recbole_genrec.evaluation.outcomes.Outcomes`.
         names: of metrics such as ``ndcg@10``; those that no row has by itself are left out.
 
     Attributes:

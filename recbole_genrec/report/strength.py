@@ -1,7 +1,7 @@
 """How strong the rows of a board are against what others have published, and whether their training was long enough."""
 
-from recbole_genrec.config import read_yaml
-from recbole_genrec.properties_path import properties_folder
+from recbole_genrec.config.config import read_yaml
+from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.report.statistics import mean_and_deviation
 
 #: the share of its epochs after which a best epoch counts as late.

@@ -7,7 +7,7 @@ from transformers import LlamaModel
 from transformers.models.bart.modeling_bart import BartDecoder
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from recbole_genrec.backbone.cache import cache_argument
+from recbole_genrec.backbone.kv_cache import cache_argument
 
 
 class TakesCache:

@@ -13,10 +13,10 @@ from recbole_genrec import GenRec, GenRecError
 from recbole_genrec.backbone.adapter import adapter_names
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.self_check import self_check
-from recbole_genrec.config import GenRecConfig
-from recbole_genrec.data.dataset import train_sequences
-from recbole_genrec.data.packing import Windows
+from recbole_genrec.batches.packing import Windows
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.decoding.scoring import score_by_teacher_forcing
+from recbole_genrec.interactions.dataset import train_sequences
 from tests.builders import byte_tokenizer, randomize
 
 LONGEST = 48

@@ -19,12 +19,12 @@ from transformers import (
     T5Config,
 )
 
-from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone import loading
 from recbole_genrec.backbone.adapter import adapter_names
+from recbole_genrec.backbone.hidden_vectors import embed_texts
 from recbole_genrec.backbone.loading import adapt, load_backbone, read_backbone, read_seq2seq
 from recbole_genrec.backbone.new_tokens import add_tokens
-from recbole_genrec.backbone.text_embedding import embed_texts
+from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.errors import GenRecError
 from tests.builders import SPECIAL, byte_tokenizer
 

@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("openai", reason="needs the extra 'chat'")
 
-from recbole_genrec.chat.cache import AnswerCache
 from recbole_genrec.chat.client import ChatClient, _asked_wait
+from recbole_genrec.chat.reply_cache import AnswerCache
 from recbole_genrec.errors import GenRecError
 from tests.servers import ScriptedServer, completion
 

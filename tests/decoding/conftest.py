@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
+from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.decoding.tree import PromptTree, prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 

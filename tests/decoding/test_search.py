@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_genrec.backbone import cache
+from recbole_genrec.backbone import kv_cache as cache
 from recbole_genrec.decoding import scoring, tree
 from recbole_genrec.decoding.scoring import _subtrees, score_by_teacher_forcing, score_catalogue, score_pairs
 from recbole_genrec.decoding.search import _Search, search

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kills import outcome
-from recbole_genrec.cli import main
+from recbole_genrec.cli.main import main
 from tests.distributed.conftest import PATIENCE
 
 MODELS = ("GenRec", "P5", "SASRec")

@@ -7,7 +7,7 @@ import pytest
 from recbole.trainer import S3RecTrainer
 
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.trainer import for_several_processes
+from recbole_genrec.training.sharing import for_several_processes
 from tests.backbone.test_loading import save_model
 
 STILL = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_genrec.distributed import World, current, joined
-from recbole_genrec.distributed.world import own_gpu
+from recbole_genrec.distributed.world import World, current, joined, own_gpu
 from recbole_genrec.errors import GenRecError
 
 

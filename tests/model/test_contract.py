@@ -9,10 +9,10 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
-from recbole_genrec.data.unseen import SEEN
+from recbole_genrec.config.registry import MODELS, plugin_model
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.utils import plugin_model, plugin_models
 
 #: settings that give a model parameters which it does not have by default.
 MORE_PARAMETERS = {
@@ -22,7 +22,7 @@ MORE_PARAMETERS = {
 }
 
 
-GENERATIVE = [name for name in sorted(plugin_models()) if issubclass(plugin_model(name), GenerativeRecommender)]
+GENERATIVE = [name for name in sorted(MODELS) if issubclass(plugin_model(name), GenerativeRecommender)]
 
 
 @pytest.fixture(params=GENERATIVE)

@@ -11,12 +11,12 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
-from recbole_genrec.arguments import BackboneArguments
 from recbole_genrec.backbone.scratch import build_scratch
-from recbole_genrec.config import GenRecConfig
+from recbole_genrec.config.arguments import BackboneArguments
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.decoding.trie import build_trie
-from recbole_genrec.quick_start import build_model
-from recbole_genrec.split_data import SplitData
+from recbole_genrec.interactions.split import SplitData
+from recbole_genrec.runs.run import build_model
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,15 @@ from recbole.utils import init_seed
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.checkpoint import load_as_recbole, load_checkpoint_into
-from recbole_genrec.config import GenRecConfig
-from recbole_genrec.data.sequences import Stretches
-from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.quick_start import build_model
-from recbole_genrec.split_data import SplitData
-from recbole_genrec.trainer import GenRecSeq2SeqTrainer
-from recbole_genrec.utils import get_trainer, plugin_model
+from recbole_genrec.batches.sequences import Stretches
+from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
+from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.registry import get_trainer, plugin_model
+from recbole_genrec.files.properties import properties_folder
+from recbole_genrec.interactions.split import SplitData
+from recbole_genrec.runs.reopen import load_as_recbole
+from recbole_genrec.runs.run import build_model
+from recbole_genrec.training.stages import GenRecSeq2SeqTrainer
 
 NAME = "GenRecSeq2Seq"
 #: learned places know nothing of longer histories than those that were trained

@@ -5,10 +5,11 @@ import torch
 from recbole.data import create_dataset
 from recbole.quick_start import load_data_and_model
 
-from recbole_genrec import GenRec, GenRecError, indexing, run_recbole_genrec
-from recbole_genrec.config import GenRecConfig
-from recbole_genrec.indexing import known_indexings
-from recbole_genrec.indexing.index import read_draft
+from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
+from recbole_genrec.catalogue import schemes as indexing
+from recbole_genrec.catalogue.index import read_draft
+from recbole_genrec.catalogue.schemes import known_indexings
+from recbole_genrec.config.config import GenRecConfig
 
 every_scheme = pytest.mark.parametrize("scheme", known_indexings())
 

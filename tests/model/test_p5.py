@@ -10,14 +10,14 @@ import yaml
 from recbole.data.interaction import Interaction
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.checkpoint import load_checkpoint_into
-from recbole_genrec.config import GenRecConfig
+from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
+from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.registry import get_trainer
+from recbole_genrec.files.properties import properties_folder
+from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.model.p5 import P5
-from recbole_genrec.properties_path import properties_folder
-from recbole_genrec.quick_start import build_model
-from recbole_genrec.split_data import SplitData
-from recbole_genrec.trainer import GenRecTrainer
-from recbole_genrec.utils import get_trainer
+from recbole_genrec.runs.run import build_model
+from recbole_genrec.training.trainer import GenRecTrainer
 
 HEADER = (
     "user_id:token",

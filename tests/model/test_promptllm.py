@@ -21,15 +21,15 @@ import pytest
 import torch
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.config import GenRecConfig
-from recbole_genrec.data import questions
-from recbole_genrec.data.dataset import train_sequences
-from recbole_genrec.data.questions import TrainingCounts, draw_examples
+from recbole_genrec.batches import questions
+from recbole_genrec.batches.questions import TrainingCounts, draw_examples
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.distributed.world import World
+from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.model.promptllm import PromptLLM
-from recbole_genrec.quick_start import build_model
-from recbole_genrec.split_data import SplitData
-from recbole_genrec.trainer.untrained import PromptLLMTrainer
+from recbole_genrec.runs.run import build_model
+from recbole_genrec.training.untrained import PromptLLMTrainer
 from tests.model.conftest import BLACK, WHITE
 from tests.model.test_p5 import HEADER, KIND
 from tests.servers import ScriptedServer, completion, save_chat_model
@@ -302,7 +302,7 @@ def test_a_chat_needs_one_process(local, chat, monkeypatch):
     _, _, of_own = built(local)
     _, _, chatting = built(chat("http://127.0.0.1:9"))
     config = GenRecConfig("PromptLLM", "tiny", config_dict=local)
-    monkeypatch.setattr("recbole_genrec.trainer.genrec.current", lambda: World(rank=0, size=2))
+    monkeypatch.setattr("recbole_genrec.training.trainer.current", lambda: World(rank=0, size=2))
     monkeypatch.setattr(World, "spread", lambda world, tensors: None)
     monkeypatch.setattr(World, "from_first", lambda world, make: make())
     PromptLLMTrainer(config, of_own).tensorboard.close()

@@ -10,10 +10,10 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_genrec import run_recbole_genrec
-from recbole_genrec.data.dataset import train_sequences
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.dataset import train_sequences
 from recbole_genrec.model.sasrecall import SASRecAll
-from recbole_genrec.trainer import SASRecAllTrainer
+from recbole_genrec.training.sasrecall_trainer import SASRecAllTrainer
 
 LONGEST = 4
 SETTINGS = {"MAX_ITEM_LIST_LENGTH": LONGEST, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "hidden_size": 16}

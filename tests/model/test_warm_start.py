@@ -9,8 +9,8 @@ from recbole.quick_start import load_data_and_model
 from transformers import LlamaConfig
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.checkpoint import load_checkpoint_into
-from recbole_genrec.config import GenRecConfig
+from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
+from recbole_genrec.config.config import GenRecConfig
 from tests.builders import randomize, write_base, write_checkpoint
 from tests.model.conftest import SMALL
 

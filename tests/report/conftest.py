@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from recbole_genrec.outcomes import Outcomes
+from recbole_genrec.evaluation.outcomes import Outcomes
 
 
 @pytest.fixture

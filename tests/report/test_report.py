@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import page as results_page
 from recbole_genrec import GenRecError
-from recbole_genrec.cli import main
+from recbole_genrec.cli.main import main
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls, write_report
 from recbole_genrec.report.tables import csv_table, escaped, latex
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recbole_genrec.report.runs import Row, Run
 from recbole_genrec.report.statistics import (
     PairedRows,
     UserSums,
@@ -17,6 +16,7 @@ from recbole_genrec.report.statistics import (
     paired_over_seeds,
     paired_over_users,
 )
+from recbole_genrec.report.stored_runs import Row, Run
 
 
 def test_mean_and_deviation():

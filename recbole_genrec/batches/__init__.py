@@ -1,0 +1,1 @@
+"""What a training step eats: histories, prompts and targets as tokens."""

@@ -1,0 +1,391 @@
+"""Task prompts as batches for an encoder-decoder: examples drawn from interactions, fields filled in, words numbered.
+
+Letters: B examples of a batch, P prompt tokens, T target tokens, D decisions (or tokens) of item targets, Y tokens of
+text targets.
+"""
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from recbole_genrec.batches.packed_loader import every_row
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.text import clean_text
+from recbole_genrec.interactions.interaction_text import first_sentence, interaction_columns
+from recbole_genrec.interactions.segments import ragged
+from recbole_genrec.prompt.task_prompts import REQUIRED, TARGETS
+
+#: families whose target is an item.
+ITEM_FAMILIES = tuple(family for family, target in TARGETS.items() if target == "item")
+#: what stands between the items of a history or of candidates.
+BETWEEN_ITEMS = ","
+#: first characters of a token that begins a word, in the vocabularies of SentencePiece and of byte-level BPE.
+WORD_STARTS = ("\u2581", "\u0120")
+#: any text: a piece is tokenised as in the middle of a prompt.
+MIDDLE = "x"
+
+
+class Example(NamedTuple):
+    """One prompt to be written."""
+
+    family: str
+    #: number of the prompt in its family.
+    prompt: int
+    user: int
+    #: the item that is asked for or about.
+    item: int
+    #: earlier items of the user, oldest first ``[L]``.
+    history: np.ndarray
+    #: items to choose from, the target among them ``[C]``; empty where the prompt has none.
+    candidates: np.ndarray
+    #: by field, the texts of the interaction: ``rating``, ``explanation``, ``review``, ``summary``.
+    texts: dict
+
+
+@dataclass
+class TaskPromptTokens:
+    """Prompts in tokens, right-padded.
+
+    Attributes:
+        input_ids: ``[B, P]``.
+        word: number of the whole word that each token belongs to, from 1; 0 for padding ``[B, P]``.
+        lengths: ``[B]``.
+    """
+
+    input_ids: torch.Tensor
+    word: torch.Tensor
+    lengths: torch.Tensor
+
+
+@dataclass
+class TaskBatch:
+    """What one training forward needs; places index the flattened ``[B * (T + 1)]`` states of the decoder.
+
+    Attributes:
+        prompts: :class:`TaskPromptTokens`.
+        target_ids: what the decoder is fed after its start token ``[B, T]``.
+        place, label, weight: of the decisions that lead to items ``[D]``: state, trie edge (or token), and share of the
+            example's loss.
+        text_place, text_label, text_weight: likewise of the tokens of texts ``[Y]``.
+        n_tokens: tokens without padding.
+        n_targets: examples.
+    """
+
+    prompts: TaskPromptTokens
+    target_ids: torch.Tensor
+    place: torch.Tensor
+    label: torch.Tensor
+    weight: torch.Tensor
+    text_place: torch.Tensor
+    text_label: torch.Tensor
+    text_weight: torch.Tensor
+    n_tokens: int
+    n_targets: int
+
+    @property
+    def n_decisions(self):
+        """Terms that the mean loss is taken over: every example counts the same, as in P5."""
+        return self.n_targets
+
+    def to(self, device):
+        """The same batch on another device."""
+        return _moved(self, device)
+
+
+def _moved(value, device):
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, (TaskPromptTokens, TaskBatch)):
+        return type(value)(*(_moved(getattr(value, field.name), device) for field in fields(value)))
+    return value
+
+
+class TaskWriter:
+    """Writes examples as tokens.
+
+    Args:
+        prompts: :class:`~recbole_genrec.prompt.task_prompts.TaskPrompts`.
+        backbone: gives ``encode``, ``tokenizer``, ``pad_id`` and ``eos_id``.
+        trie: the catalogue, on the CPU.
+        item_texts: by item id, ``""`` for padding.
+        normalization: ``trie`` (labels are edges) or ``vocab`` (labels are tokens).
+        max_prompt_tokens: longest prompt; a history loses its oldest items, a review its end.
+        max_target_tokens: longest text that is generated, its end token included.
+    """
+
+    def __init__(self, prompts, backbone, trie, item_texts, normalization, max_prompt_tokens, max_target_tokens):
+        self.prompts, self.backbone, self.item_texts = prompts, backbone, item_texts
+        self.max_prompt_tokens, self.max_target_tokens = max_prompt_tokens, max_target_tokens
+        tokens, offset = trie.token.numpy(), trie.token_offset.numpy()
+        # Every identifier ends with the end token in the trie; in a prompt it does not.
+        self.identifier = [tokens[begin : max(end - 1, 0)] for begin, end in zip(offset[:-1], offset[1:])]
+        self.target_token, self.target_offset = tokens, offset
+        if normalization == "trie":
+            self.label, self.label_offset = trie.path_edge.numpy(), trie.path_offset.numpy()
+            self.label_depth = trie.edge_begin.numpy()[self.label]
+        else:
+            self.label, self.label_offset = tokens, offset
+            self.label_depth = ragged(np.diff(offset))[1]
+        pieces = backbone.tokenizer.convert_ids_to_tokens(list(range(len(backbone.tokenizer))))
+        self.starts_word = np.array([str(piece).startswith(WORD_STARTS) for piece in pieces])
+        self.encode = lru_cache(maxsize=4096)(self._encode)
+
+    def _encode(self, text):
+        return np.array(self.backbone.encode(text, context=MIDDLE), np.int64)
+
+    def write_prompts(self, examples):
+        """The prompts of some examples as :class:`TaskPromptTokens`."""
+        written = [self._write(example) for example in examples]
+        width = max(len(tokens) for tokens, _ in written)
+        input_ids = np.full((len(written), width), self.backbone.pad_id, np.int64)
+        word = np.zeros((len(written), width), np.int64)
+        for row, (tokens, words) in enumerate(written):
+            input_ids[row, : len(tokens)], word[row, : len(tokens)] = tokens, words
+        lengths = np.array([len(tokens) for tokens, _ in written])
+        return TaskPromptTokens(*map(torch.from_numpy, (input_ids, word, lengths)))
+
+    def _write(self, example):
+        """Tokens of a prompt and the whole word that each belongs to."""
+        parts, histories = [], []
+        for piece in self.prompts.families[example.family][example.prompt]:
+            if piece.field == "history":
+                histories.append(len(parts))
+                parts.append(self._list(example.history))
+            elif piece.field == "candidates":
+                parts.append(self._list(example.candidates))
+            elif piece.field == "item":
+                parts.append([self.identifier[example.item]])
+            elif piece.field == "user":
+                parts.append([self.encode(f" user {example.user}")])
+            else:
+                parts.append(self._words(self.encode(piece.text or f" {self._field_text(example, piece.field)}")))
+        room = self.max_prompt_tokens - 1  # for the end token
+        spare = room - sum(len(word) for part in parts for word in part)
+        for place in histories:
+            while spare < 0 and len(parts[place]) > 1:  # an item and the separator after it
+                spare += sum(map(len, parts[place][:2]))
+                parts[place] = parts[place][2:]
+        words = [word for part in parts for word in part]
+        tokens = np.concatenate(words)[:room]
+        numbers = np.repeat(np.arange(1, len(words) + 1), list(map(len, words)))[:room]
+        return np.append(tokens, self.backbone.eos_id), np.append(numbers, numbers[-1] + 1)
+
+    def check_candidates(self, count):
+        """Refuse more candidates than fit into a prompt, whichever they are: one that is cut off could be the target.
+
+        Raises:
+            GenRecError: they do not fit; the message says how many do.
+        """
+        longest = max(map(len, self.identifier)) + len(self.encode(BETWEEN_ITEMS))
+        for prompts in self.prompts.families.values():
+            for prompt in prompts:
+                if not any(piece.field == "candidates" for piece in prompt):
+                    continue
+                fixed = sum(len(self.encode(piece.text or " user 1000000")) for piece in prompt)
+                fitting = (self.max_prompt_tokens - 1 - fixed) // longest
+                if count > fitting:
+                    raise GenRecError(
+                        f"'n_candidates' ({count}) do not fit into 'max_prompt_tokens' ({self.max_prompt_tokens}): "
+                        f"with identifiers of up to {longest - 1} tokens, {max(fitting, 0)} do."
+                    )
+
+    def _field_text(self, example, field):
+        return self.item_texts[example.item] if field == "item_text" else example.texts[field]
+
+    def _list(self, items):
+        """Items as words with separators between them; each item is one word."""
+        between = self.encode(BETWEEN_ITEMS)
+        words = [word for item in items for word in (self.identifier[item], between)]
+        return words[:-1]
+
+    def _words(self, tokens):
+        """Split the tokens of a text where a word begins."""
+        starts = np.flatnonzero(self.starts_word[tokens])
+        return [part for part in np.split(tokens, starts) if len(part)]
+
+    def write(self, examples):
+        """Prompts and targets of some examples as :class:`TaskBatch`."""
+        prompts = self.write_prompts(examples)
+        targets = [self._target(example) for example in examples]
+        width = max(len(target.fed) for target in targets)
+        target_ids = np.full((len(examples), width), self.backbone.pad_id, np.int64)
+        of_items, of_texts = [], []
+        for row, (example, target) in enumerate(zip(examples, targets)):
+            target_ids[row, : len(target.fed)] = target.fed
+            place = row * (width + 1) + target.depth
+            weight = np.full(len(place), 1 / len(place), np.float32)
+            (of_items if example.family in ITEM_FAMILIES else of_texts).append((place, target.label, weight))
+        return TaskBatch(
+            prompts,
+            torch.from_numpy(target_ids),
+            *_joined(of_items),
+            *_joined(of_texts),
+            n_tokens=int(prompts.lengths.sum()) + sum(len(target.fed) for target in targets),
+            n_targets=len(examples),
+        )
+
+    def _target(self, example):
+        if example.family not in ITEM_FAMILIES:
+            tokens = self.encode(f" {example.texts[TARGETS[example.family]]}")[: self.max_target_tokens - 1]
+            tokens = np.append(tokens, self.backbone.eos_id)
+            return _Target(tokens[:-1], np.arange(len(tokens)), tokens)
+        begin, end = self.label_offset[example.item], self.label_offset[example.item + 1]
+        depth = self.label_depth[begin:end]
+        start = self.target_offset[example.item]
+        return _Target(self.target_token[start : start + depth[-1]], depth, self.label[begin:end])
+
+
+class _Target(NamedTuple):
+    """What the decoder is fed, and how many of those tokens stand before each label."""
+
+    fed: np.ndarray
+    depth: np.ndarray
+    label: np.ndarray
+
+
+def _joined(parts):
+    """Concatenate (place, label, weight) triples to three tensors."""
+    empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    return (torch.from_numpy(np.concatenate(column)) for column in zip(empty, *parts))
+
+
+class TaskData:
+    """The interactions that examples are made of, and the texts that go with them.
+
+    Args:
+        dataset: the training part of a split, with lazy windows.
+        columns: names of the columns by what they hold: ``rating``, ``review``, ``summary``.
+        longest: items of a history at most.
+        n_candidates: items to choose from, where a prompt gives some.
+        seed: of the candidates of an evaluated user.
+
+    Attributes:
+        texts: by field, a text for every interaction of the store, ``""`` where there is none ``[N]``.
+        families: the families for which there is something to learn.
+    """
+
+    def __init__(self, dataset, columns, longest, n_candidates, seed):
+        self.texts = _texts(interaction_columns(dataset, list(columns.values())), columns)
+        self.longest, self.n_candidates, self.seed = longest, n_candidates, seed
+        self.store = dataset.inter_feat.histories
+        self.items = self.store.columns[dataset.iid_field].numpy()
+        self.n_items = dataset.item_num
+        self.targets = np.sort(dataset.inter_feat.place)
+        users = self.store.users[self.targets]
+        # A user's first interaction has no history, but a rating and a review.
+        self.seen = np.union1d(self.targets, self.store.begin(np.unique(users)))
+        self.families = [family for family in TARGETS if len(self.places(family))]
+
+    def places(self, family):
+        """Training interactions that can be targets of a family, in the store's order."""
+        if family == "sequential":
+            return self.targets
+        if family == "direct":
+            return self.seen
+        needed = {TARGETS[family], *(REQUIRED[family] & self.texts.keys())}
+        if not needed <= self.texts.keys():
+            return self.seen[:0]
+        complete = np.logical_and.reduce([self.texts[field][self.seen] != "" for field in needed])
+        return self.seen[complete]
+
+    def example(self, family, prompt, place, generator, with_candidates):
+        """The example about one interaction of the store."""
+        user, item = int(self.store.users[place]), int(self.items[place])
+        begin = int(self.store.begin(user))
+        history = self.items[max(begin, place - self.longest) : place] if family == "sequential" else self.items[:0]
+        known = self.items[begin : place + 1]
+        candidates = self.candidates(item, known, generator) if with_candidates else self.items[:0]
+        texts = {field: column[place] for field, column in self.texts.items()}
+        return Example(family, prompt, user, item, history, candidates, texts)
+
+    def candidates(self, item, known, generator):
+        """The target among items that the user has not had, in random order."""
+        others = generator.permutation(np.setdiff1d(np.arange(1, self.n_items), np.append(known, item)))
+        return generator.permutation(np.append(others[: self.n_candidates - 1], item))
+
+
+def _texts(found, columns):
+    """What the prompts call rating, review, summary and explanation, from the columns of the file."""
+    texts = {field: found[name] for field, name in columns.items() if name in found}
+    if "rating" in texts:
+        texts["rating"] = np.array([f"{float(value):g}" if value else "" for value in texts["rating"]], object)
+    for field in ("review", "summary"):
+        if field in texts:
+            texts[field] = np.array([clean_text(text) for text in texts[field]], object)
+    if "review" in texts:
+        texts["explanation"] = np.array([first_sentence(text) for text in texts["review"]], object)
+    return texts
+
+
+class TaskLoader:
+    """Batches of an epoch: examples of all families, drawn anew, the same ones for the same seed and epoch.
+
+    Args:
+        writer: :class:`TaskWriter`.
+        data: :class:`TaskData`.
+        dataset: the training dataset, for RecBole's collectors.
+        shares: by family, its share of ``examples_per_user``.
+        examples_per_user: examples that each user gives to a family of share 1 in an epoch.
+        batch_size: examples in a batch.
+        seed: of the draws.
+
+    Attributes:
+        share: see :class:`~recbole_genrec.batches.packed_loader.PackedLoader`.
+    """
+
+    share = staticmethod(every_row)
+
+    def __init__(self, writer, data, dataset, shares, examples_per_user, batch_size, seed):
+        self.writer, self.data, self.dataset, self.shares = writer, data, dataset, shares
+        self.examples_per_user, self.batch_size, self.seed = examples_per_user, batch_size, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch):
+        """Choose whose batches the next pass gives; without a call, passes count up from 0."""
+        self._epoch, self._planned = epoch, None
+
+    def __len__(self):
+        return -(-len(self._plan()[0]) // self.batch_size)
+
+    def __iter__(self):
+        drawn, generator = self._plan()
+        self.set_epoch(self._epoch + 1)
+        starts = generator.permutation(np.arange(0, len(drawn), self.batch_size))
+        for start in starts:
+            examples = [self._example(*row, generator) for row in drawn[start : start + self.batch_size]]
+            own = examples[self.share(len(examples))]
+            yield self.writer.write(own) if own else None
+
+    def _plan(self):
+        """(family, prompt, place) of every example, those of like length together, and the epoch's generator."""
+        if self._planned is None:
+            generator = np.random.default_rng([self.seed, self._epoch])
+            drawn = [row for family, share in self.shares.items() for row in self._draw(family, share, generator)]
+            length = np.array([self._length(family, place) for family, _, place in drawn])
+            order = np.argsort(length * (1 + 0.1 * generator.random(len(length))), kind="stable")
+            self._planned = [drawn[index] for index in order], generator
+        return self._planned
+
+    def _draw(self, family, share, generator):
+        places = self.data.places(family)
+        users = self.data.store.users[places]
+        first = np.flatnonzero(np.append(True, users[1:] != users[:-1])[: len(users)])
+        count = np.diff(np.append(first, len(users)))
+        wished = share * self.examples_per_user
+        drawn = np.floor(wished + generator.random(len(first))).astype(np.int64)
+        owner, _ = ragged(drawn)
+        place = places[first[owner] + np.floor(generator.random(len(owner)) * count[owner]).astype(np.int64)]
+        prompt = generator.choice(self.writer.prompts.trained(family), len(owner))
+        return [(family, int(number), int(where)) for number, where in zip(prompt, place)]
+
+    def _length(self, family, place):
+        if family != "sequential":
+            return 0
+        return min(place - int(self.data.store.begin(self.data.store.users[place])), self.data.longest)
+
+    def _example(self, family, prompt, place, generator):
+        with_candidates = self.writer.prompts.has(family, prompt, "candidates")
+        return self.data.example(family, prompt, place, generator, with_candidates)

@@ -1,0 +1,1 @@
+"""The items: their texts, vectors of these, and identifiers."""

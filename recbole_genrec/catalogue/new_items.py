@@ -1,0 +1,100 @@
+"""Items that come after training: read, checked, named and put behind the others of a catalogue."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from recbole_genrec.catalogue.catalogue import Catalogue
+from recbole_genrec.catalogue.index import extend_index
+from recbole_genrec.catalogue.item_text import ItemColumn, read_item_columns, read_item_text
+from recbole_genrec.catalogue.schemes import draft_new_items
+from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.files.text import clean_text
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """An item that training has not seen."""
+
+    #: raw id, none that the catalogue has.
+    item_id: str
+    #: its text; empty: it is named by its id.
+    text: str = ""
+    #: values of ``.item`` columns: a value or a list of values by column.
+    columns: dict = field(default_factory=dict)
+
+
+def read_new_items(path, settings, columns):
+    """Read new items from an atomic ``.item`` file, their texts by the template of the training.
+
+    Args:
+        path: the file.
+        settings: the configuration of the checkpoint.
+        columns: those of its catalogue, or ``None``; a column of the same name must have the same type.
+
+    Returns:
+        List of :class:`NewItem` in the order of the file.
+
+    Raises:
+        GenRecError: the file is malformed, or does not fit the checkpoint's columns.
+    """
+    id_column = settings["ITEM_ID_FIELD"]
+    form = {"field_separator": settings["field_separator"], "encoding": settings["encoding"] or "utf-8"}
+    texts = read_item_text(path, id_column, settings["item_text"] or "", **form).texts
+    read = read_item_columns(path, id_column, **form)
+    tokens = list(read.pop(id_column).values)
+    for name, column in read.items():
+        if columns is not None and name in columns and columns[name].kind != column.kind:
+            raise GenRecError(f"{path}: column {name!r} must be {columns[name].kind}, not {column.kind}.")
+    kept = read if columns is not None else {}
+    values = [{name: column.values.get(token, []) for name, column in kept.items()} for token in tokens]
+    return [NewItem(token, texts.get(token, ""), each) for token, each in zip(tokens, values)]
+
+
+def enlarge(ranker, items):
+    """The catalogue of a ranker with more items; those that there are keep numbers and identifiers.
+
+    Args:
+        ranker: a :class:`~recbole_genrec.model.prompt_ranker.PromptRanker`.
+        items: :class:`NewItem` or more of them.
+
+    Returns:
+        A :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
+
+    Raises:
+        GenRecError: an id is taken, a column unknown, or the indexing scheme cannot name new items.
+    """
+    old = ranker.catalogue
+    tokens, known = [str(item.item_id) for item in items], set(old.item_tokens)
+    for token in tokens:
+        if token in known:
+            raise GenRecError(f"The catalogue has an item with the id {token!r} already.")
+        known.add(token)
+    texts = [clean_text(item.text) or None for item in items]
+    draft = draft_new_items(ranker.arguments["indexing"].item_indexing, old.index.pieces, texts)
+    index = extend_index(old.index, draft, tokens, partial(ranker._encode_piece, ranker.backbone))
+    return Catalogue(
+        [*old.item_tokens, *tokens], [*old.item_texts, *texts], index.symbols, index, _columns(old, tokens, items)
+    )
+
+
+def _columns(old, tokens, items):
+    """The columns of a catalogue with the values of new items."""
+    for item in items:
+        for name in item.columns:
+            if old.columns is None:
+                raise GenRecError("This checkpoint was written by a version that kept no item columns: leave them out.")
+            if name not in old.columns:
+                raise unknown_name(f"column of the new item {item.item_id!r}:", name, old.columns)
+    if old.columns is None:
+        return None
+    columns = {}
+    for name, column in old.columns.items():
+        new = {token: _texts(item.columns.get(name)) for token, item in zip(tokens, items)}
+        columns[name] = ItemColumn(column.kind, {**column.values, **{t: values for t, values in new.items() if values}})
+    return columns
+
+
+def _texts(value):
+    """A column's value or list of values as texts, empty ones left out."""
+    several = value if isinstance(value, (list, tuple, set, frozenset)) else [] if value is None else [value]
+    return [text for text in map(clean_text, map(str, several)) if text]

@@ -1,0 +1,37 @@
+"""Hybrid indexing: a few codes that similar items share, then what is the item's own.
+
+Reference: Wenyue Hua et al. "How to Index Item IDs for Recommendation Foundation Models", 2023, arXiv 2305.06569 (HID:
+a collaborative path and an independent token). The other combinations go the same way.
+"""
+
+from recbole_genrec.catalogue.schemes import Code, Draft, register
+from recbole_genrec.catalogue.schemes.collaborative import cluster_paths, spread_unseen
+from recbole_genrec.catalogue.schemes.independent import independent_index
+from recbole_genrec.catalogue.schemes.semantic import semantic_codes
+from recbole_genrec.catalogue.schemes.title import title_index
+
+
+def _clusters(given):
+    paths, facts = cluster_paths(given)
+    return paths + spread_unseen(given), facts
+
+
+PREFIXES = {"collaborative": _clusters, "semantic": semantic_codes}
+SUFFIXES = {"title": title_index, "independent": independent_index}
+
+
+@register("hybrid")
+def hybrid_index(given):
+    """Write the first ``hybrid_levels`` codes of ``hybrid_prefix``, then the item as ``hybrid_suffix`` writes it.
+
+    Items unseen in training have the prefix that ``hybrid_prefix`` gives them.
+    """
+    settings = given.settings
+    prefixes, facts = PREFIXES[settings.hybrid_prefix](given)
+    prefixes = [codes[: settings.hybrid_levels] for codes in prefixes]
+    own = SUFFIXES[settings.hybrid_suffix](given).pieces
+    # the item's own codes are of a level that no prefix has
+    level = settings.hybrid_levels
+    own = [tuple(p._replace(level=level + p.level) if isinstance(p, Code) else p for p in item) for item in own]
+    facts["prefixes"] = f"{len(set(prefixes)):,}"
+    return Draft([prefix + item for prefix, item in zip(prefixes, own)], facts)

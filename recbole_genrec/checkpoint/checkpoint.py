@@ -1,0 +1,272 @@
+"""A checkpoint is a folder of safetensors, JSON and YAML: written whole or not at all, and read without running code.
+
+::
+
+    manifest.json        format, size and SHA-256 of every other file
+    config.json          the whole configuration
+    prompt.yaml          the prompt template, or the task prompts
+    items.json           item tokens, texts and identifiers in catalogue order, and the pieces that these are made of
+    item_columns.json    the columns of the ``.item`` file: type and values of each item, in catalogue order
+    tokenizer/           in the form of ``transformers``
+    adapter/             the LoRA adapter in peft's own form, or
+    backbone/            the whole language model in the form of ``transformers``
+    extra.safetensors    every other tensor of the model, such as item embeddings
+    trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
+"""
+
+import json
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from safetensors import SafetensorError
+
+from recbole_genrec.backbone.broken_files import ReplaceError
+from recbole_genrec.backbone.loading import check_tokenizer
+from recbole_genrec.checkpoint.folder import (
+    BACKBONE_PREFIX,
+    FORMAT,
+    aside,
+    check_same_items,
+    fingerprint,
+    items_of,
+    misfit,
+    read_extra,
+    read_items,
+    read_json,
+    read_prompt,
+    read_state_dict,
+    settle,
+    sync,
+    verify,
+    write_items,
+    write_json,
+    write_tensors,
+)
+from recbole_genrec.checkpoint.training_state import random_states, read_optimizer, write_optimizer
+from recbole_genrec.distributed.sharding import is_spread, spread_like
+from recbole_genrec.errors import GenRecError, shown
+
+#: what only resuming needs.
+TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "average.safetensors")
+
+
+def save_checkpoint(
+    folder, model, config, trainer_state, optimizer=None, average=(), previous=None, randoms=None, weights=None
+):
+    """Write a checkpoint, replacing the one that stands at ``folder``.
+
+    Args:
+        folder: where the checkpoint shall stand.
+        model: a generative recommender with ``backbone``, ``catalogue`` and ``prompt_settings``.
+        config: RecBole's ``Config``.
+        trainer_state: what the trainer wants back, a dict that JSON can hold.
+        optimizer: its state is stored too, if given, as :func:`.checkpoint_training.optimizer_state` gives it.
+        average: running averages of the trainable weights, in their order.
+        previous: a folder beside that keeps the checkpoint which stood at ``folder``, instead of the one it holds.
+        randoms: :func:`random_states` of every process, if there are several.
+        weights: the model's state, where some of it is spread over processes: as a whole.
+
+    Raises:
+        GenRecError: it cannot be written, for example because the disk is full; what stood there stays.
+    """
+    with _fresh(folder, previous) as fresh:
+        _write_model(fresh, model, weights or model.state_dict())
+        write_json(fresh / "config.json", plain_settings(config))
+        write_json(fresh / "trainer.json", trainer_state)
+        first, *others = randoms or [random_states()]
+        write_json(fresh / "rng.json", first | {"others": others})
+        if optimizer is not None:
+            write_optimizer(fresh, optimizer)
+        if average:
+            write_tensors(fresh / "average.safetensors", {f"{place:06}": t for place, t in enumerate(average)})
+
+
+def save_enlarged(source, folder, ranker):
+    """Write the checkpoint ``source`` anew with more items; it cannot be trained on.
+
+    Args:
+        source: a checkpoint.
+        folder: where the new one shall stand; it may be the same.
+        ranker: gives ``catalogue``, ``item_embedding`` and ``edge_embedding``; nothing else of it differs from
+            ``source``.
+
+    Raises:
+        GenRecError: ``source`` is damaged, or the new one cannot be written.
+    """
+    source = verify(source)
+    with _fresh(folder) as fresh:
+        left_out = shutil.ignore_patterns("manifest.json", *TRAINING_FILES)
+        shutil.copytree(source, fresh, ignore=left_out, dirs_exist_ok=True)
+        write_items(fresh, ranker.catalogue)
+        others = read_extra(fresh)
+        for name in ("item_embedding", "edge_embedding"):
+            if getattr(ranker, name) is not None:
+                others[f"{name}.weight"] = getattr(ranker, name).weight
+        write_tensors(fresh / "extra.safetensors", others)
+
+
+@contextmanager
+def _fresh(folder, previous=None):
+    """A folder to write a checkpoint to, which then gets a manifest and takes the place of ``folder``.
+
+    It is a sibling of that one, brought to the disk before: a crash, of the machine too, leaves the old or the new
+    checkpoint. See :func:`save_checkpoint` for ``previous`` and errors.
+    """
+    folder = Path(folder)
+    fresh = folder.with_name(f".{folder.name}.new")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        settle(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        yield fresh
+        files = sorted(path for path in fresh.rglob("*") if path.is_file())
+        entries = {path.relative_to(fresh).as_posix(): fingerprint(path) for path in files}
+        write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
+        for path in (*fresh.rglob("*"), fresh):
+            sync(path)
+        if previous is not None and folder.exists():
+            settle(previous)
+            _put(folder, Path(previous))
+        _put(fresh, folder)
+    except (OSError, SafetensorError) as error:
+        raise GenRecError(f"The checkpoint {str(folder)!r} cannot be written: {error}.") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _put(fresh, folder):
+    """Let one folder take the place of another beside it; a crash leaves the other, aside at worst, or the new one."""
+    if folder.exists():
+        folder.rename(aside(folder))
+    fresh.rename(folder)
+    sync(folder.parent)
+    settle(folder)
+
+
+def load_checkpoint_into(model, folder, optimizer=None):
+    """Load the weights of a checkpoint into a model that was built from the same configuration and dataset.
+
+    Args:
+        model: the recommender.
+        folder: the checkpoint.
+        optimizer: takes its stored state, if given.
+
+    Returns:
+        The trainer state that was stored.
+
+    Raises:
+        GenRecError: the checkpoint is damaged, or belongs to another dataset or model; nothing has been changed then.
+    """
+    folder = verify(folder)
+    _check_items(folder, model)
+    _check_prompts(folder, model)
+    check_tokenizer(folder, model.backbone.tokenizer, model.arguments["backbone"])
+    trainer, state = read_json(folder / "trainer.json"), read_state_dict(folder)
+    _check_weights(folder, model, state)
+    if optimizer is not None:
+        read_optimizer(folder, optimizer)
+    own = model.state_dict()
+    for name in [name for name in state if is_spread(own[name])]:
+        own[name].copy_(spread_like(state.pop(name), own[name]))
+    model.load_state_dict(state, strict=False)
+    return trainer
+
+
+def check_trust(folder, settings, trust_remote_code):
+    """Refuse a checkpoint whose backbone comes with Python code, unless who reads it trusts that code.
+
+    The setting that it was trained with is part of the checkpoint: whoever made one would else let it run code.
+
+    Args:
+        folder: the checkpoint. settings: its configuration.
+        trust_remote_code: whether who reads it has said so.
+
+    Raises:
+        GenRecError: nobody has.
+    """
+    if settings.get("trust_remote_code") and not trust_remote_code:
+        raise GenRecError(
+            f"The checkpoint {str(folder)!r} has 'trust_remote_code: true': Python code that comes with its backbone "
+            "would run. Where you trust that code, say so here, too: --trust_remote_code, in Python "
+            "trust_remote_code=True."
+        )
+
+
+def plain_settings(config):
+    """The settings of a ``Config`` that JSON can hold, without what RecBole derives itself (enums, device, classes)."""
+    settings = {}
+    for key, value in sorted(config.final_config_dict.items()):
+        try:
+            settings[key] = json.loads(json.dumps(value))
+        except TypeError:
+            continue
+    return settings
+
+
+# ---- the model ----
+
+
+def _write_model(folder, model, weights):
+    backbone = model.backbone
+    own = {name[len(BACKBONE_PREFIX) :]: t for name, t in weights.items() if name.startswith(BACKBONE_PREFIX)}
+    _write_tokenizer(folder / "tokenizer", backbone.tokenizer)
+    if hasattr(backbone.model, "peft_config"):
+        # New rows are stored with the adapter, so peft need not ask the hub whether the vocabulary grew.
+        backbone.model.save_pretrained(folder / "adapter", state_dict=own, save_embedding_layers=False)
+        if model.catalogue.index.codes:  # AutoPeftModel makes room for the tokens of the tokenizer that it finds here
+            _write_tokenizer(folder / "adapter", backbone.tokenizer)
+    else:
+        _write_backbone(folder / "backbone", backbone.model, own)
+    others = {name: tensor for name, tensor in weights.items() if not name.startswith(BACKBONE_PREFIX)}
+    write_tensors(folder / "extra.safetensors", others)
+    prompts = yaml.safe_dump(_prompts_of(model), sort_keys=False, allow_unicode=True)
+    (folder / "prompt.yaml").write_text(prompts, encoding="utf-8")
+    write_items(folder, model.catalogue)
+
+
+def _prompts_of(model):
+    return json.loads(json.dumps(model.prompt_settings()))
+
+
+def _write_tokenizer(folder, tokenizer):
+    with ReplaceError(lambda error: OSError(str(error))):  # a bare Exception where a file cannot be written
+        tokenizer.save_pretrained(folder)
+
+
+def _write_backbone(folder, causal_model, weights):
+    """Write ``causal_model`` with its state ``weights``, under the names of these, as ``from_pretrained`` reads it."""
+    causal_model.config.architectures = [type(causal_model).__name__]
+    causal_model.config.save_pretrained(folder)
+    kept, tied, owners = {}, {}, {}
+    for name, tensor in weights.items():
+        owner = owners.setdefault((tensor.data_ptr(), tensor.shape), name)
+        if owner == name:
+            kept[name] = tensor
+        else:
+            tied[name] = owner
+    write_tensors(folder / "model.safetensors", kept, {"format": "pt", "tied": json.dumps(tied)})
+
+
+def _check_items(folder, model):
+    stored, own = read_items(folder), items_of(model.catalogue)
+    check_same_items(folder, stored["tokens"], own["tokens"])
+    reason = "it belongs to another item text, indexing or tokenizer; 'item_index' takes its identifiers"
+    check_same_items(folder, stored["identifiers"], own["identifiers"], "identifiers", reason)
+
+
+def _check_prompts(folder, model):
+    stored, own = read_prompt(folder), _prompts_of(model)
+    for key, value in stored.items():  # a key that an earlier version did not write has the value it had then
+        if value != own.get(key):
+            raise GenRecError(
+                f"The checkpoint {str(folder)!r} does not fit: it belongs to other prompts (prompt.yaml: {key!r} is "
+                f"{shown(value)} there and {shown(own.get(key))} here)."
+            )
+
+
+def _check_weights(folder, model, state):
+    if problem := misfit(state, model.kept_state()):
+        raise GenRecError(f"The checkpoint {str(folder)!r} belongs to another model: {problem}.")

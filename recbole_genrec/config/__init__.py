@@ -1,0 +1,1 @@
+"""Settings: typed, described once, checked before anything runs; names of models, trainers and datasets."""

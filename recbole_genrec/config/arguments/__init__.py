@@ -1,0 +1,36 @@
+"""Typed settings: the one place where every configuration key is described and checked, the plugin's and RecBole's.
+
+The plugin's keys are fields of frozen dataclasses. A model builds them once from RecBole's ``Config``; nothing behind
+the constructors reads a key again. From the same descriptions come the check before a run, ``--help KEY``, the errors
+and the reference in ``docs/settings.md``.
+"""
+
+from recbole_genrec.config.arguments.models import (
+    GenRecArguments,
+    P5Arguments,
+    PromptLLMArguments,
+    Seq2SeqArguments,
+)
+from recbole_genrec.config.arguments.schema import ARGUMENT_GROUPS, plugin_keys
+from recbole_genrec.config.arguments.shared import (
+    BackboneArguments,
+    EngineArguments,
+    IndexingArguments,
+    PromptArguments,
+)
+from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerArguments
+
+__all__ = [
+    "ARGUMENT_GROUPS",
+    "BackboneArguments",
+    "EngineArguments",
+    "GenRecArguments",
+    "IndexingArguments",
+    "P5Arguments",
+    "PromptArguments",
+    "PromptLLMArguments",
+    "ScheduleArguments",
+    "Seq2SeqArguments",
+    "TrainerArguments",
+    "plugin_keys",
+]

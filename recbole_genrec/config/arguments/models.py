@@ -1,0 +1,177 @@
+"""Settings of single models."""
+
+import re
+from dataclasses import field
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Le
+
+from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, Reads, group
+from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Form, Positive, Share, Text, Texts
+from recbole_genrec.errors import GenRecError, shown, unknown_name
+
+#: P5's task families.
+FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
+
+#: parameters of a request that would hold a secret; settings are kept with the results.
+SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token", "password", "secret") + (
+    "headers",
+    "extra_headers",
+)
+CHAT = Needs("ranking", "chat")
+
+
+@group
+class GenRecArguments(Arguments):
+    """What GenRec alone reads."""
+
+    models: ClassVar[tuple] = ("GenRec",)
+
+    warm_start: Text = ""
+    """Checkpoint folder of a GenRec on any dataset from whose language model and item vectors training starts."""
+
+
+@group
+class P5Arguments(Arguments):
+    """What P5 (Geng et al. 2022) asks and is asked; most of it holds for PromptLLM, too."""
+
+    models: ClassVar[tuple] = ("P5", "PromptLLM")
+
+    task_prompts: Annotated[Text, Reads("P5")] = "p5"
+    """Name of task prompts in ``properties/task``, or the path of a YAML file."""
+    tasks: Annotated[dict[str, AtLeast0], Form("a mapping of task families to shares, such as {sequential: 1}")] = (
+        field(default_factory=lambda: dict.fromkeys(FAMILIES, 1))
+    )
+    """Share of each task family in an epoch. A family without a share, or with 0, is off."""
+    examples_per_user: Annotated[Positive, Reads("P5")] = 5
+    """Examples that a user contributes in an epoch to a family of share 1."""
+    n_candidates: Annotated[int, Ge(2), Le(1_000_000)] = 20
+    """Number of items to choose from in prompts that list candidates."""
+    max_target_tokens: Annotated[int, Ge(1), Le(1_000_000)] = 64
+    """Longest text that is learnt and generated, in tokens."""
+    test_tasks: Flag = True
+    """Test each task family after the ranking test, with a prompt of the training and the one held out."""
+    review_field: Text = "review_text"
+    """Column of reviews in the ``.inter`` file."""
+    summary_field: Text = "summary"
+    """Column of the reviews' summaries in the ``.inter`` file."""
+    whole_word_embedding: Annotated[Flag, Reads("P5")] = True
+    """Add a vector for the position of its whole word in the prompt to every token."""
+
+    def __post_init__(self):
+        for family in self.tasks:
+            if family not in FAMILIES:
+                raise unknown_name("value of 'tasks':", family, FAMILIES)
+
+
+@group
+class PromptLLMArguments(Arguments):
+    """How PromptLLM asks, and whom."""
+
+    models: ClassVar[tuple] = ("PromptLLM",)
+
+    ranking: Literal["scoring", "chat"] = "scoring"
+    """``scoring``: a local model gives the exact top-K. ``chat``: an OpenAI-compatible server is asked."""
+    few_shot: Count = 0
+    """Examples of training users before the question, the same for everybody."""
+    chat_prompts: Text = "promptllm"
+    """Name of question prompts in ``properties/chat``, or the path of a YAML file."""
+    chat_model: Annotated[Text, CHAT, Neutral("")] = ""
+    """Name of the model at the server."""
+    base_url: Annotated[Text, CHAT, Neutral("")] = ""
+    """Address of the server, such as ``http://localhost:8000/v1``. Empty: OpenAI's own."""
+    api_key_env: Annotated[Text, CHAT] = "OPENAI_API_KEY"
+    """Environment variable that holds the API key. The key itself is no setting and is never written."""
+    chat_candidates: Annotated[Count, CHAT, Neutral(0)] = 0
+    """Number of items to choose from in the question, by training popularity and co-occurrence. 0: no candidates."""
+    chat_options: Annotated[dict[str, object], Form("a mapping, such as {temperature: 0}"), CHAT, Neutral({})] = field(
+        default_factory=dict
+    )
+    """Parameters of a request, over ``{temperature: 0, max_tokens: 1024}``. An empty one is not sent."""
+    json_mode: Annotated[Flag, CHAT, Neutral(False)] = False
+    """Ask for ``response_format: json_object``. Where a server refuses it, go on without."""
+    fuzzy_threshold: Annotated[float, Ge(0), Le(100), CHAT] = 90
+    """Lowest similarity, from 0 to 100, at which a title of an answer counts as that of an item."""
+    concurrency: Annotated[int, Ge(1), Le(10_000), CHAT] = 8
+    """Number of requests under way at a time."""
+    request_attempts: Annotated[Positive, CHAT] = 6
+    """Attempts of a request before the run stops."""
+    request_timeout: Annotated[AtLeast0, CHAT] = 120.0
+    """Seconds until an attempt is given up."""
+    retry_wait: Annotated[AtLeast0, CHAT] = 1.0
+    """Seconds before the first repetition; each further wait is twice as long."""
+    chat_cache: Annotated[Text, CHAT] = "chat_cache"
+    """Folder of answers. A request whose answer is there is not sent."""
+    input_price: Annotated[AtLeast0, CHAT, Neutral(0)] = 0.0
+    """Price of a million input tokens, in any currency."""
+    output_price: Annotated[AtLeast0, CHAT, Neutral(0)] = 0.0
+    """Price of a million output tokens. Where both prices are 0, no cost is reported."""
+
+    def __post_init__(self):
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,62}", self.api_key_env):
+            # the value may be a key, of which some are of small letters: it must not come into a log
+            raise GenRecError(
+                "'api_key_env' must be the name of an environment variable, in capitals, not the key itself."
+            )
+        self._check_address()
+        object.__setattr__(self, "chat_options", {"temperature": 0, "max_tokens": 1024, **self.chat_options})
+        for key in ("model", "messages", "response_format", "stream", "n"):
+            if key in self.chat_options:
+                raise GenRecError(f"'chat_options' cannot hold {key!r}, which PromptLLM sets itself.")
+        for key in self.chat_options:
+            if key.lower().replace("-", "_") in SECRET_OPTIONS:
+                raise GenRecError(f"'chat_options' cannot hold {shown(key)}: the key comes from 'api_key_env'.")
+        if self.ranking == "chat" and not self.chat_model:
+            raise GenRecError("'ranking: chat' needs 'chat_model', the name of a model at the server.")
+
+    def _check_address(self):
+        """Refuse an address that may hold a secret, and show none: settings and errors come into logs and results."""
+        try:
+            address = urlsplit(self.base_url)
+        except ValueError:
+            raise GenRecError("'base_url' is no address, such as http://localhost:8000/v1.") from None
+        if "@" in address.netloc or address.query or address.fragment:
+            raise GenRecError("'base_url' must hold no user, password or query: the key comes from 'api_key_env'.")
+        if self.base_url and (address.scheme not in ("http", "https") or not address.hostname):
+            raise GenRecError("'base_url' must begin with http:// or https:// and the name of a server.")
+
+
+@group
+class Seq2SeqArguments(Arguments):
+    """How GenRecSeq2Seq (Cao & Lio 2024) masks, what it adds to its tokens, and in which stages it trains."""
+
+    models: ClassVar[tuple] = ("GenRecSeq2Seq",)
+
+    train_stage: Literal["pretrain", "finetune", "both"] = "both"
+    """``pretrain`` on masked items, ``finetune`` on next items, or ``both``, one after the other."""
+    pretrain_epochs: Annotated[Positive, Needs("train_stage", "pretrain", "both")] = 15
+    """Epochs of pretraining. ``epochs`` are those of fine-tuning."""
+    pretrained_checkpoint: Text = ""
+    """``finetune``: checkpoint folder of a pretraining to start from. Empty: none."""
+    mask_ratio: Annotated[Share, Needs("train_stage", "pretrain", "both")] = 0.5
+    """Share of a sequence's items that pretraining masks; at least one item is masked."""
+    mask_span: Annotated[float, Ge(1), Le(1_000_000), Needs("train_stage", "pretrain", "both")] = 1.0
+    """Mean length of a run of neighbouring items that are masked together."""
+    mask_last: Annotated[Share, Needs("train_stage", "pretrain", "both")] = 0.3
+    """Probability that the last item is masked."""
+    mask_pointer: Flag = True
+    """Add the encoder's state of the mask that is asked for to the decoder's start token."""
+    targets_per_user: Annotated[Count, Needs("train_stage", "finetune", "both")] = 20
+    """Next items that a user contributes to an epoch of fine-tuning. 0: all."""
+    user_embedding: Flag = True
+    """A vector of the user on the tokens that name it."""
+    item_id_embedding: Flag = True
+    """A vector of the item on its tokens."""
+    position_embedding: Flag = True
+    """A vector for the position of every token."""
+    attribute_fields: Texts = ()
+    """``.item`` columns of categories. An item's tokens get a vector for each value."""
+
+    def __post_init__(self):
+        if self.pretrained_checkpoint and self.train_stage != "finetune":
+            raise GenRecError(
+                f"'pretrained_checkpoint' is where 'train_stage: finetune' starts, not {shown(self.train_stage)}."
+            )
+        if self.mask_ratio and not self.mask_pointer:
+            raise GenRecError("'mask_pointer: false' cannot tell masks apart: it takes 'mask_ratio: 0', one mask.")

@@ -1,0 +1,299 @@
+"""Every setting of every model by its key; the check of values, help for a key, and settings without effect."""
+
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from recbole_genrec.config.arguments.base import STRICT, Needs
+from recbole_genrec.config.arguments.models import GenRecArguments, P5Arguments, PromptLLMArguments, Seq2SeqArguments
+from recbole_genrec.config.arguments.recbole import (
+    RECBOLE,
+    DataSettings,
+    EnvironmentSettings,
+    EvaluationSettings,
+    RunnerSettings,
+    TrainingSettings,
+)
+from recbole_genrec.config.arguments.recbole_models import RecBoleModelSettings
+from recbole_genrec.config.arguments.shared import (
+    BackboneArguments,
+    EngineArguments,
+    IndexingArguments,
+    PromptArguments,
+)
+from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerArguments
+from recbole_genrec.config.arguments.types import expected
+from recbole_genrec.errors import GenRecError, shown, unknown_name
+
+#: every group of the plugin's own settings, in the order of the reference.
+ARGUMENT_GROUPS = (
+    PromptArguments,
+    IndexingArguments,
+    BackboneArguments,
+    EngineArguments,
+    GenRecArguments,
+    P5Arguments,
+    PromptLLMArguments,
+    Seq2SeqArguments,
+    ScheduleArguments,
+    TrainerArguments,
+)
+#: RecBole's own and the runner's, which all models share.
+RUN_GROUPS = (RunnerSettings, DataSettings, TrainingSettings, EvaluationSettings, EnvironmentSettings)
+#: the plugin's groups stand first: of a key that both have, a generative model reads the plugin's.
+GROUPS = (*ARGUMENT_GROUPS, *RUN_GROUPS, RecBoleModelSettings)
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """What has to be known of a model class to tell which settings it reads.
+
+    Attributes:
+        name: of the class, or of the plugin's model that it is derived from.
+        generative: whether it is one of the plugin's generative recommenders.
+        from_recbole: whether RecBole's own trainer and loaders run it, and it is none of the plugin's.
+        own: keys that its YAML files and its code name.
+    """
+
+    name: str
+    generative: bool
+    from_recbole: bool
+    own: frozenset
+
+    def reads(self, setting):
+        """Whether the model reads a setting."""
+        if setting.group is RecBoleModelSettings:
+            return not self.generative and setting.key in self.own
+        if setting.models:
+            return self.name in setting.models or (self.from_recbole and RECBOLE in setting.models)
+        return self.generative or setting.group in RUN_GROUPS
+
+    def settings(self):
+        """``{key: Setting}`` of every setting that the model reads."""
+        found = {}
+        for group in GROUPS:
+            for key, setting in described(group).items():
+                if key not in found and self.reads(setting):
+                    found[key] = setting
+        return found
+
+
+@cache
+def described(group):
+    """The settings of a group by key."""
+    return group.settings()
+
+
+@cache
+def all_settings():
+    """``{key: [Setting, ...]}``: of a key that several groups have, one setting for each."""
+    found = {}
+    for group in GROUPS:
+        for key, setting in described(group).items():
+            found.setdefault(key, []).append(setting)
+    return found
+
+
+def plugin_keys():
+    """All configuration keys that the plugin's models and trainers read."""
+    return frozenset(key for group in ARGUMENT_GROUPS for key in group.keys())
+
+
+# ---- the check of a value ----
+
+
+def check_value(setting, value, source=""):
+    """Refuse a value that a setting does not accept.
+
+    An empty text setting is its default, so ``null`` is accepted for it as well.
+
+    Args:
+        setting: :class:`Setting`.
+        value: as YAML or a caller gave it.
+        source: the file or the like that gave it, for the message.
+
+    Raises:
+        GenRecError: it is not accepted; the message names the key, nested ones too, and what is accepted.
+    """
+    if value is None and (setting.annotation is str or setting.default == ()):
+        return
+    try:
+        _adapter(setting).validate_python(value)
+    except ValidationError as error:
+        raise _nested_refusal(setting, value, source, error.errors()[0]) from None
+
+
+def check_values(settings, value, source):
+    """:func:`check_value` for a key that several groups have: one of them has to accept the value."""
+    problems = []
+    for setting in settings or ():
+        try:
+            return check_value(setting, value, source)
+        except GenRecError as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+
+
+@cache
+def _adapter(setting):
+    annotation = Annotated[(setting.annotation, *setting.metadata)] if setting.metadata else setting.annotation
+    nested = _model_in(setting.annotation) is not None
+    return TypeAdapter(annotation, config=None if nested else STRICT)
+
+
+def _nested_refusal(setting, value, source, error):
+    """The message for one of pydantic's errors, at the nested key where it is."""
+    where = f" ({source})" if source else ""
+    path, model, words, inner = [setting.key], _model_in(setting.annotation), "", value
+    of_each = _values_of(setting.annotation)
+    if of_each is not None and isinstance(value, dict) and error["loc"] and error["loc"][0] in value:
+        path.append(str(error["loc"][0]))
+        words, inner = expected(of_each), value[error["loc"][0]]
+    for part in error["loc"]:
+        if model is None or not isinstance(inner, dict):
+            break
+        if part not in model.model_fields:
+            return unknown_name(f"key of {': '.join(path)!r}:", part, model.model_fields, where)
+        if part not in inner:
+            break
+        field, inner = model.model_fields[part], inner[part]
+        path.append(part)
+        words, model = expected(field.annotation, field.metadata), _model_in(field.annotation)
+    if not words:
+        return setting.refusal(value, source)
+    return GenRecError(f"{': '.join(path)!r} must be {words}, not {shown(inner)}{where}.")
+
+
+def _values_of(annotation):
+    """The type of the values of a setting that is a mapping; ``None`` for another setting."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    return next(filter(None, map(_values_of, get_args(annotation))), None) if get_args(annotation) else None
+
+
+def _model_in(annotation):
+    """The pydantic model of a nested setting, or ``None``."""
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
+
+
+def takes_text(key):
+    """Whether every setting of a key accepts a text, so that one which is no YAML is taken as typed."""
+    return key in all_settings() and all(str in _kinds(setting.annotation) for setting in all_settings()[key])
+
+
+def is_text(key):
+    """Whether a key has text and nothing else."""
+    return key in all_settings() and all(_kinds(s.annotation) <= {str, NoneType} for s in all_settings()[key])
+
+
+def _kinds(annotation):
+    """The types that a type is made of, unions and ``Annotated`` taken apart."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return frozenset().union(*map(_kinds, get_args(annotation)))
+    return frozenset((annotation,))
+
+
+# ---- settings without effect ----
+
+
+def without_effect(setting, kind, settings, given_by):
+    """Why a setting that somebody gave has no effect on a model; empty where it has one.
+
+    Somebody who overrides a file's ``backbone`` does not want to be told that the file's ``lora_r`` is idle now: only
+    a setting that was given together with the other one or after it is reported.
+
+    Args:
+        setting: :class:`Setting`, which the model reads.
+        kind: :class:`ModelKind`.
+        settings: the model's final settings, a mapping.
+        given_by: ``{key: number of its source}``, sources in rising order of precedence; a default is in none.
+    """
+    if setting.asks_for_nothing(settings.get(setting.key)):
+        return ""
+    readable = kind.settings()
+    for need in setting.needs(kind.name):
+        if need.key not in readable:
+            continue
+        if need.when and _value(readable, settings, need.when[0]) != need.when[1]:
+            continue
+        value = _value(readable, settings, need.key)
+        if not need.met(value) and given_by.get(setting.key, -1) >= given_by.get(need.key, -1):
+            shown_value = str(value).lower() if isinstance(value, bool) else value or "''"
+            return f"no effect with '{need.key}: {shown_value}'; it needs '{need.key}: {need.words}'"
+    return ""
+
+
+def _value(readable, settings, key):
+    value = settings.get(key)
+    value = readable[key].default if value is None else value
+    return value.lower() if key == "learner" else value
+
+
+# ---- help ----
+
+
+def explain(key):
+    """What there is to say of a key, for ``--help KEY``.
+
+    Raises:
+        GenRecError: there is no such key; the message names the nearest one.
+    """
+    if key not in all_settings():
+        raise unknown_key(key, "", all_settings())
+    return "\n".join(_explained(setting) for setting in all_settings()[key])
+
+
+def _explained(setting):
+    models = f"Read by: {readers(setting)}.\n"
+    needs = "".join(f"Needs {need_in_words(need)}.\n" for need in setting.own(Needs))
+    default = "" if setting.group in RUN_GROUPS or setting.group is RecBoleModelSettings else default_of(setting)
+    return f"--{setting.key}: {setting.expected}\n{setting.sentence}\n{models}{needs}" + (
+        f"Default: {default}; a model's own file may give another.\n" if default else ""
+    )
+
+
+def need_in_words(need):
+    """What a setting needs, as help and reference say it."""
+    words = f"'{need.key}: {need.words}'"
+    if need.when:
+        words += f" (with '{need.when[0]}: {str(need.when[1]).lower()}')"
+    return words + (f" ({', '.join(need.models)})" if need.models else "")
+
+
+def default_of(setting):
+    """The default as YAML writes it."""
+    if isinstance(setting.default, bool):
+        return str(setting.default).lower()
+    if isinstance(setting.default, (tuple, list)):
+        return f"[{', '.join(map(str, setting.default))}]"
+    return "''" if setting.default == "" else str(setting.default)
+
+
+def readers(setting):
+    """The models that read a setting, in words."""
+    if setting.group is RecBoleModelSettings:
+        return "those of RecBole's models whose file names it"
+    if setting.models:
+        return ", ".join("RecBole's models" if name == RECBOLE else name for name in setting.models)
+    return "every model" if setting.group in RUN_GROUPS else "every generative model"
+
+
+def unknown_key(key, source, known) -> GenRecError:
+    """The error for a key that nobody reads; it names the nearest known one."""
+    import difflib
+
+    from recbole_genrec.errors import LONGEST_NAME
+
+    where = f" ({source})" if source else ""
+    nearest = difflib.get_close_matches(str(key)[:LONGEST_NAME], sorted(known), n=1, cutoff=0.6)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else " It is neither RecBole's, nor the plugin's, nor a model's."
+    return GenRecError(f"Unknown key {shown(key)}{where}.{hint}")

@@ -1,0 +1,312 @@
+"""The runner's configuration: RecBole's ``Config``, strict about keys and without ``eval``."""
+
+import os
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+from recbole.config import Config
+from recbole.evaluator import metric_types
+from recbole.evaluator.register import metric_information
+from recbole.utils import EvaluatorType, ModelType
+
+from recbole_genrec.config.arguments import ARGUMENT_GROUPS
+from recbole_genrec.config.arguments.schema import (
+    all_settings,
+    check_values,
+    is_text,
+    takes_text,
+)
+from recbole_genrec.config.defaults import add_shipped_defaults
+from recbole_genrec.config.feature_columns import add_feature_columns
+from recbole_genrec.config.keys import COMMAND_LINE, check_key, known_keys, model_kind
+from recbole_genrec.config.registry import MODELS, get_model, sequential_models
+from recbole_genrec.distributed.world import current, own_gpu
+from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
+from recbole_genrec.files.properties import read_shipped
+from recbole_genrec.files.strict_yaml import YamlProblem, load_yaml, read_yaml_file
+
+#: separators stay as they are typed; a shell types no tab.
+SEPARATORS = {"field_separator": {r"\t": "\t"}, "seq_separator": {r"\t": "\t"}}
+
+#: metrics that are not taken at a list length.
+WITHOUT_LENGTH = ("auc", "gauc", "mae", "rmse", "logloss")
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Safe YAML in which ``1e-3`` is a number, as in RecBole's files."""
+
+
+YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+class CommandLineLoader(YamlLoader):
+    """As :class:`YamlLoader`; ``None`` is null, as on RecBole's command line."""
+
+
+CommandLineLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^None$"), ["N"])
+
+
+def read_yaml(path) -> dict:
+    """Read a configuration file.
+
+    Raises:
+        GenRecError: there is no such file, or it is not YAML with keys at the top; the message names file and line.
+    """
+    content = read_yaml_file(path, "configuration file ", YamlLoader)
+    if content is not None and not isinstance(content, dict):
+        raise GenRecError(f"{path}, line 1: a configuration file holds 'key: value' lines, not a {_kind(content)}.")
+    return content or {}
+
+
+def parse_value(key: str, text: str):
+    """Parse a value of the command line as YAML; it is never evaluated.
+
+    A text setting stays the text as typed where YAML would make something else of it, e.g. ``--item_text={title}``.
+
+    Raises:
+        GenRecError: the value is not YAML.
+    """
+    if key in SEPARATORS:
+        return SEPARATORS[key].get(text, text)
+    try:
+        value = load_yaml(text, CommandLineLoader)
+    except YamlProblem as error:
+        if takes_text(key):
+            return text
+        raise GenRecError(f"command line: the value of --{key} is not valid YAML: {shown(text)} ({error}).") from error
+    if isinstance(value, str) or value is None and text.strip() in ("None", "~", "null"):
+        return value
+    return text if is_text(key) else value
+
+
+class GenRecConfig(Config):
+    """RecBole's ``Config`` for the runner.
+
+    Differences: it never reads ``sys.argv``; strings are never evaluated; an unknown key is an error; RecBole's
+    defaults are followed by ``properties/overall.yaml``, ``properties/model/<model>.yaml`` and
+    ``properties/dataset/<dataset>.yaml``; a key that is the name of a model of the run holds settings for that model
+    alone; ``eval_args`` may be given in part; ``train_neg_sample_args`` is empty for a cross-entropy loss.
+
+    Args:
+        model: name or class. dataset: name.
+        config_file_list: paths of YAML files, later ones over earlier ones.
+        config_dict: settings over the files'.
+        command_line: settings over all others, parsed already.
+        models: names or classes of every model of the run, whose keys are known too.
+
+    Raises:
+        GenRecError: a file, key or value is not accepted; the message names it.
+    """
+
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None, command_line=None, models=()):
+        self.command_line = dict(command_line or {})
+        self.run_models = [*models, model] if model is not None else [*models]
+        self.sources = {}
+        try:
+            super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        except GenRecError:
+            raise
+        except (ValueError, TypeError, RuntimeError, KeyError) as error:
+            # RecBole checks values in its own words: they concern what the user gave it.
+            raise GenRecError(f"configuration: {error.args[0] if error.args else error}") from error
+        self._check_values()
+
+    def _build_yaml_loader(self):
+        return YamlLoader
+
+    def _convert_config_dict(self, config_dict):
+        return config_dict
+
+    def _load_config_files(self, file_list):
+        merged = {}
+        for path in file_list or ():
+            self.sources[str(path)] = read_yaml(path)
+            merged.update(self.sources[str(path)])
+        return merged
+
+    def _load_variable_config_dict(self, config_dict):
+        self.sources["config_dict"] = config_dict
+        return config_dict
+
+    def _load_cmd_line(self):
+        self.sources[COMMAND_LINE] = self.command_line
+        return self.command_line
+
+    def _get_model_and_dataset(self, model, dataset):
+        model = model or self.external_config_dict.get("model")
+        dataset = dataset or self.external_config_dict.get("dataset")
+        for key, value in (("model", model), ("dataset", dataset)):
+            if not value:
+                raise GenRecError(f"No {key} given: add --{key}=... or the key {key!r} to a configuration file.")
+        # logs, checkpoints and results are named after it
+        if Path(str(dataset)).name != str(dataset) or dataset == "..":
+            raise GenRecError(f"'dataset' must be the name of a folder below 'data_path', not {shown(dataset)}.")
+        model_class = get_model(model) if isinstance(model, str) else model
+        if model_class.type != ModelType.SEQUENTIAL:
+            raise GenRecError(f"{model_class.__name__!r} is not a sequential model.")
+        return model_class.__name__, model_class, str(dataset)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        self._check_keys(model_class, dataset)
+        sections = {key: value for key, value in self.external_config_dict.items() if self._is_section(key, value)}
+        for name in sections:
+            del self.external_config_dict[name]
+        self.external_config_dict.update(sections.get(model, {}))
+        super()._load_internal_config_dict(model, model_class, dataset)
+        self.internal_config_dict.update(read_shipped("overall.yaml", YamlLoader))
+        add_shipped_defaults(self, model, dataset)
+
+    def _set_default_parameters(self):
+        given, settings = self.external_config_dict, self.final_config_dict
+        if isinstance(given.get("eval_args"), dict):
+            settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
+        if self.model in MODELS or ("train_neg_sample_args" not in given and settings.get("loss_type") == "CE"):
+            settings["train_neg_sample_args"] = None
+        if "show_progress" not in given:
+            settings["show_progress"] = sys.stderr.isatty()
+        if "gpu_id" not in given and "CUDA_VISIBLE_DEVICES" in os.environ:
+            # RecBole overwrites the variable with its default, the first device.
+            settings["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
+        if current().size > 1:
+            self._take_place(given, settings)
+        self._check_metrics()
+        if self.model not in MODELS:
+            add_feature_columns(self.model, settings, given, self.internal_config_dict)
+        repeatable, settings["repeatable"] = settings["repeatable"], True  # RecBole refuses False: we rank the unseen
+        super()._set_default_parameters()
+        settings["repeatable"] = repeatable
+
+    @staticmethod
+    def _take_place(given, settings):
+        """Choose the GPU of this one of several processes, and leave logs to the first."""
+        named = "gpu_id" in given or "CUDA_VISIBLE_DEVICES" in os.environ
+        settings["gpu_id"] = own_gpu(str(settings["gpu_id"]) if named else None)
+        if not current().is_first:
+            settings.update(show_progress=False, log_wandb=False)
+
+    def _is_section(self, key, value):
+        names = {model if isinstance(model, str) else model.__name__ for model in self.run_models}
+        return isinstance(value, dict) and key in names.union(sequential_models())
+
+    def _check_keys(self, model_class, dataset):
+        """Refuse unknown keys, keys of the command line that no model of the run reads, and values that do not fit.
+
+        A file or a dictionary may be shared by several runs: :func:`.setting_keys.idle_keys` lists what is not read.
+        """
+        models = [get_model(model) if isinstance(model, str) else model for model in [*self.run_models, model_class]]
+        read, readable = known_keys(models, dataset), model_kind(model_class).settings()
+        self.given_by = {}
+        for number, (source, settings) in enumerate(self.sources.items()):
+            known = read if source == COMMAND_LINE else read | all_settings().keys()
+            for key, value in settings.items():
+                if not self._is_section(key, value):
+                    check_key(key, source, known, models, value)
+                    check_values([readable[key]] if key in readable else all_settings().get(key), value, source)
+                    self.given_by[key] = number
+                    continue
+                section, section_model = f"{source}, section {key!r}", self._model_of_section(key, models)
+                section_settings = model_kind(section_model).settings()
+                for name, section_value in value.items():
+                    check_key(name, section, known_keys([section_model], dataset), [section_model], section_value)
+                    check_values([section_settings[name]] if name in section_settings else (), section_value, section)
+                    if section_model is model_class:
+                        self.given_by[name] = number
+
+    def _model_of_section(self, name, models):
+        return next((model for model in models if model.__name__ == name), None) or get_model(name)
+
+    def _check_metrics(self):
+        """Check names of metrics, and let ``valid_metric`` follow ``metrics`` and ``topk`` where it is not given."""
+        settings = self.final_config_dict
+        metrics = [settings["metrics"]] if isinstance(settings["metrics"], str) else settings["metrics"]
+        lengths = [settings["topk"]] if isinstance(settings["topk"], int) else settings["topk"]
+        for metric in metrics:
+            if str(metric).lower() not in metric_types:
+                raise unknown_name("metric", metric, metric_types)
+        self._check_labels(metrics)
+        names = []
+        for metric in metrics:
+            names += [metric] if metric.lower() in WITHOUT_LENGTH else [f"{metric}@{k}" for k in lengths]
+        if "valid_metric" not in self.external_config_dict and settings["valid_metric"] not in names:
+            settings["valid_metric"] = names[-1]
+        if str(settings["valid_metric"]).lower() not in map(str.lower, names):
+            raise unknown_name("valid_metric", settings["valid_metric"], names)
+
+    def _check_labels(self, metrics):
+        """``mode: labeled`` measures predictions of a column of labels: it takes other metrics than rankings."""
+        settings = self.final_config_dict
+        mode = settings["eval_args"]["mode"]
+        modes = set(mode.values()) if isinstance(mode, dict) else {mode}
+        if "labeled" not in modes:
+            return
+        for metric in metrics:
+            if metric_types[str(metric).lower()] != EvaluatorType.VALUE:
+                names = [name for name, kind in metric_types.items() if kind == EvaluatorType.VALUE]
+                raise GenRecError(
+                    f"'eval_args: mode: labeled' predicts labels: it takes the metrics {listed(names)}, not "
+                    f"{metric!r}. To rank, use full, uni100 and the like, or pop100."
+                )
+        label, loaded = settings["LABEL_FIELD"], (settings["load_col"] or {}).get("inter", "*")
+        if not settings["threshold"] and loaded != "*" and label not in loaded:
+            raise GenRecError(
+                f"'eval_args: mode: labeled' needs labels: name the column of 'LABEL_FIELD' ({label!r}) under "
+                "'inter' in 'load_col', or give a 'threshold'."
+            )
+
+    def _check_values(self):
+        if self["log_wandb"] and not _is_installed("wandb"):
+            raise GenRecError("'log_wandb: true' needs wandb: pip install 'recbole_genrec[wandb]'.")
+        share = self["cold_items"]
+        if share and self["eval_args"]["mode"]["test"] != "full":
+            raise GenRecError("'cold_items' asks for items among the whole catalogue: it takes 'mode: full'.")
+        if share and self["benchmark_filename"]:
+            raise GenRecError("'cold_items' needs one .inter file: 'benchmark_filename' has split it already.")
+        self._check_transform()
+        if self.model in MODELS:
+            for group in ARGUMENT_GROUPS:
+                group.from_config(self)
+            if hasattr(self.model_class, "check_settings"):
+                self.model_class.check_settings(self)
+            self._check_scores()
+
+    def _check_transform(self):
+        """Refuse what RecBole's transforms of batches would fail at, or a model without the one that it reads."""
+        own = self.internal_config_dict.get("transform")
+        if own and self["transform"] != own:
+            raise GenRecError(f"{self.model} reads what 'transform: {own}' makes, not {shown(self['transform'])}.")
+        longest = self["MAX_ITEM_LIST_LENGTH"]
+        if own == "mask_itemseq" and int(self["mask_ratio"] * longest) < 1:  # transform.py:54
+            raise GenRecError(
+                f"'mask_ratio' ({self['mask_ratio']}) of 'MAX_ITEM_LIST_LENGTH' ({longest}) masks no item: "
+                f"{self.model} needs at least one."
+            )
+
+    def _check_scores(self):
+        """Refuse metrics of the scores of the whole catalogue where the model scores the best K items alone."""
+        if "full" not in self["eval_args"]["mode"].values() or not hasattr(self.model_class, "needs_for_all_scores"):
+            return
+        deep = {"rec.meanrank", "rec.score"}
+        metrics = [metric for metric in self["metrics"] if deep.intersection(metric_information[metric.lower()])]
+        needed = self.model_class.needs_for_all_scores(self)
+        if metrics and needed:
+            raise GenRecError(
+                f"{metrics[0]!r} is a metric of the scores of all items, but {self.model} scores the best of them "
+                f"alone: it needs {' and '.join(needed)}."
+            )
+
+
+def _is_installed(package):
+    # a folder of that name, such as the one that wandb writes, can be found as well, but has no file to import
+    found = find_spec(package)
+    return found is not None and found.origin is not None
+
+
+def _kind(value):
+    return {list: "list", str: "text"}.get(type(value), "single value")

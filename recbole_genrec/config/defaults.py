@@ -1,0 +1,29 @@
+"""The shipped settings of a model and a dataset, below those that a user gives."""
+
+from collections.abc import Mapping
+
+from recbole_genrec.config.registry import MODELS
+from recbole_genrec.files.properties import read_shipped
+
+
+def dataset_defaults(name, model, loader):
+    """The shipped settings of a dataset, over them those of the section named after ``model``; ``{}`` without any."""
+    settings = read_shipped(f"dataset/{name}.yaml", loader)
+    own = settings.get(model, {}) if model in MODELS else {}
+    return {key: value for key, value in settings.items() if key not in MODELS} | own
+
+
+def add_shipped_defaults(config, model, dataset):
+    """Add the plugin's defaults for ``model`` and ``dataset`` to the internal ones of a RecBole configuration.
+
+    A dataset that no shipped YAML describes gets the columns that a sequential model needs: RecBole's default
+    ``load_col`` has no time, without which it cannot sort.
+    """
+    internal = config.internal_config_dict
+    internal.update(read_shipped(f"model/{model}.yaml", config.yaml_loader))
+    internal.update(dataset_defaults(dataset, model, config.yaml_loader))
+    settings = {**internal, **config.external_config_dict}
+    columns = [settings[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]
+    loaded = settings["load_col"]
+    if "load_col" not in config.external_config_dict and isinstance(loaded, Mapping):
+        internal["load_col"] = {**loaded, "inter": list(dict.fromkeys([*loaded["inter"], *columns]))}

@@ -1,0 +1,152 @@
+"""Which keys a run may have: those that its models read, and what becomes of the others."""
+
+import inspect
+import re
+import sys
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from recbole.model.abstract_recommender import AbstractRecommender
+
+from recbole_genrec.config.arguments.base import Neutral
+from recbole_genrec.config.arguments.schema import ModelKind, all_settings, readers, unknown_key, without_effect
+from recbole_genrec.config.registry import MODELS, get_model
+from recbole_genrec.errors import GenRecError, listed
+from recbole_genrec.files.properties import read_shipped
+
+#: how messages call the settings of a command line.
+COMMAND_LINE = "command line"
+#: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
+UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+#: what RecBole's code reads of a configuration, but sets itself.
+DERIVED_KEYS = frozenset(
+    ("device", "double_tower", "INVERSE_ITEM_SEQ", "MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS")
+)
+
+
+def known_keys(models, dataset) -> frozenset[str]:
+    """Every key that one of the model classes ``models`` reads, and those that a file of the dataset names."""
+    keys = set()
+    for model in models:
+        kind = model_kind(model)
+        keys.update(kind.settings())
+        if kind.from_recbole:  # a class of the user's own may read a key that nothing here describes
+            keys.update(kind.own)
+    keys.update(_yaml_keys(files("recbole") / "properties" / "dataset" / f"{dataset}.yaml") & all_settings().keys())
+    return frozenset(keys)
+
+
+def own_keys(model) -> frozenset[str]:
+    """The keys that a model class's YAML files and code name, the plugin's and RecBole's files alike."""
+    names = [parent.__name__ for parent in _recommenders(model)]
+    recbole = files("recbole") / "properties" / "model"
+    keys = set(_keys_in_source(model))
+    for name in names:
+        keys |= _yaml_keys(recbole / f"{name}.yaml") | read_shipped(f"model/{name}.yaml", yaml.SafeLoader).keys()
+    return frozenset(keys - DERIVED_KEYS)
+
+
+def _yaml_keys(file):
+    return set(yaml.load(file.read_text("utf-8"), yaml.SafeLoader) or {}) if file.is_file() else set()
+
+
+@cache
+def model_kind(model) -> ModelKind:
+    """Which settings a model class reads, as :class:`~recbole_genrec.config.arguments.schema.ModelKind` tells."""
+    names = [parent.__name__ for parent in _recommenders(model)]
+    # a class of somebody's own reads what the nearest of ours above it does; PromptLLM is a GenRec that is not trained
+    ours = next((name for name in names if name in MODELS), None)
+    return ModelKind(
+        name=ours or model.__name__,
+        generative="GenerativeRecommender" in names,
+        from_recbole=ours is None,
+        own=own_keys(model),
+    )
+
+
+def check_effects(configs, beside=()):
+    """Refuse a setting that was given, but has no effect on any model of a run.
+
+    A setting that asks for something (``quantization: 4bit``) is refused wherever it stands. A parameter of what was
+    not chosen (``svd_bins`` of another scheme) is refused on the command line alone: a file may hold those of several
+    choices, which :func:`idle_keys` lists.
+
+    Args:
+        configs: :class:`GenRecConfig` of each model.
+        beside: names of models that get the same settings in runs of their own.
+
+    Raises:
+        GenRecError: there is one; the message names it, its source and what it needs.
+    """
+    read_beside = frozenset().union(*(known_keys([get_model(name)], "") for name in beside))
+    for key, source, reason, asks in _without_effect(configs):
+        if (asks or source == COMMAND_LINE) and key not in read_beside:
+            raise GenRecError(f"{key!r} ({source}) has {reason}.")
+
+
+def idle_keys(configs) -> str:
+    """The settings of a run's files and dictionaries that have no effect on it, in words; empty without any."""
+    read = known_keys([config.model_class for config in configs], configs[0]["dataset"])
+    sources = list(configs[0].sources)
+    idle = [(key, source) for key, source, _, _ in _without_effect(configs)]
+    idle += [
+        (key, sources[number])
+        for key, number in configs[0].given_by.items()
+        if key not in read and not _asks_for_nothing(key, configs[0].external_config_dict.get(key, ()))
+    ]
+    return f"Without effect on this run: {listed(f'{key} ({source})' for key, source in idle)}." if idle else ""
+
+
+def _without_effect(configs):
+    """Keys that were given and that a model reads, but that have no effect on any: key, source, reason, and whether the
+    setting asks for something."""
+    reasons = {}
+    for config in configs:
+        kind = model_kind(config.model_class)
+        readable = kind.settings()
+        for key in config.given_by.keys() & readable.keys():
+            reason = without_effect(readable[key], kind, config.final_config_dict, config.given_by)
+            number = config.given_by[key]
+            asks = bool(readable[key].own(Neutral))
+            reasons.setdefault(key, []).append((reason, list(config.sources)[number], asks))
+    for key, found in sorted(reasons.items()):
+        if all(reason for reason, _, _ in found):
+            reason, source, asks = found[0]
+            yield key, source, reason, asks
+
+
+@cache
+def _keys_in_source(model):
+    """Keys that a model's code reads; RecBole's YAML files do not name them all (S3Rec's ``pre_model_path``)."""
+    modules = {sys.modules[parent.__module__] for parent in _recommenders(model)}
+    return frozenset(key for m in modules for key in re.findall(r"config\[\"(\w+)\"\]", inspect.getsource(m)))
+
+
+def _recommenders(model):
+    return [parent for parent in model.__mro__ if issubclass(parent, AbstractRecommender)]
+
+
+def check_key(key, source, known, models=(), value=()):
+    """Refuse a key of ``source``, a file or the like, that is none of the ``known`` ones.
+
+    A key that nobody reads may say that it asks for nothing, such as ``quantization: none``.
+
+    Raises:
+        GenRecError: it is none; the message names the source and the nearest known key, or the models that read it.
+    """
+    if key in known or _asks_for_nothing(key, value):
+        return
+    if key in UNSUPPORTED_KEYS:
+        raise GenRecError(f"{key!r} is not supported ({source}): the dataset is built once a run, for all its models.")
+    if key in all_settings() and models:
+        names = " and ".join(dict.fromkeys(model.__name__ for model in models))
+        others = "; ".join(dict.fromkeys(map(readers, all_settings()[key])))
+        raise GenRecError(f"{key!r} ({source}) has no effect on {names}. It is read by: {others}.")
+    raise unknown_key(key, source, known)
+
+
+def _asks_for_nothing(key, value):
+    if key in UNSUPPORTED_KEYS:
+        return value in (False, None)
+    return any(setting.asks_for_nothing(value) for setting in all_settings().get(key, ()))

@@ -1,1 +1,0 @@
-"""Datasets and loaders: exact order of time, packed histories."""

@@ -1,0 +1,16 @@
+"""Values as JSON can hold them."""
+
+from enum import Enum
+
+
+def plain(value):
+    """Turn a configuration value into what JSON can hold."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name
+    if hasattr(value, "item"):
+        return value.item()
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

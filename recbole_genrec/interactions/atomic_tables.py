@@ -1,0 +1,132 @@
+"""Atomic files as the tables of a RecBole dataset, read by the package's own reader."""
+
+import numpy as np
+import pandas as pd
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.files.atomic_file import AtomicFile
+
+#: words that stand for a missing value, as pandas has them; ids are never missing, whatever they are called.
+MISSING = ("", "NA", "N/A", "<NA>", "n/a", "#N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "None", "NULL", "null")
+#: what RecBole calls the file that links items with entities: its columns get no properties of their own.
+LINK = "link"
+
+
+class AtomicTables:
+    """Mixin before a RecBole dataset class: all tables are read by
+    :class:`~recbole_genrec.files.atomic_file.AtomicFile`, the tokens of interactions as categories.
+
+    The index of the interactions is the number of the row in its file, from 0, whatever the filters leave; files split
+    beforehand count on.
+    """
+
+    def _load_feat(self, filepath, source):
+        file = AtomicFile.of(filepath, self.config)
+        kinds = self._columns_to_load(file, source)
+        if not kinds:
+            return None
+        if source != FeatureSource.INTERACTION:  # those are checked before the dataset is built
+            file.check()
+        for field, kind in kinds.items():
+            if source != LINK:
+                self._describe(field, kind, source)
+        token = "category" if source == FeatureSource.INTERACTION else str
+        types = {FeatureType.FLOAT: np.float64, FeatureType.TOKEN: token}
+        table = file.table(
+            {field: types.get(kind, str) for field, kind in kinds.items()},
+            {field: self._missing(field, kind, source) for field, kind in kinds.items()},
+        )
+        self._check_values(file, table)
+        for field, kind in kinds.items():
+            if kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
+                self._split_sequences(table, field, kind)
+        return table
+
+    def _describe(self, field, kind, source):
+        self.field2source[field], self.field2type[field] = source, kind
+        if not kind.value.endswith("seq"):
+            self.field2seqlen[field] = 1
+        if kind.value.startswith("float"):
+            self.field2bucketnum[field] = 2
+
+    def _missing(self, field, kind, source):
+        """The texts of a column that stand for a missing value; a text of several words has none."""
+        if kind == FeatureType.TOKEN_SEQ:
+            return ()
+        is_id = field in (self.uid_field, self.iid_field) or source in (FeatureSource.KG, LINK)
+        return ("",) if is_id and kind == FeatureType.TOKEN else MISSING
+
+    def _check_values(self, file, table):
+        """Refuse a row without a user, an item or a time.
+
+        RecBole would leave such rows out with a line in the log (``dataset.py:817``), but puts the mean for a time.
+        """
+        for field in (self.uid_field, self.iid_field, self.time_field):
+            if field not in table:
+                continue
+            missing = table[field].isna()
+            if field == self.time_field and self.field2type[field] == FeatureType.FLOAT:
+                missing |= ~np.isfinite(table[field])
+            if missing.any():
+                line, text = file.line(int(missing.argmax()))
+                raise GenRecError(
+                    f"{file.path}, line {line}: the row {shown(text)} has no value in column {field!r} that can be "
+                    "read."
+                )
+
+    def _split_sequences(self, table, field, kind):
+        """Make an array of each cell of several values, as RecBole does (``dataset.py:498``)."""
+        convert = np.array if kind == FeatureType.TOKEN_SEQ else lambda cells: np.array(list(map(float, cells)))
+        separator, longest = self.config["seq_separator"], (self.config["seq_len"] or {}).get(field)
+        column = table[field].fillna("")
+        table[field] = [convert([value for value in cell.split(separator) if value])[:longest] for cell in column]
+        self.field2seqlen[field] = max(map(len, table[field]), default=0)
+
+    def _columns_to_load(self, file, source):
+        """Types of the columns that the configuration asks for by name, in the order of the file.
+
+        The id comes with the other columns of a user or an item, and histories come with pre-split interactions.
+        """
+        wanted, unwanted = self._get_load_and_unload_col(source)
+        if wanted == set():
+            return {}
+        columns = {field: FeatureType(kind) for field, kind in file.columns().items()}
+        if wanted and source == FeatureSource.INTERACTION and self.config["benchmark_filename"]:
+            wanted = wanted | {field + self.config["LIST_SUFFIX"] for field in wanted}
+        if wanted and source in (FeatureSource.USER, FeatureSource.ITEM):
+            wanted = wanted | {self.uid_field if source == FeatureSource.USER else self.iid_field}
+        kept = {
+            field: kind
+            for field, kind in columns.items()
+            if (wanted is None or field in wanted) and field not in (unwanted or ())
+        }
+        if not kept:
+            self.logger.warning(f"No columns has been loaded from [{source}]")
+        return kept
+
+    def _remap(self, remap_list):
+        # RecBole concatenates all columns; their distinct tokens, in the order in which they first come, do as well
+        if not remap_list:
+            return
+        columns = [self._distinct(feat[field], kind) for feat, field, kind in remap_list]
+        ids, tokens = pd.factorize(np.concatenate([distinct for _, distinct in columns]))
+        names = np.array(["[PAD]", *tokens])
+        name_id = {name: number for number, name in enumerate(names)}
+        begin = 0
+        for (feat, field, kind), (codes, distinct) in zip(remap_list, columns):
+            end = begin + len(distinct)
+            new_ids = np.append(ids[begin:end] + 1, 0)[codes]  # a missing token's code is -1: it becomes 0, [PAD]
+            begin = end
+            self.field2id_token.setdefault(field, names)
+            self.field2token_id.setdefault(field, name_id)
+            if kind == FeatureType.TOKEN_SEQ:
+                new_ids = np.split(new_ids, np.cumsum(feat[field].map(len))[:-1])
+            feat[field] = new_ids
+
+    @staticmethod
+    def _distinct(column, kind):
+        """Codes of a column's tokens, and its distinct tokens in the order in which they first come."""
+        values = np.concatenate(column.to_list()) if kind == FeatureType.TOKEN_SEQ else column.values
+        codes, distinct = pd.factorize(values)
+        return codes, np.asarray(distinct, object)

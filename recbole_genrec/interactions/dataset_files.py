@@ -1,0 +1,159 @@
+"""A dataset made of RecBole's atomic files, and their checks: a bad row is named by file and line."""
+
+import os
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from urllib.error import URLError
+
+import yaml
+from pandas.errors import ParserError
+
+from recbole_genrec.errors import GenRecError, listed, shown
+from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.interactions.columns import check_columns
+from recbole_genrec.interactions.converter import convert_found, how_to_get
+from recbole_genrec.interactions.presplit import interaction_files
+
+
+def convert_raw_dump(config):
+    """Convert the raw dump of the dataset where its interactions are missing and its dump lies in ``data_path``.
+
+    Returns:
+        What was made, in words; ``None`` where there was nothing to do.
+    """
+    folder = Path(config["data_path"])
+    if config["benchmark_filename"] or interaction_files(config)[0].is_file():
+        return None
+    return convert_found(config["dataset"], folder.parent)
+
+
+def check_dataset(config):
+    """Check that the dataset of ``config`` is there, or can be downloaded, and that its interactions are well formed.
+
+    Raises:
+        GenRecError: there is no such dataset or file, or a row is malformed; the message names path and line.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    if not folder.is_dir():
+        if name in _downloadable():
+            return
+        if fetch := _how_to_get(name, folder):
+            raise GenRecError(f"Dataset {name!r}: there is no folder {str(folder)!r}.{fetch}")
+        raise GenRecError(
+            f"Unknown dataset {name!r}: there is no folder {str(folder)!r}, and RecBole has no address to download "
+            f"it from. Set 'data_path' to the folder that holds {name!r}.{_others(folder.parent)}"
+        )
+    parts = config["benchmark_filename"]
+    if parts is not None and (not isinstance(parts, list) or len(set(map(str, parts))) != 3):
+        raise GenRecError(
+            f"'benchmark_filename' names the three parts of the files {name}.<part>.inter, such as "
+            f"[train, valid, test], not {shown(parts)}."
+        )
+    for path in interaction_files(config):
+        if not path.is_file():
+            present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+            fetch = "" if config["benchmark_filename"] else _how_to_get(name, folder)
+            raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.{fetch}")
+        check_rows(path, config)
+    check_columns(config)
+
+
+def _how_to_get(name, folder):
+    """How to make a dataset that a converter knows, as a sentence to append; else ``""``."""
+    fetch = how_to_get(name, folder.parent)
+    command = f"python -m recbole_genrec convert {name} --download --output={folder.parent}"
+    return f" {fetch}: it will be converted. Or run: {command}" if fetch else ""
+
+
+def check_rows(path, config):
+    """Check the header of an ``.inter`` file, and that every row has as many cells.
+
+    pandas fills a short row with missing values, for which RecBole puts the mean: a wrong time, without a word.
+    """
+    file = AtomicFile.of(path, config)
+    columns = file.columns()
+    for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
+        if config[key] not in columns:
+            raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {listed(columns)}.")
+    if not file.check():
+        raise GenRecError(f"{path}, line 2: the file has a header and no interactions.")
+
+
+def first_bad_row(path, config) -> str | None:
+    """Describe the first cell of a numeric column that is no number, or the first row of another length.
+
+    Returns:
+        The file, line and reason, or ``None`` where the file is sound.
+    """
+    file = AtomicFile.of(path, config)
+    try:
+        columns = file.columns()
+        for number, cells in file.rows():
+            for (name, kind), cell in zip(columns.items(), cells):
+                numbers = cell.split(config["seq_separator"]) if kind == "float_seq" else [cell]
+                if kind.startswith("float") and not all(map(_is_number, filter(None, numbers))):
+                    return f"{path}, line {number}: {shown(cell)} in column {name!r} is not a number."
+    except GenRecError as error:
+        return str(error)
+    return None
+
+
+def explain(error, config) -> GenRecError | None:
+    """Name the malformed row behind an error of reading the dataset, in whichever of its atomic files it is."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    for path in sorted(folder.glob(f"{name}.*")):
+        if path.suffix in (".inter", ".item", ".user") and (reason := first_bad_row(path, config)):
+            return GenRecError(reason)
+    return None
+
+
+def _is_number(cell):
+    """Whether pandas reads a number: Python also takes ``1_000``, digits of other scripts, and any length for one."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return False
+    return cell.isascii() and "_" not in cell and (isfinite(number) or not any(map(str.isdigit, cell)))
+
+
+def _downloadable():
+    return yaml.safe_load((files("recbole") / "properties" / "dataset" / "url.yaml").read_text("utf-8"))
+
+
+def download_failed(error, config) -> GenRecError:
+    """Turn a failed download into an error, and remove the empty folder that RecBole made for it."""
+    folder = config["data_path"]
+    if os.path.isdir(folder) and not os.listdir(folder):
+        os.rmdir(folder)
+    return GenRecError(
+        f"Dataset {config['dataset']!r} cannot be downloaded: {error}. Put its atomic files into {str(folder)!r}."
+    )
+
+
+def _others(parent):
+    names = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+    return f" Folders there: {', '.join(names)}." if names else ""
+
+
+def build_dataset(dataset_class, config):
+    """RecBole's dataset of a configuration.
+
+    Raises:
+        GenRecError: a file cannot be fetched or read, or the filters leave nothing.
+    """
+    try:
+        return dataset_class(config)
+    except GenRecError:
+        raise
+    except URLError as error:
+        raise download_failed(error, config) from error
+    except (ParserError, ValueError) as error:
+        explained = explain(error, config)
+        if explained is None and "feat is empty" in str(error):  # dataset.py:873, after its filters
+            explained = GenRecError(f"Dataset {config['dataset']!r}: its filters leave no interaction.")
+        if explained is None and "not found" in str(error):  # dataset.py:385, kg_dataset.py:205: another file
+            explained = GenRecError(f"{config['model']}: {error}")
+        if explained is None:
+            raise
+        raise explained from error

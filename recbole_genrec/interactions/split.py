@@ -1,0 +1,166 @@
+"""The data of a run: the dataset and its split, built once for all models, and loaders over them."""
+
+from logging import getLogger
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from recbole.data import dataset as datasets
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import init_seed
+
+from recbole_genrec.config.feature_columns import check_item_columns
+from recbole_genrec.config.registry import MODELS, plugin_dataset
+from recbole_genrec.distributed.world import current
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.dataset import exact_dataset_class
+from recbole_genrec.interactions.dataset_files import build_dataset
+from recbole_genrec.interactions.unseen import UnseenLoader, add_items_before
+
+
+class SplitData:
+    """The dataset and its split, built once; every model gets loaders of its own over them.
+
+    Args:
+        configs: of the models; they agree about the data.
+
+    Attributes:
+        dataset: the whole.
+        parts: training, validation and test.
+        cold: the rows that ask for cold items, or ``None``.
+        users: how many are evaluated, how many validated, and of how many.
+        seconds: that all of it took.
+    """
+
+    def __init__(self, configs):
+        config = configs[0]
+        started = perf_counter()
+        init_seed(config["seed"], config["reproducibility"])
+        dataset_class = _dataset_class(configs)
+        if Path(config["data_path"]).is_dir():
+            self.dataset = build_dataset(dataset_class, config)
+        else:  # RecBole fetches it: once
+            with current().in_turn():
+                self.dataset = build_dataset(dataset_class, config)
+        for own in configs:
+            if own["model"] not in MODELS:
+                check_item_columns(own, self.dataset)
+        longest = max(config["topk"])
+        if longest >= self.dataset.item_num:
+            raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
+        getLogger().info(self.dataset)
+        self.parts = self.dataset.build()
+        self._check_parts(config)
+        self.cold, count = self.dataset.cold_part, len(self.dataset.cold_items)
+        if self.cold is not None and longest >= count:
+            raise GenRecError(f"'topk' asks for {longest} items, but 'cold_items' holds only {count} out.")
+        self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
+        self.seconds = perf_counter() - started
+        self._candidates = {}
+
+    def _check_parts(self, config):
+        """Refuse a split that leaves nothing to train on, to validate or to test."""
+        for name, part in zip(("train on", "validate", "test"), self.parts):
+            if len(part) == 0:
+                split = "the files of 'benchmark_filename'" if config["benchmark_filename"] else "'eval_args: split'"
+                raise GenRecError(
+                    f"Dataset {config['dataset']!r}: {split} leaves no row to {name}. A row is an interaction with at "
+                    "least one before it; leave-one-out needs a user with four interactions."
+                )
+
+    def _sample_users(self, evaluated, validated, seed):
+        """Keep the rows of a sample of users in validation and test, and of a sample of these in validation.
+
+        Returns:
+            how many users there are, how many are evaluated, and how many are validated.
+        """
+        every = self._users_of(1, 2)
+        users = self._keep(every, evaluated, seed, (1, 2))
+        if self.cold is not None and len(users) < len(every):
+            self.cold = self._rows_of(self.cold, users)
+        validated = self._keep(np.intersect1d(users, self._users_of(1)), validated, seed, (1,))
+        return {"evaluated": len(users), "validated": len(validated), "of": len(every)}
+
+    def _users_of(self, *places):
+        field = self.dataset.uid_field
+        return np.unique(np.concatenate([self.parts[place].inter_feat[field].numpy() for place in places]))
+
+    def _keep(self, users, count, seed, places):
+        """Keep the rows of ``count`` of the users in the parts at ``places``; None keeps all. Returns who is kept."""
+        if count is None or count >= len(users):
+            return users
+        sample = np.random.default_rng([seed, count]).choice(users, count, replace=False)
+        for place in places:
+            self.parts[place] = self._rows_of(self.parts[place], sample)
+        return sample
+
+    def _rows_of(self, part, users):
+        kept = np.flatnonzero(np.isin(part.inter_feat[self.dataset.uid_field].numpy(), users))
+        return part.copy(part.inter_feat[kept])
+
+    def train_loader(self, config, model):
+        """A loader of training batches: the model's own where it has one, else RecBole's."""
+        own = model.training_loader(config, self.parts[0]) if hasattr(model, "training_loader") else None
+        if own is not None:
+            return own
+        sampler, _, _ = self._samplers(config)
+        return get_dataloader(config, "train")(config, self.parts[0], sampler, shuffle=config["shuffle"])
+
+    def evaluation_loader(self, config, phase):
+        """RecBole's loader of ``phase``, ``valid`` or ``test``; sampled candidates are the same for every model."""
+        place = {"valid": 1, "test": 2}[phase]
+        if phase not in self._candidates:
+            sampler = self._samplers(config)[place]
+            sampled = config[f"{phase}_neg_sample_args"]["sample_num"] != "none"  # of a whole ranking, too, it is given
+            if sampler and sampled and not config["repeatable"]:
+                add_items_before(sampler, self.parts[place])
+            self._candidates[phase] = _SameCandidates(sampler, config["seed"], place) if sampler else None
+        return _evaluation_loader(config, phase)(config, self.parts[place], self._candidates[phase], shuffle=False)
+
+    def _samplers(self, config):
+        """RecBole's samplers of training, validation and test."""
+        try:
+            return create_samplers(config, self.dataset, self.parts)
+        except ValueError as error:  # a user who has interacted with all items (sampler.py:250)
+            raise GenRecError(f"Sampling of items that a user has not interacted with: {error}") from error
+
+    def cold_loader(self, config):
+        """RecBole's loader of the rows that ask for cold items; the whole catalogue is ranked."""
+        return _evaluation_loader(config, "test")(config, self.cold, None, shuffle=False)
+
+
+def _evaluation_loader(config, phase):
+    """RecBole's class, or ours where the whole catalogue but what a user has had is ranked."""
+    loader = get_dataloader(config, phase)
+    return UnseenLoader if loader is FullSortEvalDataLoader and not config["repeatable"] else loader
+
+
+class _SameCandidates:
+    """RecBole's sampler of candidates, drawing by seed, phase and user: not by what else was drawn before."""
+
+    def __init__(self, sampler, seed, place):
+        self.phase = sampler.phase
+        self._sampler = sampler
+        self._seed = (seed, place)
+
+    def sample_by_user_ids(self, user_ids, item_ids, num):
+        state = np.random.get_state()
+        np.random.seed([*self._seed, int(user_ids[0])])
+        try:
+            return self._sampler.sample_by_user_ids(user_ids, item_ids, num)
+        finally:
+            np.random.set_state(state)
+
+
+def _dataset_class(configs):
+    """RecBole's dataset class for the models, sorting by exact time."""
+    classes = {}
+    for config in configs:
+        name = config["model"]
+        stock = getattr(datasets, f"{name}Dataset", datasets.SequentialDataset)
+        classes[name] = plugin_dataset(name) if name in MODELS else exact_dataset_class(stock)
+    if len(set(classes.values())) > 1:
+        named = ", ".join(f"{name}: {dataset.__name__}" for name, dataset in classes.items())
+        raise GenRecError(f"These models need different datasets and cannot share one run ({named}).")
+    return classes[configs[0]["model"]]

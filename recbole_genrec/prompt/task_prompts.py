@@ -1,0 +1,154 @@
+"""P5's task families: prompts with named fields, several a family, in one YAML file.
+
+Reference: Shijie Geng et al. "Recommendation as Language Processing (RLP): A Unified Pretrain, Personalized Prompt &
+Predict Paradigm (P5)", RecSys 2022, arXiv 2203.13366.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import NamedTuple
+
+from recbole_genrec.errors import GenRecError, shown, unknown_name
+from recbole_genrec.files.properties import properties_folder
+from recbole_genrec.files.strict_yaml import read_yaml_file
+
+#: what each family generates.
+TARGETS = {
+    "sequential": "item",
+    "direct": "item",
+    "rating": "rating",
+    "explanation": "explanation",
+    "review": "summary",
+}
+#: fields of which a prompt of the family has at least one, and others that it may have.
+REQUIRED = {
+    "sequential": {"history"},
+    "direct": {"user", "candidates"},
+    "rating": {"item", "item_text"},
+    "explanation": {"item", "item_text"},
+    "review": {"review"},
+}
+ALLOWED = {
+    "sequential": {"user", "candidates"},
+    "direct": set(),
+    "rating": {"user"},
+    "explanation": {"user", "rating"},
+    "review": {"user", "item", "item_text", "rating"},
+}
+
+
+class Piece(NamedTuple):
+    """A part of a prompt: a ``field`` to be filled in, or plain ``text``.
+
+    A field is written with a space before it, which belongs to it as it does in the vocabularies of language models;
+    the text before it has no space at its end.
+    """
+
+    text: str
+    field: str
+
+
+@dataclass(frozen=True)
+class TaskPrompts:
+    """The prompts of a file."""
+
+    name: str
+    version: int
+    #: by family, its prompts, each a tuple of :class:`Piece`.
+    families: dict
+
+    def trained(self, family):
+        """Numbers of the prompts that training uses: all but the last, which is held out."""
+        return range(len(self.families[family]) - 1)
+
+    def has(self, family, prompt, field):
+        """Whether a prompt has a field."""
+        return any(piece.field == field for piece in self.families[family][prompt])
+
+    def held_out(self, family):
+        """Number of the prompt that training never sees."""
+        return len(self.families[family]) - 1
+
+    def as_dict(self):
+        """The content of a file of these prompts, see :func:`tasks_of`."""
+        families = {family: list(map(_written, prompts)) for family, prompts in self.families.items()}
+        return {"version": self.version, **families}
+
+
+def _written(prompt):
+    """A prompt as :func:`parse_prompt` reads it: a field with the space before it, a brace in text doubled."""
+    text = "".join(p.text.replace("{", "{{").replace("}", "}}") or f" {{{p.field}}}" for p in prompt)
+    return text if prompt[0].text else text[1:]
+
+
+def load_tasks(name_or_path):
+    """Load task prompts by the name of a shipped file or by the path of a YAML file.
+
+    Raises:
+        GenRecError: no such file, or it is malformed; the message names the file, the family and the prompt.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = sorted(file.stem for file in (properties_folder() / "task").glob("*.yaml"))
+        if name_or_path not in shipped:
+            raise unknown_name("task prompts", name_or_path, shipped)
+        path = properties_folder() / "task" / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        raise GenRecError(f"The file of task prompts {path} does not exist.")
+    return tasks_of(read_yaml_file(path, "file of task prompts "), path.stem, path)
+
+
+def tasks_of(content, name, where):
+    """The :class:`TaskPrompts` of a file's content, or of what :meth:`TaskPrompts.as_dict` gave.
+
+    Args:
+        content: ``version``, and by family its prompts as texts.
+        name: of the prompts.
+        where: names the content in errors.
+
+    Raises:
+        GenRecError: it is malformed.
+    """
+    if not isinstance(content, dict) or type(content.get("version")) is not int:
+        raise GenRecError(f"{where} must hold 'version: <number>' and a list of prompts for each family.")
+    families = {}
+    for family, prompts in content.items():
+        if family == "version":
+            continue
+        if family not in TARGETS:
+            raise unknown_name(f"task family in {where}:", family, TARGETS)
+        if not isinstance(prompts, list) or len(prompts) < 2 or not all(isinstance(text, str) for text in prompts):
+            raise GenRecError(f"{where}, {family!r}: give at least two prompts as text; the last one is held out.")
+        families[family] = tuple(
+            parse_prompt(text, family, f"{where}, {family!r}, prompt {shown(text)}") for text in prompts
+        )
+    return TaskPrompts(name, content["version"], families)
+
+
+def parse_prompt(text, family, where):
+    """The tuple of :class:`Piece` of a prompt of ``family``; ``where`` names it in errors.
+
+    Raises:
+        GenRecError: the prompt has a field that the family lacks, or lacks one that it needs.
+    """
+    try:
+        parsed = list(Formatter().parse(text))
+    except ValueError as error:
+        raise GenRecError(f"{where}: {error}.") from error
+    pieces = []
+    for literal, field, form, conversion in parsed:
+        text_before = literal if field is None else literal.removesuffix(" ")
+        if text_before:
+            pieces.append(Piece(text_before, ""))
+        if field is None:
+            continue
+        if form or conversion:
+            raise GenRecError(f"{where}: write {{{field}}} without a format.")
+        known = REQUIRED[family] | ALLOWED[family]
+        if field not in known:
+            raise GenRecError(f"{where}: unknown field {shown(field)}. Accepted: {', '.join(sorted(known))}.")
+        pieces.append(Piece("", field))
+    if not REQUIRED[family] & {piece.field for piece in pieces}:
+        raise GenRecError(f"{where}: one of {', '.join(sorted(REQUIRED[family]))} must be in it.")
+    return tuple(pieces)

@@ -1,0 +1,1 @@
+"""One run and its result; several runs compared, searched, or tested again."""

@@ -1,0 +1,67 @@
+"""Which run a configuration stands for: the settings that decide its outcome, and those in which two runs differ."""
+
+from dataclasses import asdict
+from functools import cache
+
+from recbole_genrec.config.arguments import ARGUMENT_GROUPS, plugin_keys
+from recbole_genrec.config.keys import model_kind
+from recbole_genrec.config.registry import get_model
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.plain import plain
+from recbole_genrec.training.resuming import PLACE_KEYS
+
+#: settings that say where a run is carried out, or name columns, which a model reads or not.
+_ELSEWHERE = frozenset(("device", "data_path", "load_col", "local_rank", "single_spec"))
+
+
+def deciding_settings(settings):
+    """The settings that decide the outcome of a run, with the plugin's defaults where they say nothing.
+
+    Settings that its model does not read, given for other models of the comparison, are left out.
+
+    Args:
+        settings: a configuration as ``results.plain`` gives it and a run's JSON holds it.
+    """
+    defaults = _plugin_defaults()
+    given = {key: value for key, value in settings.items() if key not in PLACE_KEYS | _ELSEWHERE}
+    known = defaults | {key: value for key, value in given.items() if value is not None or key not in defaults}
+    unread = _unread(settings.get("model"))
+    return {key: value for key, value in known.items() if key not in unread}
+
+
+def differences(stored, config):
+    """Compare a run that was made with one that is asked for.
+
+    A setting that the stored run does not know, since the package or RecBole has got it later, counts only where it is
+    given.
+
+    Args:
+        stored: the configuration of the run that was made, from its JSON.
+        config: a ``GenRecConfig``.
+
+    Returns:
+        ``{key: (stored value, value asked for)}``
+    """
+    old, new = deciding_settings(stored), deciding_settings(plain(config.final_config_dict))
+    told = old.keys() | (new.keys() & config.external_config_dict.keys())
+    return {key: (old.get(key), new.get(key)) for key in sorted(told) if old.get(key) != new.get(key)}
+
+
+@cache
+def _unread(model):
+    """Keys of the plugin that a model does not read, by its name; none of a model that is not known here."""
+    try:
+        model_class = get_model(model) if model else None
+    except GenRecError:
+        model_class = None
+    if model_class is None:
+        return frozenset()
+    return plugin_keys() - model_kind(model_class).settings().keys()
+
+
+@cache
+def _plugin_defaults():
+    defaults = {}
+    for group in ARGUMENT_GROUPS:
+        defaults |= plain(asdict(group()))
+    return {key: value for key, value in defaults.items() if key not in PLACE_KEYS and value is not None}

@@ -1,0 +1,294 @@
+"""Train, evaluate and compare models: the plugin's and RecBole's own, on one dataset object and one split."""
+
+from contextlib import ExitStack
+from copy import deepcopy
+from logging import getLogger
+from time import perf_counter
+
+from recbole.utils import dataset_arguments, init_seed
+
+from recbole_genrec.backbone.loading import SCRATCH
+from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.keys import check_effects, idle_keys
+from recbole_genrec.config.registry import MODELS, get_trainer
+from recbole_genrec.distributed.sharding import spread_layers, whole
+from recbole_genrec.distributed.world import current, joined
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.evaluation.clock import Clock
+from recbole_genrec.evaluation.cold_test import evaluate_cold, row_users
+from recbole_genrec.evaluation.confidence import RowMetrics, bootstrap_intervals
+from recbole_genrec.evaluation.outcomes import collecting
+from recbole_genrec.files.plain import plain
+from recbole_genrec.interactions.dataset_files import check_dataset, convert_raw_dump
+from recbole_genrec.interactions.split import SplitData
+from recbole_genrec.runs.process import ready_cpu, recbole_logging, wandb_run
+from recbole_genrec.runs.result import hardware, result_file, versions, write_result
+from recbole_genrec.runs.summary import print_index, print_table, write_table
+from recbole_genrec.training.curves import Curves
+
+#: data settings that may differ between the models of a run: they name columns, of which all models get the union.
+COLUMN_KEYS = ("load_col",)
+#: settings of the data beside RecBole's own list that every model of a run must share.
+SHARED_KEYS = (
+    "eval_args",
+    "repeatable",
+    "seed",
+    "data_path",
+    "encoding",
+    "metrics",
+    "topk",
+    "lazy_windows",
+    "eval_users",
+    "valid_users",
+    "cold_items",
+    "keep_unseen_items",
+)
+
+
+def run_models(
+    model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True, beside=(), shown=True
+):
+    """``run_recbole_genrec`` with the settings of a command line, which stand over all others.
+
+    Keys of the models ``beside`` are known too, although they do not run. Without ``shown`` the console shows warnings
+    alone, and the results are in the files.
+    """
+    models = _model_list(model)
+    known = [*models, *beside]
+    configs = [
+        GenRecConfig(name, dataset, config_file_list, config_dict, command_line, models=known) for name in models
+    ]
+    first = configs[0]
+    for config in configs[1:]:
+        share_data_settings(first, config)
+    check_effects(configs, beside)
+    with joined() as world:
+        with world.in_turn():  # what has to be converted, the first process converts
+            converted = convert_raw_dump(first)
+            check_dataset(first)
+        with ExitStack() as log:  # a log file, and so a folder of TensorBoard, for each model
+            log.enter_context(recbole_logging(first, console=shown))
+            if converted:
+                getLogger().info(converted)
+            if idle := idle_keys(configs):
+                getLogger().warning(idle)
+            ready_cpu(first)
+            data = SplitData(configs)
+            rehearse(configs[1:], data)
+            results = []
+            for config in configs:
+                if config is not first:
+                    log.close()
+                    log.enter_context(recbole_logging(config, console=shown))
+                with wandb_run(config):
+                    results.append(_run_model(config, data, saved, first["results_dir"]))
+                if world.is_first:
+                    write_result(first["results_dir"], results[-1])
+        if world.is_first:
+            write_table(first["results_dir"], results)
+            if shown:
+                print_table(results)
+    return results if len(models) > 1 or not isinstance(model, (str, type)) else results[0]
+
+
+def show_index(dataset=None, config_file_list=None, config_dict=None, command_line=None):
+    """Give a dataset's items identifiers as a run of GenRec would, and print what came of it; nothing is trained.
+
+    Returns:
+        The :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
+
+    Raises:
+        GenRecError: a dataset, file, key or value is not accepted.
+    """
+    config = GenRecConfig("GenRec", dataset, config_file_list, config_dict, command_line)
+    check_dataset(config)
+    model = build_model(config, SplitData([config]))
+    kind = model.arguments["indexing"].item_indexing
+    print_index(f"{kind} identifiers of {config['dataset']}, seed {config['seed']}", model.catalogue, model.decisions())
+    return model.catalogue
+
+
+def _model_list(model):
+    if isinstance(model, str):
+        model = [name.strip() for name in model.split(",") if name.strip()]
+    models = [model] if isinstance(model, type) else list(model or ())
+    if not models:
+        raise GenRecError("No model given: --model=GenRec, or several as --model=GenRec,SASRec.")
+    names = [name if isinstance(name, str) else name.__name__ for name in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise GenRecError(f"Model {name!r} is given twice.")
+    return models
+
+
+def share_data_settings(first, config):
+    """Give two models the same columns, and refuse other differences in what they would see."""
+    loads = [settings["load_col"] for settings in (first, config)]
+    if None in loads:
+        first["load_col"] = None
+    elif loads[0] != loads[1]:
+        files = dict.fromkeys([*loads[0], *loads[1]])
+        first["load_col"] = {file: _union(*(load.get(file, []) for load in loads)) for file in files}
+    config["load_col"] = first["load_col"]
+    for key in dict.fromkeys((*dataset_arguments, *SHARED_KEYS)):
+        if key not in COLUMN_KEYS and first[key] != config[key]:
+            raise GenRecError(
+                f"The models of a run share their data, but {key!r} is {first[key]!r} for {first['model']} and "
+                f"{config[key]!r} for {config['model']}. Set it for both, or run them apart."
+            )
+
+
+def _union(columns, others):
+    return "*" if "*" in (columns, others) else list(dict.fromkeys([*columns, *others]))
+
+
+def _run_model(config, data, saved, folder):
+    """Train and test a model; returns its result, and writes the outcomes of the test into ``folder``."""
+    started = perf_counter()
+    settings = plain(config.final_config_dict)  # as asked for: models and RecBole write into the configuration
+    logger = getLogger()
+    logger.info(config)
+    # before the model: RecBole's transforms write into the configuration what BERT4Rec reads (transform.py:60)
+    valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
+    # RecBole seeds again here (quick_start.py:136): a model's start does not depend on the data or on other models.
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = build_model(config, data)
+    logger.info(model)
+    train_data = data.train_loader(config, model)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model)
+    clock, rows = Clock(trainer, saved), RowMetrics(trainer.evaluator)
+    with Curves(trainer):
+        best_score, best_result = trainer.fit(
+            train_data, valid_data, saved=saved, show_progress=config["show_progress"]
+        )
+    clock.finish()
+    tested, test_seconds = measure_test(config, data, test_data, trainer, rows, folder, saved)
+    test_result = tested["test_result"]
+    tasks = {}
+    if hasattr(model, "evaluate_tasks") and config["test_tasks"] is not False:
+        with whole(model):
+            tasks = model.evaluate_tasks(
+                data.parts[2],
+                config,
+                test_result,
+                lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False),
+            )
+    cold = {}
+    if data.cold is not None:
+        found = evaluate_cold(config, data.dataset, lambda: data.cold_loader(config), trainer, rows)
+        cold = {"rows": len(data.cold), **found}
+    # every evaluation has written 'eval/...': the test is the one to stay
+    trainer.wandblogger.log_eval_metrics(test_result, head="eval")
+    trainer.wandblogger.log_eval_metrics(cold.get("test_result", {}), head="cold")
+    trainer.wandblogger.log_eval_metrics(cold.get("among_cold", {}).get("test_result", {}), head="among_cold")
+    evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "best_valid_score": best_score,
+        "best_valid_result": plain(best_result),
+        "valid_metric": config["valid_metric"],
+        "valid_score_bigger": config["valid_metric_bigger"],
+        **tested,
+        "cold": cold,
+        "epochs": clock.epochs,
+        "curve": clock.curve,
+        "seconds": {
+            "data": data.seconds,
+            "train": clock.training,
+            "validate": clock.validation,
+            "test": test_seconds,
+            "total": data.seconds + perf_counter() - started,
+        },
+        "users_per_second": evaluated / (clock.validation + test_seconds),
+        "parameters": _count_parameters(model),
+        "tasks": tasks,
+        "usage": model.usage() if hasattr(model, "usage") else {},
+        "checkpoint": str(trainer.saved_model_file) if saved and trainer.saved_model_file else None,
+        "config": settings,
+        "versions": versions(),
+        "processes": current().size,
+        "hardware": hardware(config["device"]),
+    }
+
+
+def measure_test(config, data, loader, trainer, rows, folder, saved=True, checkpoint=None):
+    """Test a trainer's model, and write the outcomes into ``folder``.
+
+    Args:
+        config: the run's configuration. data: :class:`SplitData`. loader: of the test. trainer: holds the model.
+        rows: :class:`~recbole_genrec.evaluation.confidence.RowMetrics` of the trainer.
+        saved: test the best epoch; else the model as it is.
+        checkpoint: of the best epoch, where it is not the trainer's own.
+
+    Returns:
+        What a result tells of the test, and its seconds.
+    """
+    started = perf_counter()
+    with collecting(trainer) as collected:
+        result = trainer.evaluate(loader, saved, checkpoint, config["show_progress"])
+    seconds, users, model = perf_counter() - started, row_users(loader), trainer.model
+    outcomes = collected.outcomes(users, data.parts[0])
+    if outcomes is not None and current().is_first:
+        outcomes.write(result_file(folder, config["model"], config, "npz"))
+    ranks = hasattr(model, "generation_statistics")
+    told = {
+        "test_result": plain(result),
+        "test_interval": bootstrap_intervals(rows.values, users, config["seed"]),
+        "users": data.users,
+        "outcomes": outcomes is not None,
+        "generation": model.generation_statistics() if ranks else {},
+        "identifiers": model.identifier_statistics() if ranks else {},
+    }
+    return told, seconds
+
+
+def build_model(config, data):
+    """The model of a configuration, on its device.
+
+    Raises:
+        GenRecError: it, or RecBole's, refuses a value.
+    """
+    try:
+        model = config.model_class(config, data.parts[0])
+        if current().size > 1 and hasattr(model, "backbone") and config["distributed"] == "fsdp":
+            if config["quantization"] not in (None, "none"):
+                raise GenRecError(
+                    "'distributed: fsdp' spreads weights of full precision: it takes 'quantization: none'."
+                )
+            spread_layers(model.backbone.model, config["device"])
+        return model.to(config["device"])
+    except (NotImplementedError, AssertionError, ValueError) as error:
+        if config["model"] in MODELS:  # ours refuse a value with a GenRecError: this one is a bug
+            raise
+        # how RecBole's models refuse a value, e.g. of 'loss_type', or a dataset without a column that they read
+        getLogger().debug("Where it was refused:", exc_info=True)
+        raise GenRecError(f"{config['model']}: {error}") from error
+
+
+def rehearse(configs, data):
+    """Build models once before the first of a run is trained: none is refused after hours of another's training.
+
+    A pretrained backbone is not loaded twice: its settings have been checked by then.
+
+    Args:
+        configs: of the models after the first. data: :class:`SplitData`.
+
+    Raises:
+        GenRecError: a model refuses a value.
+    """
+    for config in configs:
+        if config["backbone"] not in (None, SCRATCH) and config.model in MODELS:
+            continue
+        config = deepcopy(config)  # models and RecBole write into it
+        for phase in ("valid", "test"):
+            data.evaluation_loader(config, phase)
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        model = build_model(config, data)
+        data.train_loader(config, model)
+
+
+def _count_parameters(model):
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return {"total": sum(size for size, _ in sizes), "trainable": sum(size for size, trains in sizes if trains)}

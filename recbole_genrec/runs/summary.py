@@ -1,0 +1,101 @@
+"""The table of a run, and what there is to say of a catalogue's identifiers, for people to read."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recbole_genrec.catalogue.identifier_report import examples, report
+from recbole_genrec.evaluation.confidence import LEVEL
+from recbole_genrec.files.table import print_rows, rows_as_markdown
+from recbole_genrec.files.write import write_text
+from recbole_genrec.runs.result import result_file
+
+
+def write_table(folder, results):
+    """Write the table of all results as Markdown: ``<model>+<model>-<dataset>-<seed>.md``."""
+    models = "+".join(result["model"] for result in results)
+    write_text(result_file(folder, models, results[0], "md"), markdown_table(results))
+
+
+def _score(result, metric) -> str:
+    """A metric as the table shows it: over a sample of users, with half the width of its confidence interval."""
+    score = result["test_result"].get(metric)
+    if score is None:
+        return ""
+    if not _is_sample(result) or metric not in result["test_interval"]:
+        return f"{score:.4f}"
+    low, high = result["test_interval"][metric]
+    return f"{score:.4f} ±{(high - low) / 2:.4f}"
+
+
+def _is_sample(result):
+    return result["users"]["evaluated"] < result["users"]["of"]
+
+
+def caption(results) -> str:
+    """What the table shows: dataset, seed, and over which users where not all of them are evaluated."""
+    first = results[0]
+    text = f"{first['dataset']}, seed {first['seed']}: test"
+    if not _is_sample(first):
+        return text
+    users = f"{first['users']['evaluated']:,} of {first['users']['of']:,} users"
+    return f"{text}, {users} (± half of the {LEVEL:.0%} bootstrap interval)"
+
+
+def table_rows(results) -> list[list[str]]:
+    """Header and one row a model: test metrics, the one that selects over cold items where there are any, parameters,
+    seconds to train, users evaluated a second."""
+    metrics = list(dict.fromkeys(metric for result in results for metric in result["test_result"]))
+    cold = []
+    if results[0].get("cold"):
+        metric = results[0]["valid_metric"].lower()
+        cold = [f"cold {metric}", f"among cold {metric}"]
+    rows = [["model", *metrics, *cold, "parameters", "trainable", "epochs", "train s", "users/s"]]
+    for result in results:
+        scores = [_score(result, metric) for metric in metrics]
+        for tested in (result["cold"], result["cold"].get("among_cold")) if cold else ():
+            scores.append(f"{tested['test_result'][metric]:.4f}" if tested else "")
+        parameters = result["parameters"]
+        rows.append(
+            [
+                result["model"],
+                *scores,
+                f"{parameters['total']:,}",
+                f"{parameters['trainable']:,}",
+                str(result["epochs"]),
+                f"{result['seconds']['train']:.0f}",
+                f"{result['users_per_second']:.0f}",
+            ]
+        )
+    return rows
+
+
+def markdown_table(results) -> str:
+    """The comparison as a Markdown table, numbers to the right."""
+    return rows_as_markdown(caption(results), table_rows(results))
+
+
+def print_table(results):
+    """Print the comparison on standard output: a row a model, or a column a model where the terminal is narrow."""
+    print_rows(caption(results), table_rows(results))
+
+
+def print_index(title, catalogue, decisions):
+    """Print how a catalogue's items got their identifiers: figures, then a few of them.
+
+    Args:
+        title: what stands above.
+        catalogue: :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
+        decisions: tokens of each identifier at which the catalogue leaves a choice.
+    """
+    figures = Table(show_header=False)
+    for row in report(catalogue.index, decisions):
+        figures.add_row(*map(escape, row))
+    some = Table("item", "text", "identifier")
+    for row in examples(catalogue.item_tokens, catalogue.item_texts, catalogue.index):
+        some.add_row(*map(escape, row))
+    console = Console()
+    console = console if console.is_terminal else Console(width=1000)  # a pipe has no width of its own
+    console.print(escape(title))  # above the table, which may be too narrow for it
+    console.print(figures)
+    console.print(some)

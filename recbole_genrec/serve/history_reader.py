@@ -1,0 +1,87 @@
+"""Histories as people give them: titles, item ids and free text, matched with a catalogue.
+
+A title is looked up as it stands, then as :class:`~recbole_genrec.chat.grounding.Grounder` finds it; what the catalogue
+does not have is read as plain text, as if it were the title of an item.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from recbole_genrec.chat.grounding import Grounder
+from recbole_genrec.config.arguments import PromptLLMArguments
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.text import clean_text
+
+
+@dataclass(frozen=True)
+class ItemId:
+    """An entry of a history that names an item by its raw id; an entry that is a text is a title."""
+
+    item_id: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of a history and what it was taken for."""
+
+    #: what was given.
+    given: str
+    #: ``id``; ``exact`` or ``fuzzy``: a title of the catalogue; ``text``: free text.
+    kind: str
+    #: raw id of the item, ``None`` for free text.
+    item_id: str | None
+    #: the item's title, or the text.
+    title: str
+    #: whether the model reads it; the oldest entries of a long history are left out.
+    read: bool = True
+
+
+class HistoryReader:
+    """Matches entries with the items of a catalogue.
+
+    Args:
+        item_tokens: raw ids of items 1 to I.
+        titles: their titles.
+        reads_text: whether free text has a meaning: the model reads items as their texts.
+    """
+
+    def __init__(self, item_tokens, titles, reads_text):
+        self.item_tokens, self.titles, self.reads_text = item_tokens, titles, reads_text
+        self.number = {token: item for item, token in enumerate(item_tokens, 1)}
+        self._literal = {title: item for item, title in reversed(list(enumerate(titles, 1)))}
+
+    @cached_property
+    def _grounder(self):
+        return Grounder(self.titles, PromptLLMArguments.fuzzy_threshold)
+
+    def read(self, given):
+        """Match one entry.
+
+        Args:
+            given: a title or an :class:`ItemId`.
+
+        Returns:
+            :class:`Entry`, and the item's number, ``None`` for free text.
+
+        Raises:
+            GenRecError: no such item id; or free text, which this model cannot read.
+        """
+        if isinstance(given, ItemId):
+            item, token = self.number.get(str(given.item_id)), str(given.item_id)
+            if item is None:
+                raise GenRecError(f"The catalogue has no item with the id {token!r}.")
+            return Entry(token, "id", token, self.titles[item - 1]), item
+        title = clean_text(given) if isinstance(given, str) else ""
+        if not title:
+            raise GenRecError(f"An entry of a history is a title or an ItemId, not {given!r}.")
+        item, kind = self._literal.get(title), "exact"
+        if item is None:
+            item, kind = self._grounder.find(title)
+        if item is not None:
+            return Entry(given, kind, self.item_tokens[item - 1], self.titles[item - 1]), item
+        if not self.reads_text:
+            raise GenRecError(
+                f"The catalogue has no item {given!r}, and free text is for 'item_indexing: title' only: this model "
+                "reads items by codes, which a text has not."
+            )
+        return Entry(given, "text", None, title), None

@@ -1,0 +1,262 @@
+"""``GenRecommender``: a trained checkpoint answers with items, says why, and takes new ones.
+
+Letters: B histories, K list length, L entries of a history, I items.
+"""
+
+from dataclasses import dataclass, replace
+from math import exp
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from recbole_genrec.catalogue.new_items import enlarge, read_new_items
+from recbole_genrec.checkpoint.checkpoint import save_enlarged
+from recbole_genrec.decoding.scoring import score_pairs
+from recbole_genrec.decoding.search import search
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.serve.checkpoint_ranker import CheckpointRanker
+from recbole_genrec.serve.conditions import choose_items
+from recbole_genrec.serve.history_reader import HistoryReader
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One item of a list."""
+
+    #: 1 is the best.
+    rank: int
+    #: raw id of the atomic files.
+    item_id: str
+    title: str
+    #: the model's, over the whole catalogue: it does not depend on what else may be recommended. With
+    #: ``normalization: vocab`` items share it with texts that are no items.
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a history was taken for, and the list."""
+
+    #: :class:`~recbole_genrec.serve.history_reader.Entry`, the oldest first.
+    history: tuple
+    #: :class:`Recommendation`, the best first; fewer than K where fewer items may be recommended.
+    recommendations: tuple
+    #: nodes of the trie that the search expanded.
+    expanded_nodes: int
+    #: true where the node budget was hit: the list then comes from a beam search.
+    over_budget: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How much each entry of a history moves each recommended item."""
+
+    answer: Answer
+    #: the L entries that the model reads.
+    history: tuple
+    #: by entry and recommendation: the item's probability with the entry minus that without ``[L][K]``.
+    changes: tuple
+    #: for each recommendation the place in ``history`` whose removal lowers its log-probability most; ``None`` where
+    #: none lowers it.
+    reasons: tuple
+
+
+@dataclass
+class _Histories:
+    """Histories as numbers: ``items`` flat, bounds ``[B]``, entries of each, and the packer that knows their texts."""
+
+    items: np.ndarray
+    first: np.ndarray
+    stop: np.ndarray
+    entries: list
+    packer: object
+
+
+class GenRecommender:
+    """Recommends with a checkpoint of GenRec; neither RecBole nor the dataset is needed.
+
+    The search is exact, whichever ``decoding`` the model was evaluated with, up to ``node_budget``. As in evaluation a
+    history counts from its newest ``MAX_ITEM_LIST_LENGTH`` entries, as far as they fit the prompt.
+
+    Args:
+        folder: a checkpoint folder.
+        device: where to compute; by default a CUDA device where there is one.
+        trust_remote_code: run Python code that comes with the checkpoint's backbone, where it was trained so.
+
+    Attributes:
+        settings: the configuration that the checkpoint was trained with.
+
+    Raises:
+        GenRecError: the checkpoint is missing, damaged, of another model, or comes with code that is not trusted.
+    """
+
+    def __init__(self, folder, device=None, trust_remote_code=False):
+        self.folder = folder
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.ranker = CheckpointRanker(folder, trust_remote_code).to(device)
+        self.settings = self.ranker.settings
+        self.longest, self.batch_size = self.settings["MAX_ITEM_LIST_LENGTH"], self.settings["eval_batch_size"]
+        self._prepare()
+
+    @classmethod
+    def from_checkpoint(cls, folder, device=None, trust_remote_code=False):
+        """The recommender of a checkpoint folder; see the class."""
+        return cls(folder, device, trust_remote_code)
+
+    def _prepare(self):
+        ranker = self.ranker
+        self.reader = HistoryReader(ranker.catalogue.item_tokens, ranker.titles(), ranker.reads_text)
+
+    def recommend(self, histories, topk=10, where=None, exclude_seen=False):
+        """The most probable next items of some histories.
+
+        Args:
+            histories: B lists of entries, the oldest first: titles, texts, or
+                :class:`~recbole_genrec.serve.history_reader.ItemId`.
+            topk: K.
+            where: which items may be recommended, see :func:`~recbole_genrec.serve.conditions.choose_items`; ``None``:
+                all. The lists are the K best of these, each with the probability that it has among all.
+            exclude_seen: leave the items of each history out of its list.
+
+        Returns:
+            B lists of :class:`Recommendation`.
+
+        Raises:
+            GenRecError: an entry has no meaning for this model, or ``where`` is not accepted.
+        """
+        return [list(answer.recommendations) for answer in self.answer(histories, topk, where, exclude_seen)]
+
+    def answer(self, histories, topk=10, where=None, exclude_seen=False):
+        """As :meth:`recommend`; B :class:`Answer`, which also say what was made of the histories."""
+        if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
+            raise GenRecError(f"'topk' must be a whole number of at least 1, not {topk!r}.")
+        chosen = None
+        if where is not None:
+            chosen = choose_items(self.ranker.catalogue, where, self.settings["ITEM_ID_FIELD"])
+        histories, size = list(histories), self.batch_size
+        read = [self._read(histories[start : start + size]) for start in range(0, len(histories), size)]
+        return [answer for batch in read for answer in self._rank(batch, topk, chosen, exclude_seen)]
+
+    def _read(self, histories):
+        """Match the entries of histories, and lay them end to end."""
+        entries, numbers, texts = [], [], {}
+        for history in histories:
+            if isinstance(history, str):
+                raise GenRecError(f"A history is a list of entries, not a text: {history!r}.")
+            matched = [self.reader.read(given) for given in history]
+            entries.append([entry for entry, _ in matched])
+            for entry, _ in matched:
+                if entry.kind == "text":
+                    texts.setdefault(entry.title, len(self.reader.titles) + 1 + len(texts))
+            numbers.append([texts[entry.title] if item is None else item for entry, item in matched])
+        packer = self.ranker.packer_with(list(texts))
+        stop = np.cumsum([len(history) for history in numbers], dtype=np.int64)
+        begin = np.append(0, stop[:-1])
+        items = np.array([item for history in numbers for item in history], np.int64)
+        first = packer.history_start(items, np.maximum(begin, stop - self.longest), stop)
+        for place, (start, unread) in enumerate(zip(begin, first)):
+            left_out = int(unread - start)
+            entries[place][:left_out] = [replace(entry, read=False) for entry in entries[place][:left_out]]
+        return _Histories(items, first, stop, entries, packer)
+
+    def _rank(self, batch, topk, chosen, exclude_seen):
+        ranker = self.ranker
+        tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop)
+        found = search(
+            tree,
+            min(topk, ranker.trie.n_items),
+            ranker.engine.normalization,
+            node_budget=ranker.engine.node_budget,
+            allowed=None if chosen is None else torch.from_numpy(np.append(False, chosen)),
+            left_out=self._seen(batch.entries) if exclude_seen else None,
+        )
+        rows = zip(batch.entries, found.items.tolist(), found.scores.tolist(), found.expanded.tolist())
+        return [
+            Answer(tuple(entries), self._list(items, scores), expanded, over_budget)
+            for (entries, items, scores, expanded), over_budget in zip(rows, found.over_budget.tolist())
+        ]
+
+    def _seen(self, entries):
+        """Numbers of the items that each history holds, padded with 0 ``[B, S]``."""
+        rows = [[self.reader.number[entry.item_id] for entry in history if entry.item_id] for history in entries]
+        return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True)
+
+    def _list(self, items, scores):
+        tokens, titles = self.reader.item_tokens, self.reader.titles
+        listed = [(item - 1, score) for item, score in zip(items, scores) if item]
+        return tuple(
+            Recommendation(rank, tokens[place], titles[place], exp(score))
+            for rank, (place, score) in enumerate(listed, 1)
+        )
+
+    def explain(self, history, topk=10, where=None, exclude_seen=False):
+        """What the entries of a history do to the items recommended for it.
+
+        Every entry is left out once. All these histories and the whole one are one batch, in which the K items are
+        scored exactly.
+
+        Args:
+            history: a list of entries, as :meth:`recommend` takes several of.
+            topk, where, exclude_seen: as for :meth:`recommend`.
+
+        Returns:
+            :class:`Explanation`.
+
+        Raises:
+            GenRecError: see :meth:`recommend`.
+        """
+        (answer,) = self.answer([history], topk, where, exclude_seen)
+        batch = self._read([history])
+        numbers = batch.items[batch.first[0] : batch.stop[0]]
+        count = len(numbers)
+        left_out = [np.delete(numbers, place) for place in range(count)]
+        stop = np.cumsum([count, *map(len, left_out)])
+        tree = self.ranker.tree(
+            batch.packer, np.concatenate([numbers, *left_out]), np.append(0, stop[:-1]).astype(np.int64), stop
+        )
+        items = torch.tensor([self.reader.number[r.item_id] for r in answer.recommendations], dtype=torch.long)
+        prompt = torch.arange(count + 1).repeat_interleave(len(items)).to(self.ranker.compute_device)
+        pairs = items.repeat(count + 1).to(prompt.device)
+        scores = score_pairs(tree, prompt, pairs, self.ranker.engine.normalization).view(count + 1, len(items))
+        changes = (scores[:1].exp() - scores[1:].exp()).tolist()
+        read = tuple(entry for entry in answer.history if entry.read)
+        return Explanation(answer, read, tuple(map(tuple, changes)), _reasons(scores))
+
+    def add_items(self, items):
+        """Take new items into the catalogue, without training.
+
+        They are named by the rule of the indexing scheme and have no item vector; what the catalogue has keeps its
+        identifiers. Under ``normalization: trie`` all share the probability from now on.
+
+        Args:
+            items: list of :class:`~recbole_genrec.catalogue.new_items.NewItem`, or the path of an atomic ``.item``
+                file with the columns of the training's.
+
+        Raises:
+            GenRecError: see :func:`~recbole_genrec.catalogue.new_items.enlarge`; nothing has been changed then.
+        """
+        if not isinstance(items, (list, tuple)):
+            items = read_new_items(items, self.settings, self.ranker.catalogue.columns)
+        self.ranker.take_catalogue(enlarge(self.ranker, items))
+        self._prepare()
+
+    def save(self, folder):
+        """Write a checkpoint with the present catalogue, for recommending only: it cannot be trained on.
+
+        Args:
+            folder: where it shall stand; what stands there is replaced.
+        """
+        save_enlarged(self.folder, folder, self.ranker)
+
+
+def _reasons(scores):
+    """For each item the place of the entry whose removal lowers its score most.
+
+    Args:
+        scores: of the whole history, then without each of its entries ``[L + 1, K]``.
+    """
+    if len(scores) == 1:
+        return (None,) * scores.shape[1]
+    drop, place = (scores[:1] - scores[1:]).max(0)
+    return tuple(best if lowered > 0 else None for lowered, best in zip(drop.tolist(), place.tolist()))

@@ -1,0 +1,53 @@
+"""The history of a user of the dataset that a checkpoint was trained on, as the run had it."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from recbole_genrec.errors import GenRecError
+
+#: settings that leave out interactions.
+FILTERS = """
+val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter_inter_by_user_or_item
+""".split()
+
+
+def read_user_history(settings, user, data_path=None):
+    """Raw item ids of the interactions of a user that the run's filters leave, in its order: the oldest first, ties in
+    the order of the file; files that are split beforehand come one after the other.
+
+    Args:
+        settings: the configuration of a checkpoint.
+        user: raw user id.
+        data_path: the folder that holds the dataset's folder; by default where it was in training.
+
+    Returns:
+        List of raw item ids, which need not be in the checkpoint's catalogue.
+
+    Raises:
+        GenRecError: a file or column is missing, a file is malformed, or there is no such user.
+    """
+    from recbole_genrec.interactions.dataset import exact_dataset_class
+    from recbole_genrec.interactions.dataset_files import build_dataset, check_rows
+    from recbole_genrec.interactions.presplit import interaction_files
+
+    # what is asked for is who chose what: items that nobody chose play no part
+    settings = defaultdict(lambda: None, {**settings, "keep_unseen_items": False})
+    if data_path is not None:
+        settings["data_path"] = str(Path(data_path) / settings["dataset"])
+    for path in interaction_files(settings):
+        if not path.is_file():
+            raise GenRecError(
+                f"--user: there is no file {path}. --data_path names the folder that holds the dataset's."
+            )
+        check_rows(path, settings)
+    dataset = build_dataset(exact_dataset_class(), settings)
+    number = dataset.field2token_id[dataset.uid_field].get(str(user))
+    rows = dataset.inter_feat[dataset.inter_feat[dataset.uid_field] == (-1 if number is None else number)]
+    if rows.empty:
+        given = [f"{key}: {settings[key]}" for key in FILTERS if settings[key]]
+        filters = f" that the run's filters leave ({', '.join(given)})" if given else ""
+        raise GenRecError(f"--user: {path} has no interactions of the user {str(user)!r}{filters}.")
+    items = rows[dataset.iid_field].tolist()
+    if dataset.has_lists():
+        items = [*rows[dataset.iid_field + settings["LIST_SUFFIX"]].iloc[-1], items[-1]]
+    return dataset.field2id_token[dataset.iid_field][items].tolist()

@@ -1,0 +1,75 @@
+"""The trainer of GenRecSeq2Seq: stage after stage."""
+
+from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
+from recbole_genrec.config.arguments import Seq2SeqArguments
+from recbole_genrec.training.resuming import START
+from recbole_genrec.training.schedule import WeightAverage
+from recbole_genrec.training.trainer import GenRecTrainer
+
+
+class GenRecSeq2SeqTrainer(GenRecTrainer):
+    """Trains GenRecSeq2Seq on masked items, on next items, or on one after the other.
+
+    Epochs count through: those of pretraining first. Each stage has an optimizer and a schedule of its own. Validation
+    selects among the epochs of fine-tuning; a run that only pretrains keeps the last epoch, which it validates.
+    """
+
+    def __init__(self, config, model):
+        super().__init__(config, model)
+        self.stages = Seq2SeqArguments.from_config(config)
+        n_pretrain = 0 if self.stages.train_stage == "finetune" else self.stages.pretrain_epochs
+        self._ends = {"pretrain": n_pretrain, "finetune": n_pretrain + self.epochs}
+        if self.stages.train_stage == "pretrain":
+            self._ends["finetune"] = n_pretrain
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """RecBole's ``fit``, stage after stage; see :meth:`GenRecTrainer.fit`."""
+        self._saves = saved
+        self._go_on()
+        if self._begins(0) and self.stages.pretrained_checkpoint:
+            load_checkpoint_into(self.model, self.stages.pretrained_checkpoint)
+            self.logger.info(f"Pretrained weights of {self.stages.pretrained_checkpoint}")
+            self._renew()
+        rest = (verbose, saved, show_progress, callback_fn)
+        if self.start_epoch < self._ends["pretrain"]:
+            self._enter("pretrain", train_data)
+            super().fit(train_data, None, *rest)
+            self.start_epoch = self._ends["pretrain"]
+        if self.stages.train_stage == "pretrain":
+            return self._validate_last(valid_data, saved, show_progress)
+        if self._begins(self._ends["pretrain"]):
+            self.average.swap_in()
+            self._renew()
+        self._enter("finetune", train_data)
+        return super().fit(train_data, valid_data, *rest)
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        if 0 <= epoch < self._ends["pretrain"] - 1:
+            return  # without validation RecBole writes ``best`` after every epoch: of pretraining, the last one is it
+        super()._save_checkpoint(epoch, verbose, **kwargs)
+
+    def _begins(self, epoch):
+        """Whether training goes on at the beginning of ``epoch``, and not within it."""
+        return self.start_epoch == epoch and self._done == START
+
+    def _enter(self, stage, train_data):
+        self.epochs = self._ends[stage]
+        self.model.stage = stage
+        self.stage = "pretrain" if stage == "pretrain" else "train"
+        if hasattr(train_data, "set_stage"):
+            train_data.set_stage(stage, first_epoch=0 if stage == "pretrain" else self._ends["pretrain"])
+
+    def _renew(self):
+        """Start a stage: what the optimizer, the schedule and the average have seen belongs to the one before."""
+        self.step = 0
+        self.optimizer = self._build_optimizer()
+        self.average = WeightAverage(self._trainable(), self.schedule.ema_decay)
+
+    def _validate_last(self, valid_data, saved, show_progress):
+        self.average.swap_in()
+        if valid_data and self.eval_step > 0:
+            self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
+            self.wandblogger.log_metrics({**self.best_valid_result, "valid_step": 0}, head="valid")
+            if saved:
+                self._save_checkpoint(self._ends["pretrain"] - 1, verbose=False)
+        return self.best_valid_score, self.best_valid_result

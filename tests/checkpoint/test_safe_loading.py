@@ -1,0 +1,444 @@
+"""Files that come from somebody else run no code: pickles in the place of every file that the package reads."""
+
+import ast
+import json
+import pickle
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import recbole_genrec
+from recbole_genrec import GenRecError, GenRecommender, run_recbole_genrec
+from recbole_genrec.chat.reply_cache import AnswerCache
+from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, save_checkpoint
+from recbole_genrec.checkpoint.folder import fingerprint
+from recbole_genrec.checkpoint.training_state import optimizer_state
+from recbole_genrec.config.config import parse_value, read_yaml
+from recbole_genrec.evaluation.outcomes import Outcomes
+from recbole_genrec.prompt.question_prompts import load_questions
+from recbole_genrec.prompt.task_prompts import load_tasks
+from recbole_genrec.prompt.template import load_template
+from recbole_genrec.report.stored_runs import read_results
+from recbole_genrec.runs.reopen import load_as_recbole
+from recbole_genrec.runs.tuning import read_space
+from recbole_genrec.serve.export import export
+from tests.builders import SCRATCH, STATE, write_base, write_checkpoint, write_films
+
+# isort: split
+# stock RecBole imports only once the plugin's patches are in place
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation, save_split_dataloaders
+from recbole.quick_start import load_data_and_model, run_recbole
+from recbole.trainer import Trainer
+
+PACKAGE = Path(recbole_genrec.__file__).parent
+#: calls that run what they are given, and what reads pickles; ``numpy.load`` and ``yaml.load`` depend on how.
+RUNNING = {"eval", "exec", "compile", "__import__"}
+PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+#: RecBole's own files are pickles. Its loads go through here, and warn.
+RECBOLES = {("compat/torch_calls.py", name) for name in ("import pickle", "pickle.load", "torch.load")}
+#: what the processes of one run say to each other.
+PEERS = {("distributed/world.py", f"dist.{name}") for name in ("all_gather_object", "broadcast_object_list")}
+#: a shipped file, by the loader of the ``Config`` that asks for it: stock RecBole's may be another.
+SHIPPED = {("files/properties.py", "yaml.load")}
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
+
+
+class Malicious:
+    """A pickle that leaves a file behind when it is read."""
+
+    def __init__(self, mark):
+        self.mark = Path(mark)
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+@pytest.fixture
+def mark(tmp_path):
+    """The file that is there if code has run; the test fails where it is at its end."""
+    path = tmp_path / "code-has-run"
+    yield path
+    assert not path.exists()
+
+
+@pytest.fixture
+def pickled(mark):
+    """Bytes that leave the mark when somebody unpickles them: the plain form, and torch's."""
+    path = mark.with_name("evil.pth")
+    torch.save({"state_dict": Malicious(mark)}, path)
+    return {"plain": pickle.dumps(Malicious(mark)), "torch": path.read_bytes()}
+
+
+def test_the_malicious_files_work(tmp_path):
+    """The other tests would hold of files that do nothing."""
+    for number, read in enumerate((pickle.load, partial(torch.load, weights_only=False))):
+        mark, path = tmp_path / f"mark{number}", tmp_path / "evil"
+        if number:
+            torch.save(Malicious(mark), path)
+        else:
+            path.write_bytes(pickle.dumps(Malicious(mark)))
+        with open(path, "rb") as file:
+            read(file)
+        assert mark.exists()
+
+
+# ---- the source ----
+
+
+def risky(path):
+    """Uses of what can run data as code in a Python file, by name."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            module = getattr(node, "module", None)
+            names = [module] if module else [alias.name for alias in node.names]
+            yield from (f"import {name}" for name in names if name.split(".")[0] in PICKLING)
+            if isinstance(node, ast.ImportFrom) and module in ("torch", "numpy", "yaml"):
+                yield from (f"{module}.{alias.name}" for alias in node.names if "load" in alias.name)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+            "yaml.Loader",
+            "yaml.FullLoader",
+            "yaml.UnsafeLoader",
+        ):
+            yield ast.unparse(node)
+        if not isinstance(node, ast.Call):
+            continue
+        name, given = ast.unparse(node.func), {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        arguments = [ast.unparse(argument) for argument in node.args]
+        if name in RUNNING or name in ("pickle.load", "pickle.loads", "pickle.Unpickler"):
+            yield name
+        elif name == "torch.load" and given.get("weights_only") != "True":
+            yield name
+        elif name in ("np.load", "numpy.load") and given.get("allow_pickle") != "False":
+            yield name
+        elif name in ("yaml.load", "yaml.load_all") and arguments[1:] not in (["YamlLoader"], ["yaml.SafeLoader"]):
+            yield name
+        elif "dist" in name.split(".") and name.endswith(("_object", "_object_list")):
+            yield name
+        elif name in ("yaml.full_load", "yaml.unsafe_load", "pd.read_pickle", "pandas.read_pickle"):
+            yield name
+        elif name.endswith(".from_pretrained") and "PeftModel" not in name:
+            if "Tokenizer" not in name and "Config" not in name and given.get("use_safetensors") != "True":
+                yield f"{name} without use_safetensors"
+            if "trust_remote_code" not in given and given.get(None) not in ("origin", "code"):
+                yield f"{name} without trust_remote_code"  # it would ask at the terminal
+
+
+def test_no_line_of_the_package_runs_data_as_code():
+    found = {(path.relative_to(PACKAGE).as_posix(), use) for path in PACKAGE.rglob("*.py") for use in risky(path)}
+    assert found == RECBOLES | PEERS | SHIPPED
+
+
+@pytest.mark.parametrize("line", [
+    "import pickle",
+    "from joblib import load",
+    "import dill as safe",
+    "from torch import load",
+    "eval('1')",
+    "exec('a = 1')",
+    "torch.load(path)",
+    "torch.load(path, weights_only=False)",
+    "np.load(path)",
+    "numpy.load(path, allow_pickle=True)",
+    "yaml.load(text, yaml.FullLoader)",
+    "yaml.unsafe_load(text)",
+    "load_yaml(text, yaml.FullLoader)",
+    "dist.recv_object_list(box)",
+    "AutoModel.from_pretrained(name, trust_remote_code=False)",
+    "AutoTokenizer.from_pretrained(name)",
+])  # fmt: skip
+def test_the_search_of_the_source_finds_it(tmp_path, line):
+    path = tmp_path / "module.py"
+    path.write_text(line, "utf-8")
+    assert list(risky(path))
+
+
+# ---- checkpoints and backbones ----
+
+
+@pytest.fixture
+def checkpoint(tmp_path, write_dataset, monkeypatch):
+    """A function that stores a small GenRec in ``best``; gives its configuration and model."""
+    monkeypatch.chdir(tmp_path)
+    data_path = write_films(write_dataset, tmp_path / "data")
+
+    def build(**settings):
+        config, model, _ = write_checkpoint("best", "GenRec", {"data_path": data_path, **SCRATCH, **settings})
+        optimizer = optimizer_state(torch.optim.AdamW(model.parameters()))
+        save_checkpoint("best", model, config, STATE, optimizer, [torch.zeros(1)])
+        return config, model
+
+    return build
+
+
+def forge(folder, name, content):
+    """Replace a file of a checkpoint, and let the manifest say that it is right."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["files"][name] = fingerprint(folder / name)
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+
+
+READERS = {
+    "extra.safetensors": "weights",
+    "backbone/model.safetensors": "weights",
+    "items.json": "weights",
+    "trainer.json": "weights",
+    "optimizer.safetensors": "training",
+    "optimizer.json": "training",
+    "config.json": "settings",
+    "manifest.json": "settings",
+}
+
+
+@pytest.mark.parametrize("kind", ["plain", "torch"])
+@pytest.mark.parametrize("name", READERS)
+def test_a_pickle_in_a_checkpoint_is_refused(checkpoint, tmp_path, pickled, name, kind):
+    _, model = checkpoint()
+    folder = tmp_path / "best"
+    if name == "manifest.json":
+        (folder / name).write_bytes(pickled[kind])
+    else:
+        forge(folder, name, pickled[kind])
+    with pytest.raises(GenRecError, match=f"damaged: {Path(name).name}"):
+        if READERS[name] == "settings":
+            load_as_recbole(folder)
+        else:
+            optimizer = torch.optim.AdamW(model.parameters()) if READERS[name] == "training" else None
+            load_checkpoint_into(model, folder, optimizer)
+
+
+CALL = "!!python/object/apply:pathlib.Path.touch\nargs: [!!python/object/apply:pathlib.Path [{mark}]]\n"
+
+
+def test_a_yaml_of_a_checkpoint_that_calls_python_is_refused(checkpoint, tmp_path, mark):
+    checkpoint()
+    forge(tmp_path / "best", "prompt.yaml", CALL.format(mark=mark).encode())
+    with pytest.raises((GenRecError, yaml.YAMLError)):
+        GenRecommender.from_checkpoint(tmp_path / "best")
+
+
+@pytest.mark.parametrize("read", [read_yaml, load_template, load_tasks, load_questions], ids=lambda read: read.__name__)
+def test_a_yaml_that_calls_python_is_refused(tmp_path, mark, read):
+    path = tmp_path / "mine.yaml"
+    path.write_text(CALL.format(mark=mark), "utf-8")
+    with pytest.raises(GenRecError, match="mine.yaml"):
+        read(str(path))
+
+
+def test_values_and_search_spaces_are_not_evaluated(tmp_path, mark):
+    code = f"__import__('pathlib').Path({str(mark)!r}).touch()"
+    assert parse_value("item_text", code) == code
+    with pytest.raises(GenRecError, match="not valid YAML"):
+        parse_value("topk", f"!!python/object/apply:pathlib.Path.touch [{mark}]")
+    path = tmp_path / "genrec.space"
+    path.write_text(f"topk choice [{code}]\n", "utf-8")
+    with pytest.raises(GenRecError, match="line 1"):
+        read_space(path, {"topk"}, "random")
+
+
+@pytest.mark.parametrize("kind", ["plain", "torch"])
+def test_pickled_weights_of_a_backbone_are_refused(checkpoint, tmp_path, pickled, kind):
+    folder = write_base(tmp_path / "base")
+    (tmp_path / "base/model.safetensors").unlink()
+    (tmp_path / "base/pytorch_model.bin").write_bytes(pickled[kind])
+    message = r"base': it has no model\.safetensors\. .* a pickle, such as pytorch_model\.bin, can run code"
+    with pytest.raises(GenRecError, match=message):
+        checkpoint(backbone=folder)
+    (tmp_path / "base/model.safetensors").write_bytes(pickled[kind])
+    with pytest.raises(Exception, match="(?i)header"):
+        checkpoint(backbone=folder)
+
+
+@pytest.mark.parametrize("kind", ["plain", "torch"])
+def test_pickles_beside_a_checkpoints_weights_are_not_looked_at(checkpoint, tmp_path, pickled, kind):
+    checkpoint()
+    shutil.copytree("best", "forged")
+    for name in ("pytorch_model.bin", "backbone/pytorch_model.bin", "tokenizer/tokenizer.bin"):
+        forge(tmp_path / "forged", name, pickled[kind])
+    expected, found = (GenRecommender.from_checkpoint(folder).recommend([["Heat"]]) for folder in ("best", "forged"))
+    assert found == expected
+    for folder in ("best", "forged"):
+        export(folder, f"{folder}-plain", merged=True)
+    assert Path("forged-plain/model.safetensors").read_bytes() == Path("best-plain/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["plain", "torch"])
+def test_a_checkpoint_with_nothing_but_pickled_weights_is_refused(checkpoint, tmp_path, pickled, kind):
+    folder = tmp_path / "best"
+    checkpoint()
+    (folder / "backbone/model.safetensors").rename(tmp_path / "aside")
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    del manifest["files"]["backbone/model.safetensors"]
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    forge(folder, "backbone/pytorch_model.bin", pickled[kind])
+    for read in (GenRecommender.from_checkpoint, lambda folder: export(folder, tmp_path / "plain", merged=True)):
+        with pytest.raises(GenRecError, match="a pickle, such as pytorch_model.bin, can run code"):
+            read(folder)
+
+
+@pytest.mark.parametrize("kind", ["plain", "torch"])
+def test_a_pickled_adapter_is_refused(checkpoint, tmp_path, pickled, kind):
+    folder = tmp_path / "best"
+    checkpoint(backbone=write_base(tmp_path / "base"), lora_r=2)
+    (folder / "adapter/adapter_model.safetensors").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    del manifest["files"]["adapter/adapter_model.safetensors"]
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    forge(folder, "adapter/adapter_model.bin", pickled[kind])
+    for read in (
+        GenRecommender.from_checkpoint,
+        load_as_recbole,
+        lambda folder: export(folder, tmp_path / "plain"),
+        lambda folder: export(folder, tmp_path / "plain", merged=True),
+    ):
+        with pytest.raises(GenRecError, match="damaged"):
+            read(folder)
+    assert not (tmp_path / "plain").exists()
+
+
+# ---- results and caches ----
+
+
+@pytest.mark.parametrize("kind", ["plain", "torch"])
+def test_pickles_among_results_are_refused(tmp_path, pickled, kind):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/GenRec-tiny-2020.json").write_bytes(pickled[kind])
+    with pytest.raises(GenRecError, match="GenRec-tiny-2020.json"):
+        read_results(tmp_path / "results")
+    (tmp_path / "x.npz").write_bytes(pickled[kind])
+    with pytest.raises(GenRecError, match="x.npz does not hold"):
+        Outcomes.read(tmp_path / "x.npz")
+
+
+def test_an_array_of_objects_is_refused(tmp_path, mark):
+    np.savez(tmp_path / "x.npz", items=np.array([Malicious(mark)], object))
+    with pytest.raises(GenRecError, match="x.npz does not hold"):
+        Outcomes.read(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("kind", ["plain", "torch"])
+def test_a_pickle_among_the_answers_of_a_server_is_asked_for_again(tmp_path, pickled, kind):
+    cache = AnswerCache(tmp_path / "cache")
+    path = cache.path("ab" * 32)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickled[kind])
+    assert cache.get("ab" * 32) is None
+
+
+def test_the_runner_reads_no_pickle_that_lies_in_the_checkpoint_folder(checkpoint, tmp_path, pickled):
+    checkpoint()
+    Path("saved").mkdir()
+    for name in (
+        "tiny-GenRecDataset",
+        "tiny-SequentialDataset",
+        "tiny-for-GenRec-dataloader",
+        "tiny-for-SASRec-dataloader",
+    ):
+        Path(f"saved/{name}.pth").write_bytes(pickled["plain"])
+    settings = {**SCRATCH, "data_path": str(tmp_path / "data"), "epochs": 1, "show_progress": False}
+    small = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1}
+    results = run_recbole_genrec("GenRec,SASRec", "tiny", config_dict={**settings, "SASRec": small})
+    assert [result["model"] for result in results] == ["GenRec", "SASRec"]
+
+
+# ---- RecBole's own pickles ----
+
+
+@pytest.fixture
+def stock(tmp_path, monkeypatch, write_dataset):
+    """RecBole's settings for a tiny SASRec, in an empty working folder, and a new process's knowledge."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(user, (user + step) % 9, 100 * step) for user in range(8) for step in range(6)]
+    small = {"n_layers": 1, "n_heads": 1, "hidden_size": 8, "inner_size": 8, "epochs": 1, "show_progress": False}
+    columns = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "train_neg_sample_args": None}
+    metrics = {
+        "topk": [3],
+        "metrics": ["NDCG"],
+        "valid_metric": "NDCG@3",
+        "data_path": write_dataset(tmp_path / "data", rows),
+    }
+    return {**small, **columns, **metrics}
+
+
+def another_process(monkeypatch):
+    """Forget which files this process has written."""
+    monkeypatch.setattr("recbole_genrec.compat.torch_calls._own_pickles", set())
+
+
+def warned(caplog):
+    """The warnings since the last call; each is one line."""
+    messages = [record.getMessage() for record in caplog.records if "can run any code" in record.getMessage()]
+    assert not any("\n" in message for message in messages)
+    caplog.clear()
+    return messages
+
+
+def test_a_checkpoint_of_recboles_warns_unless_this_process_wrote_it(stock, monkeypatch, caplog):
+    run_recbole("SASRec", "tiny", config_dict=stock)
+    assert warned(caplog) == []
+    (file,) = Path("saved").glob("SASRec*.pth")
+    config, model, *_, test_data = load_data_and_model(str(file))
+    assert warned(caplog) == []
+    another_process(monkeypatch)
+    line = f"{file} is a pickle of RecBole's: reading it can run any code that somebody put into it."
+    load_data_and_model(str(file))
+    assert warned(caplog) == [line]
+    Trainer(config, model).evaluate(test_data, model_file=str(file))
+    assert warned(caplog) == [line]
+    Trainer(config, model).resume_checkpoint(str(file))
+    assert warned(caplog) == [line]
+
+
+def test_a_run_of_the_runner_warns_of_nothing_that_it_wrote(stock, monkeypatch, caplog):
+    another_process(monkeypatch)
+    run_recbole_genrec("SASRec", "tiny", config_dict=stock)
+    assert list(Path("saved").glob("SASRec*.pth")) and warned(caplog) == []
+
+
+def test_cached_datasets_and_loaders_of_recboles_warn(stock, monkeypatch, caplog):
+    config = Config("SASRec", "tiny", config_dict={**stock, "save_dataset": True})
+    dataset = create_dataset(config)
+    save_split_dataloaders(config, data_preparation(config, dataset))
+    data_preparation(config, create_dataset(config))
+    assert warned(caplog) == []
+    another_process(monkeypatch)
+    data_preparation(config, create_dataset(config))
+    files = ("tiny-SequentialDataset.pth", "tiny-for-SASRec-dataloader.pth")
+    assert [message.split(" is a pickle")[0] for message in warned(caplog)] == [f"saved/{file}" for file in files]
+
+
+def test_one_of_several_processes_warns(stock, monkeypatch, caplog):
+    load = sys.modules["recbole.trainer.trainer"].torch.load
+    torch.save({"a": 1}, "x.pth")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    for rank, lines in ((1, 0), (0, 1)):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        assert load("x.pth") == {"a": 1}
+        assert len(warned(caplog)) == lines
+
+
+def test_pretrained_weights_of_s3rec_warn(tmp_path, monkeypatch, write_dataset, caplog):
+    monkeypatch.chdir(tmp_path)
+    rows = [(user, f"m{(user + step) % 9}", 100 * step) for user in range(8) for step in range(6)]
+    items = [(f"m{item}", "ab"[item % 2]) for item in range(9)]
+    header = ("item_id:token", "class:token")
+    settings = {"data_path": write_dataset(tmp_path / "data", rows, items, item_header=header), "epochs": 1}
+    settings |= {"n_layers": 1, "n_heads": 1, "hidden_size": 8, "inner_size": 8, "topk": [3], "valid_metric": "NDCG@3"}
+    settings |= {"item_attribute": "class", "pretrain_epochs": 1, "save_step": 1, "show_progress": False}
+    settings |= {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}}
+    run_recbole_genrec("S3Rec", "tiny", config_dict={**settings, "train_stage": "pretrain"})
+    (file,) = Path("saved").glob("S3Rec*.pth")
+    another_process(monkeypatch)
+    caplog.clear()
+    run_recbole_genrec(
+        "S3Rec", "tiny", config_dict={**settings, "train_stage": "finetune", "pre_model_path": str(file)}
+    )
+    assert [message.split(" is a pickle")[0] for message in warned(caplog)] == [str(file)]
