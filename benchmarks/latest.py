@@ -5,11 +5,10 @@
     python -m benchmarks.latest --raise transformers # let the bound admit what is newest today
 
 Warnings of every kind are errors here, those of libraries about their own future included: they say what will break
-next. A bound that is raised is a line of setup.py; the tests have to pass with it first.
+next. A bound that is raised is a line of pyproject.toml; the tests have to pass with it first.
 """
 
 import argparse
-import ast
 import json
 import re
 import subprocess
@@ -17,15 +16,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-SETUP = ROOT / "setup.py"
+PROJECT = ROOT / "pyproject.toml"
 
 
 def requirements(text, extra="test"):
-    """The requirements that a setup.py lists.
+    """The requirements that a pyproject.toml lists.
 
     Args:
         text: of the file. extra: whose requirements are taken beside those of every install.
@@ -33,14 +36,8 @@ def requirements(text, extra="test"):
     Returns:
         A list of ``packaging.requirements.Requirement``.
     """
-    call = next(
-        node
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
-    )
-    values = {keyword.arg: keyword.value for keyword in call.keywords}
-    lines = [*ast.literal_eval(values["install_requires"]), *ast.literal_eval(values["extras_require"])[extra]]
-    return list(map(Requirement, lines))
+    project = tomllib.loads(text)["project"]
+    return list(map(Requirement, [*project["dependencies"], *project["optional-dependencies"][extra]]))
 
 
 def unbounded(requirement):
@@ -60,7 +57,7 @@ def above_bounds(wanted, installed):
 
 
 def raised(text, name, version):
-    """The text of setup.py with every bound of a package raised so that it admits a version.
+    """The text of pyproject.toml with every bound of a package raised so that it admits a version.
 
     The new bound is the next minor version; where the old one was a major version, the next major version.
 
@@ -76,7 +73,7 @@ def raised(text, name, version):
     pattern = rf'("{re.escape(name)}(?:\[\w+\])?(?:[<>=!~][^"]*,)?)<([\d.]+)'
     changed, count = re.subn(pattern, new, text)
     if not count:
-        raise ValueError(f"setup.py has no upper bound for {name!r}.")
+        raise ValueError(f"pyproject.toml has no upper bound for {name!r}.")
     return changed
 
 
@@ -99,11 +96,11 @@ def main(arguments=None) -> int:
     )
     parser.add_argument("pytest", nargs="*", help="arguments of pytest, such as tests/decoding")
     options = parser.parse_args(arguments)
-    text = SETUP.read_text("utf-8")
+    text = PROJECT.read_text("utf-8")
     if options.raise_:
         version = re.search(r"\((.+?)\)", _pip(sys.executable, "index", "versions", options.raise_))[1]
-        SETUP.write_text(raised(text, options.raise_, version), "utf-8")
-        print(f"setup.py admits {options.raise_} {version} now; run the tests with it.")
+        PROJECT.write_text(raised(text, options.raise_, version), "utf-8")
+        print(f"pyproject.toml admits {options.raise_} {version} now; run the tests with it.")
         return 0
     wanted, kept = requirements(text), {_key(name) for name in options.keep.split(",") if name}
     with tempfile.TemporaryDirectory() as folder:

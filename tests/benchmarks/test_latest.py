@@ -1,4 +1,4 @@
-"""The bounds of setup.py, and what tries releases beyond them."""
+"""The bounds of pyproject.toml, and what tries releases beyond them."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -8,17 +8,17 @@ from packaging.requirements import Requirement
 
 from benchmarks.latest import above_bounds, raised, requirements, unbounded
 
-SETUP = (Path(__file__).parents[2] / "setup.py").read_text("utf-8")
+PROJECT = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
 
 
 def test_every_requirement_has_an_upper_bound():
-    for requirement in requirements(SETUP):
+    for requirement in requirements(PROJECT):
         assert requirement.extras or any(part.operator == "<" for part in requirement.specifier), requirement
 
 
 def test_what_is_installed_is_within_the_bounds():
-    installed = {r.name.replace("_", "-").lower(): version(r.name) for r in requirements(SETUP)}
-    assert above_bounds(requirements(SETUP), installed) == {}
+    installed = {r.name.replace("_", "-").lower(): version(r.name) for r in requirements(PROJECT)}
+    assert above_bounds(requirements(PROJECT), installed) == {}
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_a_raised_bound_admits_the_release(bound, release, new):
 
 def test_a_package_without_a_bound_cannot_be_raised():
     with pytest.raises(ValueError, match="no upper bound for 'other'"):
-        raised(SETUP, "other", "1")
+        raised(PROJECT, "other", "1")
