@@ -1,8 +1,5 @@
 """Which keys a run may have: those that its models read, and what becomes of the others."""
 
-import inspect
-import re
-import sys
 from functools import cache
 from importlib.resources import files
 
@@ -10,6 +7,7 @@ import yaml
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_genrec.config.arguments.base import Neutral
+from recbole_genrec.config.arguments.recbole_models import NOT_IN_YAML
 from recbole_genrec.config.arguments.schema import ModelKind, all_settings, readers, unknown_key, without_effect
 from recbole_genrec.config.registry import MODELS, get_model
 from recbole_genrec.errors import GenRecError, listed
@@ -19,32 +17,38 @@ from recbole_genrec.files.properties import read_shipped
 COMMAND_LINE = "command line"
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
 UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
-#: what RecBole's code reads of a configuration, but sets itself.
-DERIVED_KEYS = frozenset(
-    ("device", "double_tower", "INVERSE_ITEM_SEQ", "MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS")
-)
 
 
 def known_keys(models, dataset) -> frozenset[str]:
-    """Every key that one of the model classes ``models`` reads, and those that a file of the dataset names."""
+    """Every key that one of the model classes ``models`` reads, and those that RecBole's file of the dataset names."""
     keys = set()
     for model in models:
         kind = model_kind(model)
-        keys.update(kind.settings())
-        if kind.from_recbole:  # a class of the user's own may read a key that nothing here describes
-            keys.update(kind.own)
+        keys.update(kind.settings(), keys_of_class(model))
+        if kind.from_recbole:  # RecBole's files may name a key that is not described here
+            keys.update(kind.named)
     keys.update(_yaml_keys(files("recbole") / "properties" / "dataset" / f"{dataset}.yaml") & all_settings().keys())
     return frozenset(keys)
 
 
-def own_keys(model) -> frozenset[str]:
-    """The keys that a model class's YAML files and code name, the plugin's and RecBole's files alike."""
-    names = [parent.__name__ for parent in _recommenders(model)]
-    recbole = files("recbole") / "properties" / "model"
-    keys = set(_keys_in_source(model))
-    for name in names:
-        keys |= _yaml_keys(recbole / f"{name}.yaml") | read_shipped(f"model/{name}.yaml", yaml.SafeLoader).keys()
-    return frozenset(keys - DERIVED_KEYS)
+def keys_of_class(model) -> frozenset[str]:
+    """The keys that a model class and its parents name in the class attribute ``setting_keys``.
+
+    A model outside this package and RecBole says there what it reads beyond the keys of its parents::
+
+        class Mine(SASRec):
+            setting_keys = ("my_width",)
+
+    Raises:
+        GenRecError: the attribute is not a list or tuple of names.
+    """
+    keys = set()
+    for parent in _recommenders(model):
+        named = vars(parent).get("setting_keys", ())
+        if not isinstance(named, (list, tuple)) or not all(isinstance(key, str) for key in named):
+            raise GenRecError(f"'setting_keys' of {parent.__name__} must be a tuple of names of keys, not {named!r}.")
+        keys.update(named)
+    return frozenset(keys)
 
 
 def _yaml_keys(file):
@@ -53,15 +57,24 @@ def _yaml_keys(file):
 
 @cache
 def model_kind(model) -> ModelKind:
-    """Which settings a model class reads, as :class:`~recbole_genrec.config.arguments.schema.ModelKind` tells."""
+    """Describe which settings a model class reads.
+
+    A subclass reads what its parents read: what the nearest model of this package among them reads, or what RecBole's
+    YAML files of all of them name.
+    """
     names = [parent.__name__ for parent in _recommenders(model)]
-    # a class of somebody's own reads what the nearest of ours above it does; PromptLLM is a GenRec that is not trained
-    ours = next((name for name in names if name in MODELS), None)
+    plugin_model = next(
+        (name for name in names if name in MODELS), None
+    )  # PromptLLM is a GenRec, so the nearest counts
+    recbole, keys = files("recbole") / "properties" / "model", set()
+    for name in names:
+        keys |= _yaml_keys(recbole / f"{name}.yaml") | read_shipped(f"model/{name}.yaml", yaml.SafeLoader).keys()
+        keys.update(NOT_IN_YAML.get(name, ()))
     return ModelKind(
-        name=ours or model.__name__,
+        name=plugin_model or model.__name__,
         generative="GenerativeRecommender" in names,
-        from_recbole=ours is None,
-        own=own_keys(model),
+        from_recbole=plugin_model is None,
+        named=frozenset(keys),
     )
 
 
@@ -108,19 +121,12 @@ def _without_effect(configs):
         for key in config.given_by.keys() & readable.keys():
             reason = without_effect(readable[key], kind, config.final_config_dict, config.given_by)
             number = config.given_by[key]
-            asks = bool(readable[key].own(Neutral))
+            asks = bool(readable[key].metadata_of(Neutral))
             reasons.setdefault(key, []).append((reason, list(config.sources)[number], asks))
     for key, found in sorted(reasons.items()):
         if all(reason for reason, _, _ in found):
             reason, source, asks = found[0]
             yield key, source, reason, asks
-
-
-@cache
-def _keys_in_source(model):
-    """Keys that a model's code reads; RecBole's YAML files do not name them all (S3Rec's ``pre_model_path``)."""
-    modules = {sys.modules[parent.__module__] for parent in _recommenders(model)}
-    return frozenset(key for m in modules for key in re.findall(r"config\[\"(\w+)\"\]", inspect.getsource(m)))
 
 
 def _recommenders(model):
@@ -143,7 +149,14 @@ def check_key(key, source, known, models=(), value=()):
         names = " and ".join(dict.fromkeys(model.__name__ for model in models))
         others = "; ".join(dict.fromkeys(map(readers, all_settings()[key])))
         raise GenRecError(f"{key!r} ({source}) has no effect on {names}. It is read by: {others}.")
-    raise unknown_key(key, source, known)
+    raise unknown_key(key, source, known, _how_to_name(models))
+
+
+def _how_to_name(models):
+    """What the author of a model class outside this package and RecBole may have forgotten; empty without one."""
+    packages = ("recbole", "recbole_genrec")
+    others = [model.__name__ for model in models if model.__module__.split(".")[0] not in packages]
+    return f" If {others[0]} reads it, name it in the class attribute 'setting_keys'." if others else ""
 
 
 def _asks_for_nothing(key, value):

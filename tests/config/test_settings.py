@@ -42,7 +42,7 @@ def test_the_reference_is_up_to_date():
 @pytest.mark.parametrize("model", sequential_models())
 def test_every_key_that_a_model_of_recbole_reads_is_described(model):
     kind = model_kind(get_model(model))
-    assert kind.own - all_settings().keys() == set()
+    assert kind.named - all_settings().keys() == set()
 
 
 def test_every_key_has_a_sentence_and_a_type_in_words():

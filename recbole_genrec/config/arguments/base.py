@@ -68,22 +68,22 @@ class Setting:
     def __hash__(self):
         return hash((self.key, self.group))
 
-    def own(self, kind):
-        """Its metadata of a kind."""
+    def metadata_of(self, kind):
+        """Items of its metadata that are instances of the class ``kind``."""
         return [item for item in self.metadata if isinstance(item, kind)]
 
     @property
     def models(self):
         """Names of the models that read it; empty: every model of the group's kind."""
-        return next((item.models for item in self.own(Reads)), self.group.models)
+        return next((item.models for item in self.metadata_of(Reads)), self.group.models)
 
     def needs(self, model):
         """The :class:`Needs` of the key for a model."""
-        return [need for need in self.own(Needs) if not need.models or model in need.models]
+        return [need for need in self.metadata_of(Needs) if not need.models or model in need.models]
 
     def asks_for_nothing(self, value):
         """Whether a value switches off what the key is about."""
-        return any(item.value == value for item in self.own(Neutral))
+        return any(item.value == value for item in self.metadata_of(Neutral))
 
     @property
     def expected(self):

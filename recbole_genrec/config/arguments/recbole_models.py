@@ -1,4 +1,4 @@
-"""Settings of RecBole's own sequential models; which model reads which of them, RecBole's files say."""
+"""Settings of RecBole's own sequential models. RecBole's YAML files name those that a model reads, but for a few."""
 
 from typing import Annotated, Literal
 
@@ -11,6 +11,12 @@ Width = Annotated[int, Ge(1), Le(65_536)]
 Activation = Literal["gelu", "relu", "swish", "tanh", "sigmoid"]
 Numbers = Annotated[float | list[AtLeast0], Form("a number of at least 0, or a list of some")]
 Merging = Literal["replace", "add", "half"]
+
+#: keys that RecBole's code of a model reads although no YAML file of it names them.
+NOT_IN_YAML = {
+    "FEARec": ("contrast", "sim", "tau", "use_filter"),  # fearec.py:88-90, 630
+    "HRM": ("reg_weight",),
+}
 
 
 @group

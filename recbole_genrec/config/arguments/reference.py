@@ -64,7 +64,7 @@ def reference() -> str:
             if key in seen and group not in ARGUMENT_GROUPS and group is not RecBoleModelSettings:
                 continue  # a key of RecBole's that a group of ours has described already
             seen.add(key)
-            needs = "; ".join(map(need_in_words, setting.own(Needs)))
+            needs = "; ".join(map(need_in_words, setting.metadata_of(Needs)))
             meaning = _markdown(setting.sentence) + (f" Needs {needs}." if needs else "")
             cells = (f"`{key}`", _default(setting), setting.expected, readers(setting), meaning)
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

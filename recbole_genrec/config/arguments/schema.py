@@ -55,18 +55,18 @@ class ModelKind:
         name: of the class, or of the plugin's model that it is derived from.
         generative: whether it is one of the plugin's generative recommenders.
         from_recbole: whether RecBole's own trainer and loaders run it, and it is none of the plugin's.
-        own: keys that its YAML files and its code name.
+        named: keys that the YAML files of the class and its parents name.
     """
 
     name: str
     generative: bool
     from_recbole: bool
-    own: frozenset
+    named: frozenset
 
     def reads(self, setting):
         """Whether the model reads a setting."""
         if setting.group is RecBoleModelSettings:
-            return not self.generative and setting.key in self.own
+            return not self.generative and setting.key in self.named
         if setting.models:
             return self.name in setting.models or (self.from_recbole and RECBOLE in setting.models)
         return self.generative or setting.group in RUN_GROUPS
@@ -254,7 +254,7 @@ def explain(key):
 
 def _explained(setting):
     models = f"Read by: {readers(setting)}.\n"
-    needs = "".join(f"Needs {need_in_words(need)}.\n" for need in setting.own(Needs))
+    needs = "".join(f"Needs {need_in_words(need)}.\n" for need in setting.metadata_of(Needs))
     default = "" if setting.group in RUN_GROUPS or setting.group is RecBoleModelSettings else default_of(setting)
     return f"--{setting.key}: {setting.expected}\n{setting.sentence}\n{models}{needs}" + (
         f"Default: {default}; a model's own file may give another.\n" if default else ""
@@ -287,8 +287,8 @@ def readers(setting):
     return "every model" if setting.group in RUN_GROUPS else "every generative model"
 
 
-def unknown_key(key, source, known) -> GenRecError:
-    """The error for a key that nobody reads; it names the nearest known one."""
+def unknown_key(key, source, known, advice="") -> GenRecError:
+    """The error for a key that nothing reads; it names the nearest known one, and ends with ``advice``."""
     import difflib
 
     from recbole_genrec.errors import LONGEST_NAME
@@ -296,4 +296,4 @@ def unknown_key(key, source, known) -> GenRecError:
     where = f" ({source})" if source else ""
     nearest = difflib.get_close_matches(str(key)[:LONGEST_NAME], sorted(known), n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else " It is neither RecBole's, nor the plugin's, nor a model's."
-    return GenRecError(f"Unknown key {shown(key)}{where}.{hint}")
+    return GenRecError(f"Unknown key {shown(key)}{where}.{hint}{advice}")
