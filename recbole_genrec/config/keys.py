@@ -8,11 +8,20 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_genrec.config.arguments.base import Neutral
 from recbole_genrec.config.arguments.recbole_models import NOT_IN_YAML
-from recbole_genrec.config.arguments.schema import ModelKind, all_settings, readers, unknown_key, without_effect
-from recbole_genrec.config.registry import MODELS, get_model
+from recbole_genrec.config.arguments.schema import (
+    ModelKind,
+    all_settings,
+    described_models,
+    readers,
+    unknown_key,
+    without_effect,
+)
+from recbole_genrec.config.registry import get_model
 from recbole_genrec.errors import GenRecError, listed
 from recbole_genrec.files.properties import read_shipped
 
+#: the model whose settings a new generative model reads.
+DEFAULT_READER = "GenRec"
 #: how messages call the settings of a command line.
 COMMAND_LINE = "command line"
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
@@ -59,20 +68,19 @@ def _yaml_keys(file):
 def model_kind(model) -> ModelKind:
     """Describe which settings a model class reads.
 
-    A subclass reads what its parents read: what the nearest model of this package among them reads, or what RecBole's
-    YAML files of all of them name.
+    A class reads what the nearest model among its parents reads that settings name as their reader; a generative
+    model without one what GenRec reads. Else it is RecBole's: it reads what RecBole's YAML files of its parents name.
     """
     names = [parent.__name__ for parent in _recommenders(model)]
-    plugin_model = next(
-        (name for name in names if name in MODELS), None
-    )  # PromptLLM is a GenRec, so the nearest counts
+    generative = "GenerativeRecommender" in names
+    plugin_model = next((name for name in names if name in described_models()), DEFAULT_READER if generative else None)
     recbole, keys = files("recbole") / "properties" / "model", set()
     for name in names:
         keys |= _yaml_keys(recbole / f"{name}.yaml") | read_shipped(f"model/{name}.yaml", yaml.SafeLoader).keys()
         keys.update(NOT_IN_YAML.get(name, ()))
     return ModelKind(
         name=plugin_model or model.__name__,
-        generative="GenerativeRecommender" in names,
+        generative=generative,
         from_recbole=plugin_model is None,
         named=frozenset(keys),
     )

@@ -10,12 +10,16 @@ from recbole.model.sequential_recommender import GRU4Rec, SASRec
 
 from recbole_genrec import GenRecError
 from recbole_genrec.config.config import GenRecConfig
-from recbole_genrec.config.keys import known_keys
+from recbole_genrec.config.keys import known_keys, model_kind
 from recbole_genrec.config.registry import MODELS, get_model, sequential_models
+from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.genrec import GenRec
 
 #: what RecBole's models read of a configuration although no user sets it.
 SET_BY_RECBOLE = {"device", "NEG_PREFIX", "INVERSE_ITEM_SEQ", "MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS"}
+
+#: new models and the parents whose settings they read.
+NEW = {"NewGenRec": "GenRec", "NewP5": "P5", "NewPrompt": "PromptLLM", "NewSASRecAll": "SASRecAll"}
 
 
 class Mine(SASRec):
@@ -95,3 +99,10 @@ def test_setting_keys_are_names(named):
     model = type("Wrong", (GRU4Rec,), {"setting_keys": named})
     with pytest.raises(GenRecError, match="'setting_keys' of Wrong must be a tuple of names of keys, not"):
         GenRecConfig(model, "ml-100k")
+
+
+def test_a_new_generative_model_reads_what_its_nearest_described_parent_reads():
+    kinds = {name: model_kind(type(name, (get_model(parent),), {})) for name, parent in NEW.items()}
+    assert {name: kind.name for name, kind in kinds.items()} == NEW
+    bare = model_kind(type("Bare", (GenerativeRecommender,), {}))
+    assert bare.settings() == model_kind(GenRec).settings()

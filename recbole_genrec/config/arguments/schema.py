@@ -202,6 +202,12 @@ def _kinds(annotation):
     return frozenset((annotation,))
 
 
+@cache
+def described_models():
+    """Names of the plugin's models that settings name as their readers."""
+    return frozenset(name for settings in all_settings().values() for s in settings for name in s.models) - {RECBOLE}
+
+
 # ---- settings without effect ----
 
 
