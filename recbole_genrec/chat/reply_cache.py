@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.write import write_text
 
 #: no answer has more tokens than this; a number above it is no count.
 MOST_TOKENS = 10**12
@@ -70,11 +71,4 @@ class AnswerCache:
 
     def put(self, key, entry):
         """Keep an entry, a dictionary that JSON can hold."""
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{key}.{os.getpid()}.tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(entry, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_text(self.path(key), json.dumps(entry, indent=1), shared=True)

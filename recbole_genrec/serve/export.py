@@ -31,6 +31,7 @@ from recbole_genrec.backbone.loading import (
 from recbole_genrec.checkpoint.folder import read_items, read_prompt, read_tensors, verify
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS, BackboneArguments
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.write import replacing_folder, settle
 from recbole_genrec.runs.reopen import read_config
 from recbole_genrec.serve.model_card import Facts, write_card
 
@@ -89,11 +90,7 @@ def export(checkpoint, output, merged=False, overwrite=False, trust_remote_code=
     tokenizer = read_saved_tokenizer(folder / "tokenizer", BackboneArguments.from_config(config))
     prompts, items = read_prompt(folder), read_items(folder)
     parts = config.model_class.prompt_parts(prompts, Backbone(None, tokenizer))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fresh = output.with_name(f".{output.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    try:
+    with replacing_folder(output) as fresh:
         difference = None
         if merged:
             difference = _write_merged(fresh, folder, config, tokenizer, parts, items)
@@ -107,15 +104,11 @@ def export(checkpoint, output, merged=False, overwrite=False, trust_remote_code=
             output.name, folder, config, settings, parts, items, _is_seq2seq(folder, config), merged, difference
         )
         write_card(fresh / "README.md", facts, tokenizer, EXAMPLE_ITEMS)
-        if output.exists():
-            shutil.rmtree(output)
-        fresh.rename(output)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return Export(output, kind, len(items["tokens"]), difference)
 
 
 def _check_output(output, overwrite):
+    settle(output)
     if not output.exists():
         return
     if not overwrite:

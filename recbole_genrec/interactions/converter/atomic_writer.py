@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.write import put_file
 
 
 class AtomicWriter:
@@ -70,7 +71,7 @@ class AtomicWriter:
         interactions.unlink(missing_ok=True)  # never the interactions of one dump beside the items of another
         for suffix in sorted(self._files, key="inter".__eq__):
             path = self._files[suffix]
-            path.replace(self.folder / path.name)
+            put_file(path, self.folder / path.name)
 
     def _remove_folders(self):
         for folder in reversed(self._made):

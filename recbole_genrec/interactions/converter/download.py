@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.write import replacing
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60
@@ -37,35 +38,31 @@ def fetch(download, folder, progress=None) -> Path:
     path = Path(folder) / download.file_name
     if path.exists():
         return path
-    part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        md5 = _receive(download.address, part, progress)
-        expected = download.md5 or _published_md5(download.address)
-        if expected and md5 != expected:
-            raise GenRecError(f"{download.address}: the MD5 sum is {md5}, not {expected}. Try again.")
-        if not expected:
-            _check_archive(part, download.address)
-        part.replace(path)
+        with replacing(path) as part:
+            md5 = _receive(download.address, part, progress, path.name)
+            expected = download.md5 or _published_md5(download.address)
+            if expected and md5 != expected:
+                raise GenRecError(f"{download.address}: the MD5 sum is {md5}, not {expected}. Try again.")
+            if not expected:
+                _check_archive(part, download.address)
     except (OSError, HTTPException) as error:  # URLError is an OSError
         if isinstance(error, HTTPError):
             error.close()
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise GenRecError(f"Cannot fetch {download.address} to {path}: {reason}.") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
-def _receive(address, part, progress):
-    """Write what the server sends to ``part``; return its MD5."""
+def _receive(address, part, progress, name):
+    """Write what the server sends to ``part``; return its MD5. ``name`` stands beside the progress."""
     digest, received = hashlib.md5(usedforsecurity=False), 0
     with _request(address) as response, open(part, "wb") as file:
         length = response.headers.get("Content-Length")
         total = int(length) if length and length.isdecimal() else None
         if total and total > shutil.disk_usage(part.parent).free:
             raise GenRecError(f"{address} has {total:,} bytes, more than the disk of {part.parent} has left.")
-        task = progress and progress.add_task(part.stem, total=total)
+        task = progress and progress.add_task(name, total=total)
         while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)
             digest.update(chunk)
