@@ -6,9 +6,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, PreTrainedTokenizerFast
 
 from recbole_genrec.checkpoint.checkpoint import save_checkpoint
+from recbole_genrec.checkpoint.training_state import TrainingState
 from recbole_genrec.config.config import GenRecConfig
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+MOVIES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
 #: settings of a scratch model that is built at once.
 SCRATCH = {
     "scratch_hidden_size": 16,
@@ -19,7 +21,9 @@ SCRATCH = {
     "valid_metric": "NDCG@3",
 }
 #: what a trainer would have stored.
-STATE = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.25, "step": 12, "best_valid_result": {"ndcg@3": 0.25}}
+STATE = TrainingState(
+    {"epoch": 3, "cur_step": 1, "best_valid_score": 0.25, "step": 12, "best_valid_result": {"ndcg@3": 0.25}}
+)
 
 
 def byte_tokenizer(special=SPECIAL, **settings):

@@ -14,7 +14,7 @@ from benchmarks.fuzz.world import TITLES, build, write_dataset
 from recbole_genrec.catalogue.index import read_draft
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, save_checkpoint
 from recbole_genrec.checkpoint.folder import FORMAT, fingerprint
-from recbole_genrec.checkpoint.training_state import optimizer_state, read_average, restore_random_states
+from recbole_genrec.checkpoint.training_state import TrainingState, optimizer_state, read_average, restore_random_states
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.runs.reopen import load_as_recbole
 from recbole_genrec.serve.history_reader import ItemId
@@ -48,15 +48,9 @@ class Checkpoint(Target):
         self.optimizer = torch.optim.AdamW(self.model.parameters())
         self.model.backbone.embed(torch.tensor([[1]])).sum().backward()
         self.optimizer.step()
-        state = {"epoch": 0, "cur_step": 0, "best_valid_score": 0.5, "best_valid_result": {}, "step": 1, "scaler": {}}
-        save_checkpoint(
-            folder / "sound",
-            self.model,
-            self.config,
-            state,
-            optimizer_state(self.optimizer),
-            list(self.model.parameters()),
-        )
+        trainer = {"epoch": 0, "cur_step": 0, "best_valid_score": 0.5, "best_valid_result": {}, "step": 1, "scaler": {}}
+        state = TrainingState(trainer, optimizer_state(self.optimizer), list(self.model.parameters()))
+        save_checkpoint(folder / "sound", self.model, self.config, state)
         self.sound = files_of(folder / "sound")
         self.expected = GenRecommender(folder / "sound", "cpu").recommend(HISTORIES, 3)
         self.broken = folder / "broken"

@@ -17,7 +17,6 @@
 import json
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 
 import yaml
 from safetensors import SafetensorError
@@ -27,9 +26,7 @@ from recbole_genrec.backbone.loading import check_tokenizer
 from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
     FORMAT,
-    aside,
     check_same_items,
-    fingerprint,
     items_of,
     misfit,
     read_extra,
@@ -37,50 +34,41 @@ from recbole_genrec.checkpoint.folder import (
     read_json,
     read_prompt,
     read_state_dict,
-    settle,
-    sync,
     verify,
     write_items,
     write_json,
     write_tensors,
 )
-from recbole_genrec.checkpoint.training_state import random_states, read_optimizer, write_optimizer
+from recbole_genrec.checkpoint.shared_files import SharedFiles
+from recbole_genrec.checkpoint.training_state import read_optimizer, write_training_state
 from recbole_genrec.distributed.sharding import is_spread, spread_like
 from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.files.write import replacing_folder
 
 #: what only resuming needs.
 TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "average.safetensors")
 
 
-def save_checkpoint(
-    folder, model, config, trainer_state, optimizer=None, average=(), previous=None, randoms=None, weights=None
-):
+def save_checkpoint(folder, model, config, state, previous=None, shared=None):
     """Write a checkpoint, replacing the one that stands at ``folder``.
 
     Args:
         folder: where the checkpoint shall stand.
         model: a generative recommender with ``backbone``, ``catalogue`` and ``prompt_settings``.
         config: RecBole's ``Config``.
-        trainer_state: what the trainer wants back, a dict that JSON can hold.
-        optimizer: its state is stored too, if given, as :func:`.checkpoint_training.optimizer_state` gives it.
-        average: running averages of the trainable weights, in their order.
+        state: :class:`~recbole_genrec.checkpoint.training_state.TrainingState`.
         previous: a folder beside that keeps the checkpoint which stood at ``folder``, instead of the one it holds.
-        randoms: :func:`random_states` of every process, if there are several.
-        weights: the model's state, where some of it is spread over processes: as a whole.
+        shared: :class:`~recbole_genrec.checkpoint.shared_files.SharedFiles` of the run; without it all files are
+            written anew.
 
     Raises:
         GenRecError: it cannot be written, for example because the disk is full; what stood there stays.
     """
-    with _fresh(folder, previous) as fresh:
-        _write_model(fresh, model, weights or model.state_dict())
+    shared = shared or SharedFiles()
+    with _fresh(folder, shared, previous) as fresh:
+        _write_model(fresh, model, state.weights or model.state_dict(), shared)
         write_json(fresh / "config.json", plain_settings(config))
-        write_json(fresh / "trainer.json", trainer_state)
-        first, *others = randoms or [random_states()]
-        write_json(fresh / "rng.json", first | {"others": others})
-        if optimizer is not None:
-            write_optimizer(fresh, optimizer)
-        if average:
-            write_tensors(fresh / "average.safetensors", {f"{place:06}": t for place, t in enumerate(average)})
+        write_training_state(fresh, state)
 
 
 def save_enlarged(source, folder, ranker):
@@ -96,7 +84,7 @@ def save_enlarged(source, folder, ranker):
         GenRecError: ``source`` is damaged, or the new one cannot be written.
     """
     source = verify(source)
-    with _fresh(folder) as fresh:
+    with _fresh(folder, SharedFiles()) as fresh:
         left_out = shutil.ignore_patterns("manifest.json", *TRAINING_FILES)
         shutil.copytree(source, fresh, ignore=left_out, dirs_exist_ok=True)
         write_items(fresh, ranker.catalogue)
@@ -108,42 +96,18 @@ def save_enlarged(source, folder, ranker):
 
 
 @contextmanager
-def _fresh(folder, previous=None):
+def _fresh(folder, shared, previous=None):
     """A folder to write a checkpoint to, which then gets a manifest and takes the place of ``folder``.
 
-    It is a sibling of that one, brought to the disk before: a crash, of the machine too, leaves the old or the new
-    checkpoint. See :func:`save_checkpoint` for ``previous`` and errors.
+    See :func:`save_checkpoint` for arguments and errors.
     """
-    folder = Path(folder)
-    fresh = folder.with_name(f".{folder.name}.new")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        settle(folder)
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        yield fresh
-        files = sorted(path for path in fresh.rglob("*") if path.is_file())
-        entries = {path.relative_to(fresh).as_posix(): fingerprint(path) for path in files}
-        write_json(fresh / "manifest.json", {"format": FORMAT, "files": entries})
-        for path in (*fresh.rglob("*"), fresh):
-            sync(path)
-        if previous is not None and folder.exists():
-            settle(previous)
-            _put(folder, Path(previous))
-        _put(fresh, folder)
+        with replacing_folder(folder, previous) as fresh:
+            shared.start()
+            yield fresh
+            write_json(fresh / "manifest.json", {"format": FORMAT, "files": shared.end(fresh, folder)})
     except (OSError, SafetensorError) as error:
         raise GenRecError(f"The checkpoint {str(folder)!r} cannot be written: {error}.") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _put(fresh, folder):
-    """Let one folder take the place of another beside it; a crash leaves the other, aside at worst, or the new one."""
-    if folder.exists():
-        folder.rename(aside(folder))
-    fresh.rename(folder)
-    sync(folder.parent)
-    settle(folder)
 
 
 def load_checkpoint_into(model, folder, optimizer=None):
@@ -209,22 +173,24 @@ def plain_settings(config):
 # ---- the model ----
 
 
-def _write_model(folder, model, weights):
-    backbone = model.backbone
+def _write_model(folder, model, weights, shared):
+    backbone, catalogue = model.backbone, model.catalogue
     own = {name[len(BACKBONE_PREFIX) :]: t for name, t in weights.items() if name.startswith(BACKBONE_PREFIX)}
-    _write_tokenizer(folder / "tokenizer", backbone.tokenizer)
+    tokenizer = backbone.tokenizer
+    vocabulary, items = (tokenizer, len(tokenizer)), (catalogue, len(catalogue.item_tokens))
+    shared.write(folder, "tokenizer", vocabulary, lambda: _write_tokenizer(folder / "tokenizer", tokenizer))
+    shared.write(folder, "items", items, lambda: write_items(folder, catalogue))
     if hasattr(backbone.model, "peft_config"):
         # New rows are stored with the adapter, so peft need not ask the hub whether the vocabulary grew.
         backbone.model.save_pretrained(folder / "adapter", state_dict=own, save_embedding_layers=False)
-        if model.catalogue.index.codes:  # AutoPeftModel makes room for the tokens of the tokenizer that it finds here
-            _write_tokenizer(folder / "adapter", backbone.tokenizer)
+        if catalogue.index.codes:  # AutoPeftModel makes room for the tokens of the tokenizer that it finds here
+            shared.write(folder, "adapter", vocabulary, lambda: _write_tokenizer(folder / "adapter", tokenizer))
     else:
         _write_backbone(folder / "backbone", backbone.model, own)
     others = {name: tensor for name, tensor in weights.items() if not name.startswith(BACKBONE_PREFIX)}
     write_tensors(folder / "extra.safetensors", others)
     prompts = yaml.safe_dump(_prompts_of(model), sort_keys=False, allow_unicode=True)
     (folder / "prompt.yaml").write_text(prompts, encoding="utf-8")
-    write_items(folder, model.catalogue)
 
 
 def _prompts_of(model):

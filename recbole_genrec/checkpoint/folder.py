@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from recbole_genrec.catalogue.item_text import ItemColumn
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.json_shape import check_shape
 from recbole_genrec.files.strict_yaml import read_yaml_file
+from recbole_genrec.files.write import settle
 
 FORMAT = 1
 #: key of a configuration, set by who loads a checkpoint: the folder that a model is built for. The model reads its
@@ -124,33 +123,6 @@ def fingerprint(path):
         while block := file.read(1 << 20):
             digest.update(block)
     return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}
-
-
-def sync(path):
-    """Bring a file, or the names in a folder, to the disk."""
-    if os.name == "nt" and path.is_dir():  # Windows opens no folders, and keeps renames by itself
-        return
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def settle(folder):
-    """Undo what a crash in the middle of a replacement has left beside ``folder``."""
-    former = aside(Path(folder))
-    if not former.exists():
-        return
-    if Path(folder).exists():
-        shutil.rmtree(former)
-    else:
-        former.rename(folder)
-
-
-def aside(folder):
-    """Where a checkpoint is put while another takes its place."""
-    return folder.with_name(f".{folder.name}.old")
 
 
 def is_checkpoint(path):

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,39 @@ from recbole_genrec.errors import GenRecError, listed, shown
 ADAM_STATE = frozenset(("step", "exp_avg", "exp_avg_sq"))
 
 
+@dataclass(frozen=True)
+class TrainingState:
+    """What a training stores in a checkpoint.
+
+    Attributes:
+        trainer: what the trainer wants back, a dict that JSON can hold.
+        optimizer: what :func:`optimizer_state` gives; None stores no optimizer.
+        average: running averages of the trainable weights, in their order; an empty one is not stored.
+        randoms: :func:`random_states` of every process; None for those of this process alone.
+        weights: the model's whole state, where parts of it are spread over processes; None for ``model.state_dict()``.
+    """
+
+    trainer: dict
+    optimizer: dict | None = None
+    average: tuple | list = ()
+    randoms: list[dict] | None = None
+    weights: dict | None = None
+
+
+def write_training_state(folder, state):
+    """Write a :class:`TrainingState`, but for the weights."""
+    write_json(folder / "trainer.json", state.trainer)
+    first, *others = state.randoms or [random_states()]
+    write_json(folder / "rng.json", first | {"others": others})
+    if state.optimizer is not None:
+        write_optimizer(folder, state.optimizer)
+    if state.average:
+        average = {f"{number:06}": tensor for number, tensor in enumerate(state.average)}
+        write_tensors(folder / "average.safetensors", average)
+
+
 def read_average(folder):
-    """The running averages that :func:`.checkpoint.save_checkpoint` stored, in order; none where it stored none."""
+    """The running averages of a checkpoint, in order; none where it stores none."""
     path = Path(folder) / "average.safetensors"
     return [tensor for _, tensor in sorted(read_tensors(path).items())] if path.is_file() else []
 

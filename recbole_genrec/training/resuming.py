@@ -3,15 +3,18 @@
 import hashlib
 import json
 import math
+from functools import cached_property
 from pathlib import Path
 
 from recbole.utils import set_color
 
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, plain_settings, save_checkpoint
-from recbole_genrec.checkpoint.folder import is_checkpoint, settle, verify
-from recbole_genrec.checkpoint.training_state import optimizer_state, random_states, read_average
+from recbole_genrec.checkpoint.folder import is_checkpoint, verify
+from recbole_genrec.checkpoint.shared_files import SharedFiles
+from recbole_genrec.checkpoint.training_state import TrainingState, optimizer_state, random_states, read_average
 from recbole_genrec.distributed.sharding import gathered, whole_state
 from recbole_genrec.errors import GenRecError, listed, shown
+from recbole_genrec.files.write import settle
 
 #: settings that say where and how a run is carried out, not which run it is.
 PLACE_KEYS = frozenset(
@@ -53,7 +56,7 @@ class Resuming:
             )
 
     def _write(self, folder, epoch, best_valid_result, done=START, average=(), previous=None):
-        state = {
+        trainer = {
             "epoch": epoch,
             "done": list(done),
             "step": self.step,
@@ -67,8 +70,14 @@ class Resuming:
         randoms = self.world.gather(random_states())
         weights = whole_state(self.model, kept=self.world.is_first)
         if self.world.is_first:
-            save_checkpoint(folder, self.model, self.config, state, optimizer, average, previous, randoms, weights)
+            state = TrainingState(trainer, optimizer, average, randoms, weights)
+            save_checkpoint(folder, self.model, self.config, state, previous, self._shared_files)
         self.world.wait()
+
+    @cached_property
+    def _shared_files(self):
+        """Files that ``best``, ``last`` and ``previous`` have in common."""
+        return SharedFiles()
 
     def _go_on(self):
         """Resume where the setting asks for it, once."""

@@ -1,7 +1,6 @@
 """Checkpoint folders: what is in them, what comes back, and what is refused."""
 
 import json
-import os
 import random
 import re
 import shutil
@@ -14,40 +13,16 @@ from recbole.data import create_dataset, data_preparation
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from recbole_genrec.checkpoint import checkpoint
 from recbole_genrec.checkpoint import folder as checkpoint_files
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, save_checkpoint
 from recbole_genrec.checkpoint.folder import verify
-from recbole_genrec.checkpoint.training_state import optimizer_state, restore_random_states
-from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.checkpoint.training_state import TrainingState, optimizer_state, restore_random_states
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.runs.reopen import load_as_recbole
-from tests.builders import SCRATCH, randomize, write_base
+from tests.builders import MOVIES, randomize, write_base
 
-TRAINER_STATE = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.1 + 0.2, "step": 12}
-TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
-VECTORS = {"item_embedding": "separator", "edge_embedding": True, "item_prior": True}
-SMALL = {**SCRATCH, "max_prompt_tokens": 64, **VECTORS}
-
-
-@pytest.fixture
-def world(tmp_path, write_dataset):
-    """A function that builds configuration, datasets and model over eight movies."""
-
-    def build(titles=TITLES, seed=1, **settings):
-        rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
-        items = [(f"m{i}", title) for i, title in enumerate(titles)]
-        data_path = write_dataset(tmp_path / "data", rows, items)
-        config = GenRecConfig("GenRec", "tiny", config_dict={"data_path": data_path, **SMALL, **settings})
-        dataset = create_dataset(config)
-        train, _, test = data_preparation(config, dataset)
-        torch.manual_seed(seed)
-        model = config.model_class(config, train._dataset).eval()
-        if model.item_embedding is not None:
-            torch.nn.init.normal_(model.item_embedding.weight)
-        return config, model, next(iter(test))[0]
-
-    return build
+TRAINER = {"epoch": 3, "cur_step": 1, "best_valid_score": 0.1 + 0.2, "step": 12}
+STATE = TrainingState(TRAINER)
 
 
 @pytest.fixture
@@ -64,18 +39,18 @@ def logits(causal_model):
 def test_scratch_model_comes_back_bit_for_bit(world, tmp_path):
     config, model, batch = world(decoding="full")
     folder = tmp_path / "saved/best"
-    save_checkpoint(folder, model, config, TRAINER_STATE)
+    save_checkpoint(folder, model, config, STATE)
     expected = model.full_sort_predict(batch)
 
     _, other, _ = world(decoding="full", seed=2)
     assert not torch.equal(other.full_sort_predict(batch), expected)
-    assert load_checkpoint_into(other, folder) == TRAINER_STATE
+    assert load_checkpoint_into(other, folder) == TRAINER
     assert torch.equal(other.full_sort_predict(batch), expected)
 
 
 def test_scratch_backbone_is_a_folder_of_transformers(world, tmp_path):
     config, model, _ = world()
-    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    save_checkpoint(tmp_path / "best", model, config, STATE)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "best/backbone")
     assert torch.equal(logits(plain), logits(model.backbone.model))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "best/tokenizer")
@@ -87,7 +62,7 @@ def test_adapter_loads_with_plain_peft(world, base, tmp_path):
     config, model, batch = world(backbone=base, lora_r=2, decoding="full")
     randomize(model)
     folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE)
+    save_checkpoint(folder, model, config, STATE)
     assert not (folder / "backbone").exists()
     plain = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder / "adapter")
     assert torch.equal(logits(plain.eval()), logits(model.backbone.model))
@@ -103,7 +78,7 @@ def test_adapter_with_new_tokens_loads_with_plain_peft(world, base, tmp_path):
     config, model, batch = world(**settings)
     randomize(model)
     folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE)
+    save_checkpoint(folder, model, config, STATE)
     plain = peft.AutoPeftModelForCausalLM.from_pretrained(folder / "adapter").eval()
     ids = torch.tensor([[*model.catalogue.identifiers[0], 5, *model.catalogue.identifiers[-1]]])
     with torch.no_grad():
@@ -127,7 +102,7 @@ def test_adapter_with_new_tokens_loads_with_plain_peft(world, base, tmp_path):
 def test_full_training_of_a_pretrained_model(world, base, tmp_path):
     config, model, batch = world(backbone=base, lora=False, decoding="full")
     randomize(model)
-    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    save_checkpoint(tmp_path / "best", model, config, STATE)
     _, other, _ = world(backbone=base, lora=False, decoding="full")
     load_checkpoint_into(other, tmp_path / "best")
     assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
@@ -136,11 +111,13 @@ def test_full_training_of_a_pretrained_model(world, base, tmp_path):
 def test_files_hold_no_pickle_and_say_what_they_are(world, tmp_path):
     config, model, _ = world()
     folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer_state(torch.optim.AdamW(model.parameters())))
+    save_checkpoint(
+        folder, model, config, TrainingState(TRAINER, optimizer_state(torch.optim.AdamW(model.parameters())))
+    )
     files = {path for path in folder.rglob("*") if path.is_file()}
     assert {path.suffix for path in files} <= {".json", ".yaml", ".safetensors", ".jinja"}
     items = json.loads((folder / "items.json").read_text())
-    assert items["texts"] == [TITLES[int(token[1:])] for token in items["tokens"]]
+    assert items["texts"] == [MOVIES[int(token[1:])] for token in items["tokens"]]
     assert list(map(tuple, items["identifiers"])) == model.catalogue.identifiers
     settings = json.loads((folder / "config.json").read_text())
     assert settings["model"] == "GenRec" and settings["scratch_hidden_size"] == 16
@@ -155,7 +132,7 @@ def test_optimizer_and_random_numbers_come_back(world, tmp_path):
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
-    save_checkpoint(tmp_path / "last", model, config, TRAINER_STATE, optimizer_state(optimizer))
+    save_checkpoint(tmp_path / "last", model, config, TrainingState(TRAINER, optimizer_state(optimizer)))
     expected = [torch.rand(3), random.random(), np.random.rand(), torch.randn(3)]
 
     _, other, _ = world(seed=2)
@@ -172,7 +149,7 @@ def test_optimizer_and_random_numbers_come_back(world, tmp_path):
 
 def test_recbole_form_rebuilds_configuration_and_weights(world, tmp_path):
     config, model, batch = world(learning_rate=0.123, item_text="{title}", decoding="full")
-    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    save_checkpoint(tmp_path / "best", model, config, STATE)
     stored = load_as_recbole(tmp_path / "best")
     assert stored["epoch"] == 3 and stored["other_parameter"] is None
     rebuilt = stored["config"]
@@ -188,7 +165,7 @@ def test_settings_are_never_evaluated(world, tmp_path):
     config, model, _ = world()
     trap = f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()"
     config.final_config_dict["item_text"] = config.final_config_dict["prompt"] = trap
-    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    save_checkpoint(tmp_path / "best", model, config, STATE)
     assert load_as_recbole(tmp_path / "best")["config"]["item_text"] == trap
     assert not (tmp_path / "ran").exists()
 
@@ -230,7 +207,7 @@ def _later_format(folder):
 def test_damage_is_named(world, tmp_path, damage, message):
     config, model, _ = world()
     folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE)
+    save_checkpoint(folder, model, config, STATE)
     damage(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(GenRecError, match=re.escape(message)):
@@ -239,15 +216,15 @@ def test_damage_is_named(world, tmp_path, damage, message):
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"titles": TITLES[:-1]}, "another dataset .* 8 items there, 7 here"),
-    ({"titles": ["Toys", *TITLES[1:]]}, "another item text, indexing or tokenizer; .item_index."),
+    ({"titles": MOVIES[:-1]}, "another dataset .* 8 items there, 7 here"),
+    ({"titles": ["Toys", *MOVIES[1:]]}, "another item text, indexing or tokenizer; .item_index."),
     ({"scratch_layers": 2}, "belongs to another model: it lacks 'backbone.model.model.layers.1"),
     ({"scratch_intermediate_size": 64}, r"is \[16, 32\] there and \[16, 64\] here"),
     ({"item_embedding": "none", "item_prior": False}, "it holds 'item_embedding.weight', which this model has not"),
 ])  # fmt: skip
 def test_checkpoint_of_another_dataset_or_model(world, tmp_path, settings, message):
     config, model, _ = world()
-    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE)
+    save_checkpoint(tmp_path / "best", model, config, STATE)
     _, other, _ = world(**settings)
     with pytest.raises(GenRecError, match=message):
         load_checkpoint_into(other, tmp_path / "best")
@@ -256,79 +233,10 @@ def test_checkpoint_of_another_dataset_or_model(world, tmp_path, settings, messa
 def test_optimizer_of_another_model(world, tmp_path):
     config, model, _ = world()
     state = optimizer_state(torch.optim.AdamW(model.parameters()))
-    save_checkpoint(tmp_path / "best", model, config, TRAINER_STATE, state)
+    save_checkpoint(tmp_path / "best", model, config, TrainingState(TRAINER, state))
     other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     with pytest.raises(GenRecError, match="optimizer state"):
         load_checkpoint_into(model, tmp_path / "best", other)
-
-
-def test_crash_while_writing_keeps_the_old_checkpoint(world, tmp_path, monkeypatch):
-    config, model, _ = world()
-    folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE)
-
-    def full_disk(path, optimizer):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(checkpoint, "write_optimizer", full_disk)
-    state = optimizer_state(torch.optim.AdamW(model.parameters()))
-    with pytest.raises(GenRecError, match="best' cannot be written: no space"):
-        save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, state)
-    assert load_checkpoint_into(model, folder)["epoch"] == 3
-    assert not list(tmp_path.glob(".*"))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process of its own, with a limit on its files")
-@pytest.mark.parametrize("limit", [1, 3_000, 30_000])
-def test_a_disk_that_takes_no_more_keeps_the_old_checkpoint(world, tmp_path, limit):
-    """Whichever file, and whichever library that writes it, meets the limit first."""
-    import resource
-
-    config, model, _ = world()
-    folder, optimizer = tmp_path / "best", torch.optim.AdamW(model.parameters())
-    model.backbone.embed(torch.tensor([[1]])).sum().backward()
-    optimizer.step()
-    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer_state(optimizer))
-    largest = max(path.stat().st_size for path in folder.rglob("*"))
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            save_checkpoint(folder, model, config, {**TRAINER_STATE, "epoch": 4}, optimizer_state(optimizer))
-        except GenRecError as error:
-            code = 2 if "cannot be written" in str(error) and "\n" not in str(error) else 3
-        finally:
-            os._exit(code)
-    assert largest > limit
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
-    assert load_checkpoint_into(model, folder)["epoch"] == 3
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_a_folder_that_cannot_be_made(world, tmp_path):
-    config, model, _ = world()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(GenRecError, match="cannot be written: .*File exists"):
-        save_checkpoint(tmp_path / "file" / "best", model, config, TRAINER_STATE)
-
-
-def test_the_one_before_is_kept_where_it_is_asked_for(world, tmp_path):
-    config, model, _ = world()
-    last, previous = tmp_path / "last", tmp_path / "previous"
-    for epoch in range(3):
-        save_checkpoint(last, model, config, {**TRAINER_STATE, "epoch": epoch}, previous=previous)
-    assert [load_checkpoint_into(model, folder)["epoch"] for folder in (last, previous)] == [2, 1]
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "data") == ["last", "previous"]
-
-
-def test_crash_between_the_renames_is_mended(world, tmp_path):
-    config, model, _ = world()
-    folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE)
-    folder.rename(tmp_path / ".best.old")
-    assert verify(folder) == folder and folder.is_dir()
-    assert load_checkpoint_into(model, folder)["epoch"] == 3
 
 
 def sign(folder):
@@ -371,7 +279,7 @@ def _edit_tensor(name, value):
 def test_an_edited_checkpoint_is_refused_by_name(world, tmp_path, edit, message):
     config, model, _ = world()
     folder, optimizer = tmp_path / "best", torch.optim.AdamW(model.parameters())
-    save_checkpoint(folder, model, config, TRAINER_STATE, optimizer_state(optimizer))
+    save_checkpoint(folder, model, config, TrainingState(TRAINER, optimizer_state(optimizer)))
     edit(folder)
     sign(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -384,7 +292,7 @@ def test_an_edited_checkpoint_is_refused_by_name(world, tmp_path, edit, message)
 def test_a_file_that_the_manifest_does_not_name(world, tmp_path):
     config, model, _ = world()
     folder = tmp_path / "best"
-    save_checkpoint(folder, model, config, TRAINER_STATE)
+    save_checkpoint(folder, model, config, STATE)
     (folder / "README.md").write_text("mine")
     assert verify(folder) == folder
     (folder / "adapter").mkdir()
