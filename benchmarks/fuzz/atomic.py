@@ -4,8 +4,10 @@ import math
 
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
-from recbole_genrec.catalogue.item_text import read_item_columns, read_item_text
+from recbole_genrec.catalogue.item_text import item_columns, item_text
 from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.files.item_table import read_items
 from recbole_genrec.files.text import clean_text
 from recbole_genrec.interactions.dataset import GenRecDataset
 from recbole_genrec.interactions.dataset_files import build_dataset, check_dataset
@@ -87,8 +89,8 @@ class Items(Target):
         path = self.folder / "tiny.item"
         path.write_bytes(content)
         self.input, self.places = {"tiny.item": content}, (path,)
-        texts = read_item_text(path, "item_id").texts
-        columns = read_item_columns(path, "item_id")
+        items = read_items(AtomicFile(path), "item_id")
+        texts, columns = item_text(items).texts, item_columns(items)
         lines = content.decode("utf-8-sig").split("\n")
         names = [cell.partition(":")[0] for cell in lines[0].removesuffix("\r").split("\t")]
         expected = {}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from recbole_genrec.batches.packed_loader import every_row
+from recbole_genrec.config.arguments import P5Arguments
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.text import clean_text
 from recbole_genrec.interactions.interaction_text import first_sentence, interaction_columns
@@ -252,12 +253,22 @@ def _joined(parts):
     return (torch.from_numpy(np.concatenate(column)) for column in zip(empty, *parts))
 
 
+def task_columns(config):
+    """Names of the ``.inter`` columns that tasks ask about, by what they hold: ``rating``, ``review``, ``summary``."""
+    settings = P5Arguments.from_config(config)
+    return {
+        "rating": config["RATING_FIELD"] or "rating",
+        "review": settings.review_field,
+        "summary": settings.summary_field,
+    }
+
+
 class TaskData:
     """The interactions that examples are made of, and the texts that go with them.
 
     Args:
         dataset: the training part of a split, with lazy windows.
-        columns: names of the columns by what they hold: ``rating``, ``review``, ``summary``.
+        columns: see :func:`task_columns`.
         longest: items of a history at most.
         n_candidates: items to choose from, where a prompt gives some.
         seed: of the candidates of an evaluated user.

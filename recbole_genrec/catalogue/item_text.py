@@ -1,16 +1,14 @@
 """Item text: one line of text for an item, read losslessly from its ``.item`` columns.
 
-RecBole splits a title at its spaces, and takes ``None`` or ``NA`` for an empty value. Titles are data, so the file is
-read here once more, with nothing interpreted but the separator and the line end.
+RecBole splits a title at its spaces, and takes ``None`` or ``NA`` for an empty value. Titles are data: an
+:class:`~recbole_genrec.files.item_table.ItemTable` holds them as the file does.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
 
 from recbole_genrec.errors import GenRecError, listed, unknown_name
-from recbole_genrec.files.atomic_file import AtomicFile
 from recbole_genrec.files.text import clean_text, one_line
 
 #: columns that hold a title in the common ``.item`` files, the likeliest first.
@@ -31,28 +29,24 @@ class ItemText:
     columns: tuple
 
 
-def read_item_text(path, item_field, template="", *, field_separator="\t", encoding="utf-8"):
-    """Read the text of every item from an atomic ``.item`` file.
+def item_text(items, template=""):
+    """The text of every item of an ``.item`` file.
 
     Args:
-        path: the ``.item`` file.
-        item_field: name of the column of item tokens, RecBole's ``ITEM_ID_FIELD``.
+        items: :class:`~recbole_genrec.files.item_table.ItemTable`.
         template: text over the file's columns, e.g. ``"{movie_title} ({release_year})"``; empty: the title column.
-        field_separator: what stands between two cells.
-        encoding: encoding of the file.
 
     Returns:
-        The texts as :class:`ItemText`. Where an item stands twice its first row counts, as in RecBole.
+        The texts as :class:`ItemText`.
 
     Raises:
-        GenRecError: no such file, a malformed header, row or template, an unknown column, no title column.
+        GenRecError: a malformed template, an unknown column, no title column.
     """
-    file = AtomicFile(Path(path), field_separator, encoding)
-    columns = tuple(_columns(file, item_field, "No item text"))
-    template = template or "{" + _title_column(columns, path) + "}"
-    parsed = _parse_template(template, columns, path)
+    columns = tuple(items.kinds)
+    template = template or "{" + _title_column(columns, items.path) + "}"
+    parsed = _parse_template(template, columns, items.path)
     texts = {}
-    for item, cells in first_rows(file, item_field):
+    for item, *cells in zip(items.cells[items.item_field], *items.cells.values()):
         text = one_line(_fill(parsed, dict(zip(columns, map(clean_text, cells)))))
         if text:
             texts[item] = text
@@ -68,27 +62,21 @@ class ItemColumn(NamedTuple):
     values: dict
 
 
-def read_item_columns(path, item_field, *, field_separator="\t", encoding="utf-8"):
-    """Read all columns of an atomic ``.item`` file, that of the item tokens among them.
+def item_columns(items):
+    """The values of all columns of an ``.item`` file, that of the item tokens among them.
 
     A ``token`` or ``float`` column holds one value; another one several, with " | " between them if any of its cells
     has that, else with white space.
 
     Args:
-        path, item_field, field_separator, encoding: those of :func:`read_item_text`.
+        items: :class:`~recbole_genrec.files.item_table.ItemTable`.
 
     Returns:
         :class:`ItemColumn` by name, in the order of the file.
-
-    Raises:
-        GenRecError: see :func:`read_item_text`.
     """
-    file = AtomicFile(Path(path), field_separator, encoding)
-    kinds = _columns(file, item_field, "No item attributes")
-    rows = dict(first_rows(file, item_field))
-    columns = {}
-    for place, (name, kind) in enumerate(kinds.items()):
-        cells = {item: clean_text(row[place]) for item, row in rows.items()}
+    tokens, columns = items.cells[items.item_field], {}
+    for name, kind in items.kinds.items():
+        cells = dict(zip(tokens, map(clean_text, items.cells[name])))
         columns[name] = ItemColumn(kind, _values(cells, several=kind.endswith("_seq")))
     return columns
 
@@ -120,36 +108,6 @@ def categories(columns, names, item_field):
         if name not in categorical:
             raise unknown_name("column of categories in the .item file:", name, categorical)
     return {name: columns[name].values for name in names}
-
-
-def _columns(file, item_field, what):
-    """Types of the columns by name; the column of items is among them."""
-    if not file.path.is_file():
-        raise GenRecError(f"{what}: the file {file.path} does not exist.")
-    columns = file.columns()
-    if item_field not in columns:
-        raise GenRecError(f"{file.path} has no column {item_field!r}. Columns: {listed(columns)}.")
-    return columns
-
-
-def first_rows(file, item_field):
-    """Token and cells of every item of an ``.item`` file, of its first row.
-
-    Args:
-        file: :class:`~recbole_genrec.files.atomic_file.AtomicFile`.
-        item_field: name of its column of item tokens.
-
-    Raises:
-        GenRecError: a row is malformed or names no item.
-    """
-    place, seen = list(file.columns()).index(item_field), set()
-    for number, cells in file.rows():
-        item = cells[place]
-        if not item:
-            raise GenRecError(f"{file.path}, line {number}: the row has no value in column {item_field!r}.")
-        if item not in seen:
-            seen.add(item)
-            yield item, cells
 
 
 def _title_column(columns, path):

@@ -5,9 +5,11 @@ from functools import partial
 
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import extend_index
-from recbole_genrec.catalogue.item_text import ItemColumn, read_item_columns, read_item_text
+from recbole_genrec.catalogue.item_text import ItemColumn, item_columns, item_text
 from recbole_genrec.catalogue.schemes import draft_new_items
 from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.files.item_table import read_items
 from recbole_genrec.files.text import clean_text
 
 
@@ -38,9 +40,9 @@ def read_new_items(path, settings, columns):
         GenRecError: the file is malformed, or does not fit the checkpoint's columns.
     """
     id_column = settings["ITEM_ID_FIELD"]
-    form = {"field_separator": settings["field_separator"], "encoding": settings["encoding"] or "utf-8"}
-    texts = read_item_text(path, id_column, settings["item_text"] or "", **form).texts
-    read = read_item_columns(path, id_column, **form)
+    items = read_items(AtomicFile.of(path, settings), id_column)
+    texts = item_text(items, settings["item_text"] or "").texts
+    read = item_columns(items)
     tokens = list(read.pop(id_column).values)
     for name, column in read.items():
         if columns is not None and name in columns and columns[name].kind != column.kind:

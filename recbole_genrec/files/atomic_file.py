@@ -7,18 +7,16 @@ have several characters.
 
 import codecs
 import csv
+import io
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from recbole_genrec.errors import GenRecError, listed, shown
+from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.files.checked_blocks import CheckedBlocks, holds_nul, wrong_length
 
 TYPES = ("token", "token_seq", "float", "float_seq")
-#: stands for a separator of several characters where pandas reads: its C parser takes one.
-STAND_IN = "\x1f"
-#: characters that are read at once, up to the end of a line.
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,10 @@ class AtomicFile:
             GenRecError: the header is malformed.
         """
         with self.open() as text:
-            return self._parse_header(text.readline())
+            return self.parse_header(text.readline())
 
-    def _parse_header(self, line):
+    def parse_header(self, line):
+        """Types of the columns by name of a header's ``line``; see :meth:`columns`."""
         columns = {}
         for cell in self.split(line):
             name, _, kind = cell.partition(":")
@@ -95,24 +94,27 @@ class AtomicFile:
         """Number and text of the line that is row ``row``, counted from 0."""
         return next(islice(self.lines(), row, None))
 
-    def check(self):
-        """Check that every row has as many cells as the header.
-
-        Returns:
-            How many rows there are.
+    @contextmanager
+    def reading(self):
+        """Open the file to read it once, from the header to its end; gives a :class:`Reading`.
 
         Raises:
-            GenRecError: the header is malformed, or a row has another length; the message names its line.
+            GenRecError: the header is malformed, or the bytes are no text in this encoding.
         """
-        separators, separator, rows = len(self.columns()) - 1, self.field_separator, 0
+        if b"\0" in ":".encode(self.encoding):  # UTF-16 and UTF-32: the file needs to become UTF-8
+            raise GenRecError(holds_nul(self.path, 1))
         with self.open() as text:
-            text.readline()
-            for number, line in enumerate(text, start=2):
-                if line.count(separator) == separators:
-                    rows += bool(separators or line.strip("\r\n"))
-                elif line.strip("\r\n"):
-                    raise GenRecError(self._wrong_length(number, line.count(separator) + 1))
-        return rows
+            yield Reading(self, text)
+
+    def check(self):
+        """Check that every row has as many cells as the header; see :meth:`Reading.check`."""
+        with self.reading() as reading:
+            return reading.check()
+
+    def table(self, types, missing=None):
+        """Read columns; see :meth:`Reading.table`."""
+        with self.reading() as reading:
+            return reading.table(types, missing)
 
     def rows(self):
         """Numbers of the lines that are rows, and their cells.
@@ -124,17 +126,41 @@ class AtomicFile:
         for number, line in self.lines():
             cells = line.split(self.field_separator)
             if len(cells) != len(columns):
-                raise GenRecError(self._wrong_length(number, len(cells)))
+                raise GenRecError(wrong_length(self.path, number, len(cells), columns))
             yield number, cells
 
-    def _wrong_length(self, line, count):
-        columns = self.columns()
-        return (
-            f"{self.path}, line {line}: {count} cells where the header has {len(columns)}. Columns: {listed(columns)}."
-        )
+
+class Reading:
+    """One reading of an atomic file: its header, then either :meth:`check` or :meth:`table`.
+
+    Args:
+        file: :class:`AtomicFile`.
+        text: the open file, at its beginning.
+
+    Attributes:
+        columns: types of the columns by name, in the order of the header.
+    """
+
+    def __init__(self, file, text):
+        self._file, header = file, text.readline()
+        self.columns = file.parse_header(header)
+        self._blocks = CheckedBlocks(text, header, file.path, file.field_separator, list(self.columns))
+
+    def check(self):
+        """Check that every row has as many cells as the header.
+
+        Returns:
+            How many rows there are.
+
+        Raises:
+            GenRecError: a row has another length, or the file holds a NUL byte; the message names the line.
+        """
+        while self._blocks.read():
+            pass
+        return self._blocks.rows
 
     def table(self, types, missing=None):
-        """Read columns with pandas' C parser.
+        """Read columns with pandas' C parser; every row is checked as :meth:`check` does, on its way to the parser.
 
         RecBole reads with pandas' Python parser (``recbole/data/dataset/dataset.py:483``): for a million rows of three
         columns that takes seven times as long and 330 MB instead of 35. It also takes what stands between two quotes
@@ -148,64 +174,47 @@ class AtomicFile:
             A ``pandas.DataFrame``, its columns in the order of the file, its index the number of the row from 0.
 
         Raises:
-            GenRecError: the header is malformed, or the file holds a NUL byte.
+            GenRecError: see :meth:`check`.
             ValueError: pandas cannot read it.
         """
-        import pandas as pd  # prompts are read where there is no pandas
-
-        cells = {name: f"{name}:{kind}" for name, kind in self.columns().items() if name in types}
-        self._check_bytes()
-        several = len(self.field_separator.encode()) > 1
-        with self.open() as text:
-            table = pd.read_csv(
-                _Blocks(text, self.field_separator if several else None, self.path),
-                delimiter=STAND_IN if several else self.field_separator,
-                lineterminator="\n",
-                usecols=list(cells.values()),
-                dtype={cell: types[name] for name, cell in cells.items()},
-                quoting=csv.QUOTE_NONE,
-                float_precision="round_trip",
-                keep_default_na=False,
-                na_values={cells[name]: list(texts) for name, texts in (missing or {}).items() if name in cells},
-            )
+        cells = {name: f"{name}:{kind}" for name, kind in self.columns.items() if name in types}
+        table = _parsed(
+            self._blocks,
+            self._blocks.separator,
+            usecols=list(cells.values()),
+            dtype={cell: types[name] for name, cell in cells.items()},
+            na_values={cells[name]: list(texts) for name, texts in (missing or {}).items() if name in cells},
+        )
         return table.rename(columns={cell: name for name, cell in cells.items()})
 
-    def _check_bytes(self):
-        """Refuse a file with a NUL, at which pandas ends a cell: two ids that part behind it would be one.
+    def numbers(self, texts, missing):
+        """The numbers that :meth:`table` reads from cells, float64.
 
-        UTF-16 and UTF-32 are full of them, so that a file in either needs to become UTF-8.
+        Args:
+            texts: of the cells.
+            missing: the texts that stand for a missing value.
+
+        Raises:
+            ValueError: one is no number.
         """
-        line = 1
-        with open(self.path, "rb") as file:
-            while block := file.read(BLOCK):
-                place = block.find(b"\0")
-                if place >= 0:
-                    line += block.count(b"\n", 0, place)
-                    raise GenRecError(f"{self.path}, line {line}: the file holds a NUL byte; it must be text in UTF-8.")
-                line += block.count(b"\n")
+        lines = io.StringIO("\n".join(["number", *texts, ""]))
+        table = _parsed(lines, self._blocks.separator, dtype="float64", na_values=list(missing), skip_blank_lines=False)
+        return table["number"].to_numpy()
+
+
+def _parsed(lines, separator, **how):
+    import pandas as pd  # prompts are read where there is no pandas
+
+    return pd.read_csv(
+        lines,
+        delimiter=separator,
+        lineterminator="\n",
+        quoting=csv.QUOTE_NONE,
+        float_precision="round_trip",
+        keep_default_na=False,
+        **how,
+    )
 
 
 def _without_end(line):
     return line.removesuffix("\n").removesuffix("\r")
-
-
-class _Blocks:
-    """A text in blocks of whole lines for pandas: line ends become line feeds, a long separator one character."""
-
-    def __init__(self, text, separator, path):
-        self._text, self._separator, self._path = text, separator, path
-
-    def __iter__(self):  # by this pandas knows a file
-        return iter(self._text)
-
-    def read(self, _):
-        block = self._text.read(BLOCK) + self._text.readline()
-        block = block.replace("\r\n", "\n")
-        if self._separator is not None:
-            if STAND_IN in block:
-                raise GenRecError(
-                    f"{self._path} holds the control character {STAND_IN!r}, which cannot stand beside a "
-                    f"'field_separator' of several characters ({self._separator!r})."
-                )
-            block = block.replace(self._separator, STAND_IN)
-        return block

@@ -16,7 +16,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureType
 
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.interactions.atomic_tables import AtomicTables
+from recbole_genrec.interactions.atomic_tables import KEPT_TEXTS, AtomicTables
 from recbole_genrec.interactions.cold_items import ColdItems
 from recbole_genrec.interactions.histories import Histories, LazyInteraction, with_history
 from recbole_genrec.interactions.item_rows import UnseenItems
@@ -100,10 +100,11 @@ class ExactOrder(PreSplit):
 
     def __reduce__(self):
         # a class made on demand has no importable name: its pickle names the base class and makes it again
+        state = {name: value for name, value in self.__dict__.items() if name not in KEPT_TEXTS}
         stock_class = vars(type(self)).get("_stock_class")
         if stock_class is None:
-            return copyreg.__newobj__, (type(self),), self.__dict__
-        return _new, (stock_class,), self.__dict__
+            return copyreg.__newobj__, (type(self),), state
+        return _new, (stock_class,), state
 
 
 class LazyWindows:

@@ -11,6 +11,7 @@ from pandas.errors import ParserError
 
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.interactions.atomic_tables import no_interactions
 from recbole_genrec.interactions.columns import check_columns
 from recbole_genrec.interactions.converter import convert_found, how_to_get
 from recbole_genrec.interactions.presplit import interaction_files
@@ -29,10 +30,12 @@ def convert_raw_dump(config):
 
 
 def check_dataset(config):
-    """Check that the dataset of ``config`` is there, or can be downloaded, and that its interactions are well formed.
+    """Check that the dataset of ``config`` is there, or can be downloaded, and has the columns that settings name.
+
+    Of the files, headers alone are read: :func:`build_dataset` checks rows when it reads them.
 
     Raises:
-        GenRecError: there is no such dataset or file, or a row is malformed; the message names path and line.
+        GenRecError: there is no such dataset, file or column, or a header is malformed; the message names the path.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     if not folder.is_dir():
@@ -55,8 +58,19 @@ def check_dataset(config):
             present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
             fetch = "" if config["benchmark_filename"] else _how_to_get(name, folder)
             raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.{fetch}")
-        check_rows(path, config)
+        check_header(path, config)
     check_columns(config)
+
+
+def check_rows(config):
+    """Check all rows of the interactions, which are read here once more: for what runs much later.
+
+    Raises:
+        GenRecError: a row is malformed; the message names path and line.
+    """
+    for path in interaction_files(config):
+        if path.is_file() and not AtomicFile.of(path, config).check():
+            raise no_interactions(path)
 
 
 def _how_to_get(name, folder):
@@ -66,18 +80,12 @@ def _how_to_get(name, folder):
     return f" {fetch}: it will be converted. Or run: {command}" if fetch else ""
 
 
-def check_rows(path, config):
-    """Check the header of an ``.inter`` file, and that every row has as many cells.
-
-    pandas fills a short row with missing values, for which RecBole puts the mean: a wrong time, without a word.
-    """
-    file = AtomicFile.of(path, config)
-    columns = file.columns()
+def check_header(path, config):
+    """Check that an ``.inter`` file has columns of users, items and times."""
+    columns = AtomicFile.of(path, config).columns()
     for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
         if config[key] not in columns:
             raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {listed(columns)}.")
-    if not file.check():
-        raise GenRecError(f"{path}, line 2: the file has a header and no interactions.")
 
 
 def first_bad_row(path, config) -> str | None:
@@ -136,14 +144,19 @@ def _others(parent):
     return f" Folders there: {', '.join(names)}." if names else ""
 
 
-def build_dataset(dataset_class, config):
+def build_dataset(dataset_class, config, text_columns=None):
     """RecBole's dataset of a configuration.
+
+    Args:
+        dataset_class: made by :func:`~recbole_genrec.interactions.dataset.exact_dataset_class`.
+        config: the configuration.
+        text_columns: what it keeps as texts; see :class:`~recbole_genrec.interactions.atomic_tables.AtomicTables`.
 
     Raises:
         GenRecError: a file cannot be fetched or read, or the filters leave nothing.
     """
     try:
-        return dataset_class(config)
+        return dataset_class(config, text_columns)
     except GenRecError:
         raise
     except URLError as error:

@@ -1,16 +1,10 @@
-"""Columns of ``.inter`` beside user, item and time, such as ratings and reviews, for the interactions of a dataset.
-
-RecBole would load text through ``token_seq``, which loses characters, and a column that one model loads would change
-the tensors of every other model of the run. So the file is read here once more.
-"""
+"""Columns of ``.inter`` beside user, item and time, such as ratings and reviews, for the interactions of a dataset."""
 
 import numpy as np
 
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.files.atomic_file import AtomicFile
 from recbole_genrec.files.text import clean_text
 from recbole_genrec.interactions.histories import LazyInteraction
-from recbole_genrec.interactions.presplit import interaction_files
 
 
 def interaction_columns(dataset, fields):
@@ -19,7 +13,7 @@ def interaction_columns(dataset, fields):
     Every interaction knows its row in the file, whatever the filters left of the others.
 
     Args:
-        dataset: a built part of a dataset with lazy windows.
+        dataset: a built part of a dataset of this package with lazy windows.
         fields: names of columns.
 
     Returns:
@@ -34,13 +28,9 @@ def interaction_columns(dataset, fields):
             "Ratings and reviews need lazy windows: 'lazy_windows: True', and no files with histories of their own "
             "('benchmark_filename')."
         )
-    files = [AtomicFile.of(path, dataset.config) for path in interaction_files(dataset.config)]
-    found = [field for field in fields if all(field in file.columns() for file in files)]
-    if not found:
-        return {}
-    tables = [file.table(dict.fromkeys(found, str)) for file in files]
     row = dataset.inter_feat.histories.file_row
-    return {field: np.concatenate([table[field].to_numpy(object) for table in tables])[row] for field in found}
+    texts = dataset.interaction_texts(fields)
+    return {field: np.concatenate([of_file.to_numpy(object) for of_file in texts[field]])[row] for field in texts}
 
 
 def first_sentence(text):

@@ -1,7 +1,6 @@
 """The rows of ``.item`` that no interaction names: left out of the catalogue, or kept in it."""
 
 from logging import getLogger
-from pathlib import Path
 
 from recbole.utils import FeatureType
 
@@ -50,16 +49,16 @@ class UnseenItems:
         Raises:
             GenRecError: ``keep_unseen_items`` asks for the items, and there is no file or no column of ids.
         """
-        file = AtomicFile.of(Path(self.dataset_path) / f"{self.dataset_name}.item", self.config)
-        if not file.path.is_file():
+        file = AtomicFile.of(f"{self.dataset_path}/{self.dataset_name}.item", self.config)
+        if self._item_kinds is None:
             if self.config["keep_unseen_items"]:
                 raise GenRecError(f"'keep_unseen_items: true' needs the items of {file.path}: there is no such file.")
             return None
-        table = file.table({self.iid_field: str})
-        if self.iid_field not in table:
+        if self.iid_field not in self._item_kinds:
             if self.config["keep_unseen_items"]:
                 raise GenRecError(f"'keep_unseen_items: true': {file.path} has no column {self.iid_field!r}.")
             return None
+        table = self._item_texts[[self.iid_field]]
         again = table[self.iid_field].duplicated()
         if again.any():
             row = int(again.to_numpy().argmax())

@@ -16,6 +16,7 @@ from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import exact_dataset_class
 from recbole_genrec.interactions.dataset_files import build_dataset
+from recbole_genrec.interactions.text_columns import text_columns_of
 from recbole_genrec.interactions.unseen import UnseenLoader, add_items_before
 
 
@@ -37,12 +38,12 @@ class SplitData:
         config = configs[0]
         started = perf_counter()
         init_seed(config["seed"], config["reproducibility"])
-        dataset_class = _dataset_class(configs)
+        dataset_class, texts = _dataset_class(configs), text_columns_of(configs)
         if Path(config["data_path"]).is_dir():
-            self.dataset = build_dataset(dataset_class, config)
+            self.dataset = build_dataset(dataset_class, config, texts)
         else:  # RecBole fetches it: once
             with current().in_turn():
-                self.dataset = build_dataset(dataset_class, config)
+                self.dataset = build_dataset(dataset_class, config, texts)
         for own in configs:
             if own["model"] not in MODELS:
                 check_item_columns(own, self.dataset)

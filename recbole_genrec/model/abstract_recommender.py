@@ -18,7 +18,7 @@ from recbole_genrec.batches.packed_loader import packed_train_loader
 from recbole_genrec.batches.tokens import template_parts
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import build_index, read_draft
-from recbole_genrec.catalogue.item_text import read_item_columns, read_item_text
+from recbole_genrec.catalogue.item_text import item_columns, item_text
 from recbole_genrec.catalogue.schemes import Sequences, draft_identifiers, needs_interactions
 from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
@@ -39,6 +39,7 @@ from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
@@ -115,7 +116,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     def _build(self, config, dataset, item_tokens):
         """Make prompts, identifiers and the language model of what the settings name."""
         self._load_prompts()
-        texts = self._read_item_texts(config, dataset, item_tokens)
+        items = dataset.item_texts()
+        texts = self._item_texts(items, item_tokens)
         pretrained = self.arguments["backbone"].backbone != SCRATCH
         backbone = self._checked(self._read_backbone([])) if pretrained else None
         # clusters may come out differently on different machines: all processes take those of the first
@@ -128,7 +130,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         new_tokens = self._tokens_of(index.codes, backbone, config["seed"], known=source is not None)
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         identifiers = index.identifiers(dict(zip(index.codes, new_tokens)))
-        columns = self._read_item_file(read_item_columns, config, dataset)
+        columns = item_columns(items)
         del columns[dataset.iid_field]
         self.catalogue = Catalogue(item_tokens, texts, identifiers, index, columns)
 
@@ -225,16 +227,15 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         """
         return template_parts(PromptTemplate(**prompts), backbone)
 
-    def _read_item_texts(self, config, dataset, item_tokens):
-        item_text = self._read_item_file(read_item_text, config, dataset, self.arguments["prompt"].item_text)
-        return [item_text.texts.get(token) for token in item_tokens]
+    @classmethod
+    def text_columns(cls, config):
+        """What a run's dataset keeps for the model: :class:`~recbole_genrec.interactions.text_columns.TextColumns`."""
+        return TextColumns(items=not config[BUILT_FOR])  # a checkpoint has its own
 
-    @staticmethod
-    def _read_item_file(read, config, dataset, *more):
-        """What a function of :mod:`recbole_genrec.catalogue.item_text` reads from the dataset's ``.item`` file."""
-        path = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
-        form = {"field_separator": config["field_separator"], "encoding": config["encoding"] or "utf-8"}
-        return read(path, dataset.iid_field, *more, **form)
+    def _item_texts(self, items, item_tokens):
+        """Texts of the catalogue's items, ``None`` where an item has none, by the setting ``item_text``."""
+        texts = item_text(items, self.arguments["prompt"].item_text).texts
+        return [texts.get(token) for token in item_tokens]
 
     def _draft(self, config, dataset, item_tokens, texts, backbone):
         """Have the indexing scheme write identifiers, or take those that ``item_index`` names.

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy, dropout
 from recbole_genrec.backbone.loading import read_seq2seq
 from recbole_genrec.batches.sequences import Masking, SequenceBatch, SequenceLoader, SequenceWriter, Stretches
 from recbole_genrec.batches.tokens import MIDDLE, PromptParts
-from recbole_genrec.catalogue.item_text import categories, read_item_columns
+from recbole_genrec.catalogue.item_text import categories, item_columns
 from recbole_genrec.config.arguments import Seq2SeqArguments
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
@@ -74,20 +74,20 @@ class GenRecSeq2Seq(GenerativeRecommender):
         self.users = self._table(self.n_users) if self.settings.user_embedding else None
         self.items = self._table(self.n_items) if self.settings.item_id_embedding else None
         self.attributes = torch.nn.ModuleDict()
-        self._add_attributes(config, dataset)
+        self._add_attributes(dataset)
 
     def _table(self, size):
         table = torch.nn.Embedding(size, self.backbone.hidden_size)
         torch.nn.init.zeros_(table.weight)
         return table
 
-    def _add_attributes(self, config, dataset):
+    def _add_attributes(self, dataset):
         """A bag of vectors for each column, and which values an item has ``[n_items, V]``, padded with 0."""
         if not self.settings.attribute_fields:
             return
         columns = self.catalogue.columns
         if columns is None:  # a checkpoint that was written before columns were kept
-            columns = self._read_item_file(read_item_columns, config, dataset)
+            columns = item_columns(dataset.item_texts())
         for field, of_item in categories(columns, self.settings.attribute_fields, dataset.iid_field).items():
             rows = [of_item.get(token, []) for token in self.catalogue.item_tokens]
             number = {value: place for place, value in enumerate(sorted({v for row in rows for v in row}), start=1)}

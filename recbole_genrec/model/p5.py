@@ -34,6 +34,7 @@ from recbole_genrec.batches.tasks import (
     TaskData,
     TaskLoader,
     TaskWriter,
+    task_columns,
 )
 from recbole_genrec.batches.tokens import PromptParts
 from recbole_genrec.checkpoint.folder import BUILT_FOR, read_prompt, verify
@@ -67,11 +68,8 @@ class P5(GenerativeRecommender):
     def __init__(self, config, dataset):
         self.settings = P5Arguments.from_config(config)
         self.tasks = self._read_tasks(config)
-        columns = {"rating": config["RATING_FIELD"] or "rating"}
-        columns |= {"review": self.settings.review_field, "summary": self.settings.summary_field}
-        self.data = TaskData(
-            dataset, columns, config["MAX_ITEM_LIST_LENGTH"], self.settings.n_candidates, config["seed"]
-        )
+        longest, count = config["MAX_ITEM_LIST_LENGTH"], self.settings.n_candidates
+        self.data = TaskData(dataset, task_columns(config), longest, count, config["seed"])
         self.shares = self._choose_families()
         super().__init__(config, dataset)
         if self.engine.packing or self.engine.item_embedding != "none":
@@ -104,6 +102,11 @@ class P5(GenerativeRecommender):
         return shares
 
     # ---- what the base class asks for ----
+
+    @classmethod
+    def text_columns(cls, config):
+        """See the base class; also ratings and reviews."""
+        return super().text_columns(config)._replace(interactions=tuple(task_columns(config).values()))
 
     def _read_tasks(self, config):
         named, checkpoint = self.settings.task_prompts, config[BUILT_FOR]

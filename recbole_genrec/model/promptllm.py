@@ -22,7 +22,7 @@ import torch
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.questions import QuestionWriter, TrainingCounts, draw_examples
-from recbole_genrec.batches.tasks import TaskData
+from recbole_genrec.batches.tasks import TaskData, task_columns
 from recbole_genrec.batches.tokens import MIDDLE, prepend_examples
 from recbole_genrec.chat.client import ChatClient
 from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, P5Arguments, PromptLLMArguments
@@ -108,15 +108,24 @@ class PromptLLM(GenRec):
         if self.arguments["backbone"].backbone == SCRATCH:
             getLogger().warning("PromptLLM: 'backbone: scratch' knows nothing, and nothing is trained. Name another.")
 
+    @staticmethod
+    def _asked_tasks(config):
+        """The tasks that ``tasks`` asks for beside the ranking."""
+        shares = P5Arguments.from_config(config).tasks
+        return [task for task, share in shares.items() if share and task != "sequential"]
+
+    @classmethod
+    def text_columns(cls, config):
+        """See the base class; also ratings and reviews, where tasks ask for them."""
+        asked = task_columns(config).values() if cls._asked_tasks(config) else ()
+        return super().text_columns(config)._replace(interactions=tuple(asked))
+
     def _prepare_tasks(self, config, dataset):
-        settings = P5Arguments.from_config(config)
-        asked = [task for task, share in settings.tasks.items() if share and task != "sequential"]
+        settings, asked = P5Arguments.from_config(config), self._asked_tasks(config)
         self.max_target_tokens, self.data = settings.max_target_tokens, None
         if asked:
-            columns = {"rating": config["RATING_FIELD"] or "rating"}
-            columns |= {"review": settings.review_field, "summary": settings.summary_field}
             longest = config["MAX_ITEM_LIST_LENGTH"]
-            self.data = TaskData(dataset, columns, longest, settings.n_candidates, self.seed)
+            self.data = TaskData(dataset, task_columns(config), longest, settings.n_candidates, self.seed)
         self.tasks = [task for task in asked if task in self.data.families]
         for task in (task for task in asked if task not in self.tasks):
             getLogger().info(f"PromptLLM: no {task}: the interactions have no text for it.")

@@ -33,7 +33,7 @@ class ChatPromptLLM(PromptLLM):
         if self.k >= self.n_items:
             raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
         item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
-        texts = self._read_item_texts(config, dataset, item_tokens)
+        texts = self._item_texts(dataset.item_texts(), item_tokens)
         settings = IndexingArguments.from_config(config)
         draft = draft_identifiers("title", item_tokens, texts, None, settings=settings, seed=self.seed)
         index = build_index(draft, item_tokens, lambda text, follows: list(text.encode()))

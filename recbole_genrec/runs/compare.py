@@ -16,7 +16,7 @@ from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError, without_passwords
 from recbole_genrec.files.plain import plain
 from recbole_genrec.files.write import write_text
-from recbole_genrec.interactions.dataset_files import check_dataset, convert_raw_dump
+from recbole_genrec.interactions.dataset_files import check_dataset, check_rows, convert_raw_dump
 from recbole_genrec.runs.identity import differences
 from recbole_genrec.runs.result import check_run, read_json, result_file
 from recbole_genrec.runs.run import run_models, share_data_settings
@@ -103,6 +103,7 @@ def _plan_board(models, dataset, files, settings):
         share_data_settings(configs[0], config)
     convert_raw_dump(configs[0])
     check_dataset(configs[0])
+    check_rows(configs[0])
     planned = []
     for config in configs:
         own = settings | {"load_col": configs[0]["load_col"]}

@@ -27,7 +27,7 @@ def read_user_history(settings, user, data_path=None):
         GenRecError: a file or column is missing, a file is malformed, or there is no such user.
     """
     from recbole_genrec.interactions.dataset import exact_dataset_class
-    from recbole_genrec.interactions.dataset_files import build_dataset, check_rows
+    from recbole_genrec.interactions.dataset_files import build_dataset, check_header
     from recbole_genrec.interactions.presplit import interaction_files
 
     # what is asked for is who chose what: items that nobody chose play no part
@@ -39,7 +39,7 @@ def read_user_history(settings, user, data_path=None):
             raise GenRecError(
                 f"--user: there is no file {path}. --data_path names the folder that holds the dataset's."
             )
-        check_rows(path, settings)
+        check_header(path, settings)
     dataset = build_dataset(exact_dataset_class(), settings)
     number = dataset.field2token_id[dataset.uid_field].get(str(user))
     rows = dataset.inter_feat[dataset.inter_feat[dataset.uid_field] == (-1 if number is None else number)]

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_genrec.catalogue.item_text import categories, read_item_columns, read_item_text
+from recbole_genrec.catalogue.item_text import categories, item_columns, item_text
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.files.item_table import read_items
 from recbole_genrec.files.text import clean_text
 
 in_one_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -16,6 +18,10 @@ def write(folder, text):
     path = folder / "tiny.item"
     path.write_bytes(text.encode())
     return path
+
+
+def text_of(path, template="", **form):
+    return item_text(read_items(AtomicFile(path, **form), "item_id"), template)
 
 
 # text as it stands in an atomic file: anything but the separator and the line end
@@ -51,14 +57,14 @@ plain_titles = st.one_of(
 def test_titles_are_read_losslessly(tmp_path, titles):
     rows = "".join(f"i{n}\t{title}\t1999\n" for n, title in enumerate(titles))
     path = write(tmp_path, "item_id:token\ttitle:token_seq\tyear:token\n" + rows)
-    assert read_item_text(path, "item_id", "{title}").texts == {f"i{n}": title for n, title in enumerate(titles)}
+    assert text_of(path, "{title}").texts == {f"i{n}": title for n, title in enumerate(titles)}
 
 
 @in_one_folder
 @given(title=plain_titles)
 def test_html_entities_are_unescaped_once(tmp_path, title):
     path = write(tmp_path, f"item_id:token\ttitle:token_seq\n1\t{html.escape(title)}\n")
-    assert read_item_text(path, "item_id").texts == {"1": title}
+    assert text_of(path).texts == {"1": title}
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
@@ -113,19 +119,19 @@ def test_templates_leave_nothing_of_empty_columns(tmp_path, template, cells, exp
     path = write(
         tmp_path, "item_id:token\ttitle:token_seq\tyear:token\tbrand:token\n" + "\t".join(("1", *cells)) + "\n"
     )
-    assert read_item_text(path, "item_id", template).texts == {"1": expected}
+    assert text_of(path, template).texts == {"1": expected}
 
 
 def test_items_without_any_value_are_absent_and_the_first_row_of_an_item_counts(tmp_path):
     path = write(tmp_path, "item_id:token\ttitle:token_seq\r\n1\t\r\n2\tfirst\r\n2\tsecond\r\n\r\n1\tlate\r\n3\t \r\n")
-    item_text = read_item_text(path, "item_id", "{title}")
-    assert item_text.texts == {"2": "first"}
-    assert item_text.columns == ("item_id", "title")
+    found = text_of(path, "{title}")
+    assert found.texts == {"2": "first"}
+    assert found.columns == ("item_id", "title")
 
 
 def test_only_a_line_feed_ends_a_line(tmp_path):
     path = write(tmp_path, "item_id:token\ttitle:token_seq\n1\ta\rb\x1cc\u2028d\x85e\n2\tlast")
-    assert read_item_text(path, "item_id").texts == {"1": "a b c d e", "2": "last"}
+    assert text_of(path).texts == {"1": "a b c d e", "2": "last"}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_only_a_line_feed_ends_a_line(tmp_path):
 )
 def test_the_obvious_title_column_is_found(tmp_path, columns, expected):
     path = write(tmp_path, "\t".join(f"{name}:token" for name in columns) + "\n" + "\t".join("1ab"[: len(columns)]))
-    assert read_item_text(path, "item_id").template == expected
+    assert text_of(path).template == expected
 
 
 @pytest.mark.parametrize(
@@ -159,22 +165,22 @@ def test_the_obvious_title_column_is_found(tmp_path, columns, expected):
 )
 def test_bad_input_names_file_line_and_columns(tmp_path, content, template, message):
     with pytest.raises(GenRecError, match=message):
-        read_item_text(write(tmp_path, content), "item_id", template)
+        text_of(write(tmp_path, content), template)
 
 
 def test_a_missing_file_and_a_wrong_encoding_are_errors(tmp_path):
     with pytest.raises(GenRecError, match=r"nowhere\.item does not exist"):
-        read_item_text(tmp_path / "nowhere.item", "item_id")
+        text_of(tmp_path / "nowhere.item")
     path = tmp_path / "tiny.item"
     path.write_bytes("item_id:token\ttitle:token\n1\tCafé\n".encode("latin-1"))
     with pytest.raises(GenRecError, match="not utf-8 text.*'encoding'"):
-        read_item_text(path, "item_id")
-    assert read_item_text(path, "item_id", encoding="latin-1").texts == {"1": "Café"}
+        text_of(path)
+    assert text_of(path, encoding="latin-1").texts == {"1": "Café"}
 
 
 def test_another_separator(tmp_path):
     path = write(tmp_path, "item_id:token|title:token\n1|a\tb\n")
-    assert read_item_text(path, "item_id", field_separator="|").texts == {"1": "a b"}
+    assert text_of(path, field_separator="|").texts == {"1": "a b"}
 
 
 def test_values_of_categories(tmp_path):
@@ -185,7 +191,7 @@ def test_values_of_categories(tmp_path):
         "2\t\tToys & Games\t\t4\n"
         "1\tDrama\tBooks\tOther\t5\n",
     )
-    columns = read_item_columns(path, "item_id")
+    columns = item_columns(read_items(AtomicFile(path), "item_id"))
     assert categories(columns, ["genre", "class", "brand"], "item_id") == {
         "genre": {"1": ["Action", "Comedy"]},
         "class": {"1": ["Toys & Games", "Puzzles"], "2": ["Toys & Games"]},
@@ -194,8 +200,8 @@ def test_values_of_categories(tmp_path):
     for column in ("price", "genres", "item_id"):
         with pytest.raises(GenRecError, match=f"{column!r}.*brand, class, genre"):
             categories(columns, [column], "item_id")
-    with pytest.raises(GenRecError, match="No item attributes"):
-        read_item_columns(tmp_path / "none.item", "item_id")
+    with pytest.raises(GenRecError, match="No item text"):
+        read_items(AtomicFile(tmp_path / "none.item"), "item_id")
 
 
 def test_a_character_with_a_number_of_thousands_of_digits_stays():
@@ -214,4 +220,4 @@ def test_tables_that_would_lose_something(tmp_path, content, message):
     path = tmp_path / "tiny.item"
     path.write_text(content, "utf-8")
     with pytest.raises(GenRecError, match=f"tiny.item, {message}"):
-        read_item_text(path, "item_id")
+        text_of(path)

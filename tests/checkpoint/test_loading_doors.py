@@ -131,7 +131,7 @@ def nothing_new(monkeypatch):
 
     monkeypatch.setattr("recbole_genrec.backbone.scratch.train_tokenizer", refuse)
     monkeypatch.setattr("recbole_genrec.model.abstract_recommender.draft_identifiers", refuse)
-    monkeypatch.setattr("recbole_genrec.model.abstract_recommender.read_item_text", refuse)
+    monkeypatch.setattr("recbole_genrec.model.abstract_recommender.item_text", refuse)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.files.atomic_file import STAND_IN, AtomicFile
+from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.files.checked_blocks import STAND_IN
 
 HEADER = ["user_id:token", "note:token_seq", "score:float"]
 
@@ -63,7 +64,7 @@ def test_lines_are_counted_with_the_empty_ones(tmp_path):
 
 
 def test_blocks_end_with_a_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("recbole_genrec.files.atomic_file.BLOCK", 5)
+    monkeypatch.setattr("recbole_genrec.files.checked_blocks.BLOCK", 5)
     rows = [[f"u{n}", "x" * (n % 7), "1"] for n in range(200)]
     assert table_of(written(tmp_path, rows, "::", end="\r\n")) == [(user, note, 1) for user, note, _ in rows]
 
@@ -97,3 +98,65 @@ def test_what_cannot_be_read(tmp_path):
     file = written(tmp_path, [["a", f"b{STAND_IN}", "1"]], "::")
     with pytest.raises(GenRecError, match=r"control character '\\x1f'.*'field_separator'"):
         table_of(file)
+
+
+def first_bad(lines):
+    """Number and cells of the first line that is a row of another length than the header, by a plain loop."""
+    for number, line in enumerate(lines, start=2):
+        count = line.count("\t") + 1
+        if line.strip("\r") and count != 3:
+            return number, count
+    return None
+
+
+@given(
+    st.lists(st.sampled_from(["u\tb\t1", "", "\r", "u\tb", "u\tb\t1\t2", "u", "\t\t", "u\tb\t\r"]), max_size=12),
+    st.data(),
+)
+def test_a_row_of_another_length_is_found_in_any_block(tmp_path_factory, lines, data):
+    """Too many cells in one line make up for too few in another, in the sum over a block."""
+    path = tmp_path_factory.mktemp("lengths") / "tiny.inter"
+    end = data.draw(st.sampled_from(["", "\n", "\r\n"]))
+    path.write_bytes(("\n".join(["\t".join(HEADER), *lines]) + end).encode())
+    bad, file = first_bad(lines), AtomicFile(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recbole_genrec.files.checked_blocks.BLOCK", data.draw(st.sampled_from([1, 7, 1 << 20])))
+        for read in (file.check, lambda: len(file.table({"user_id": str}))):
+            if bad is None:
+                assert read() == len(list(file.rows()))
+                table = file.table(dict.fromkeys(["user_id", "note", "score"], str))
+                assert table.to_numpy().tolist() == [cells for _, cells in file.rows()]
+            else:
+                with pytest.raises(GenRecError, match=f"tiny.inter, line {bad[0]}: {bad[1]} cells where"):
+                    read()
+
+
+def test_what_is_wrong_far_behind_the_header(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_genrec.files.checked_blocks.BLOCK", 50)
+    rows = [[f"u{n}", "note", "1"] for n in range(4000)]
+    file = written(tmp_path, [*rows, ["u", "a\0b", "1"]])
+    with pytest.raises(GenRecError, match="tiny.inter, line 4002: the file holds a NUL byte"):
+        table_of(file)
+    file.path.write_bytes(file.path.read_bytes().replace(b"\0", b"\xff"))
+    with pytest.raises(GenRecError, match="tiny.inter is not utf-8 text .* set 'encoding'"):
+        table_of(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_an_encoding_full_of_nul_bytes_is_refused(tmp_path, encoding):
+    file = written(tmp_path, ROWS, encoding=encoding)
+    for read in (file.check, lambda: table_of(file)):
+        with pytest.raises(GenRecError, match="line 1: the file holds a NUL byte; it must be text in UTF-8"):
+            read()
+
+
+@pytest.mark.parametrize("separator", ["\t", "::"])
+def test_numbers_of_texts_are_those_of_the_table(tmp_path, separator):
+    texts = ["0.1", " 5", "1e-7", "", "NA", "1234567890.1234567", "+3", "inf", "5 "]
+    file = written(tmp_path, [["u", "n", text] for text in texts], separator)
+    expected = file.table({"score": "float64"}, {"score": ["", "NA"]})["score"]
+    with file.reading() as reading:
+        assert repr(reading.numbers(texts, ["", "NA"]).tolist()) == repr(expected.tolist())
+        assert reading.numbers([], []).dtype == "float64"
+        with pytest.raises(ValueError, match="five"):
+            reading.numbers(["5", "five"], [])

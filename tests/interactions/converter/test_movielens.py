@@ -8,7 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recbole_genrec import GenRecError
-from recbole_genrec.catalogue.item_text import read_item_text
+from recbole_genrec.catalogue.item_text import item_text
+from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.files.item_table import read_items
 from recbole_genrec.interactions.converter import convert
 from recbole_genrec.interactions.converter.malformed import MalformedRows
 from recbole_genrec.interactions.converter.movielens import MOVIELENS, _key, _rating_rows, split_year
@@ -47,7 +49,8 @@ class TestCsv:
 
     def test_the_plugin_reads_the_titles_as_published(self, ml_zip, tmp_path):
         convert("ml-25m", ml_zip, tmp_path)
-        text = read_item_text(tmp_path / "ml-25m/ml-25m.item", "item_id", "{movie_title} ({release_year})").texts
+        items = read_items(AtomicFile(tmp_path / "ml-25m/ml-25m.item"), "item_id")
+        text = item_text(items, "{movie_title} ({release_year})").texts
         assert text["51372"] == '"Great Performances" Cats (1998)'
         assert text["306"] == "Three Colors: Red, The (Trois couleurs: Rouge) (1994)"
         assert text["132"] == "Babylon 5"

@@ -1,0 +1,62 @@
+"""The items of an ``.item`` file as it stands: every cell a text, of an item's rows the first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbole_genrec.errors import GenRecError, listed
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """The first row of every item of an ``.item`` file."""
+
+    #: where the file is.
+    path: Path
+    #: name of the column of item tokens.
+    item_field: str
+    #: types of the columns by name, in the order of the file.
+    kinds: dict
+    #: by column, the cells of the items, in the order of the file ``[I]``.
+    cells: dict
+
+
+def read_items(file, item_field):
+    """Read an ``.item`` file, also where there is no pandas.
+
+    Args:
+        file: :class:`~recbole_genrec.files.atomic_file.AtomicFile`.
+        item_field: name of its column of item tokens.
+
+    Returns:
+        :class:`ItemTable`.
+
+    Raises:
+        GenRecError: there is no such file or column, or a row is malformed or names no item.
+    """
+    check_there(file.path)
+    kinds = file.columns()
+    check_item_field(file.path, kinds, item_field)
+    place, rows = list(kinds).index(item_field), {}
+    for number, cells in file.rows():
+        if not cells[place]:
+            raise no_item(file.path, number, item_field)
+        rows.setdefault(cells[place], cells)
+    cells = zip(*rows.values()) if rows else [()] * len(kinds)
+    return ItemTable(file.path, item_field, kinds, dict(zip(kinds, map(list, cells))))
+
+
+def check_there(path):
+    """Refuse a missing ``.item`` file."""
+    if not path.is_file():
+        raise GenRecError(f"No item text: the file {path} does not exist.")
+
+
+def check_item_field(path, kinds, item_field):
+    """Refuse an ``.item`` file without a column of item tokens."""
+    if item_field not in kinds:
+        raise GenRecError(f"{path} has no column {item_field!r}. Columns: {listed(kinds)}.")
+
+
+def no_item(path, line, item_field):
+    """The error of a line that names no item."""
+    return GenRecError(f"{path}, line {line}: the row has no value in column {item_field!r}.")
