@@ -4,7 +4,6 @@ from pathlib import Path
 
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.atomic_file import AtomicFile
-from recbole_genrec.interactions.presplit import interaction_files
 
 #: settings that name columns, each as a list or as the keys of a mapping.
 COLUMN_SETTINGS = (
@@ -24,22 +23,23 @@ COLUMN_SETTINGS = (
 FILE_SETTINGS = ("load_col", "unload_col", "unused_col")
 
 
-def check_columns(config):
+def check_columns(config, inter):
     """Refuse a setting that names a column which no file has, or which is not loaded.
 
     Args:
-        config: of a run, whose ``.inter`` files are there.
+        config: of a run.
+        inter: types by name of the columns of its ``.inter`` file, the first one of several.
 
     Raises:
         GenRecError: the message names setting, column and file.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
-    kinds = {}
+    kinds = {"inter": inter}
 
     def columns_of(file):
         """Types by name of the columns of a file by its suffix, or ``None`` where there is no such file."""
         if file not in kinds:
-            path = interaction_files(config)[0] if file == "inter" else folder / f"{name}.{file}"
+            path = folder / f"{name}.{file}"
             kinds[file] = AtomicFile.of(path, config).columns() if path.is_file() else None
         return kinds[file]
 

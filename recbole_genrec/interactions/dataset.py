@@ -98,6 +98,11 @@ class ExactOrder(PreSplit):
         self.inter_feat._reindex(np.argsort(self._place))
         self._place = None
 
+    def __copy__(self):  # the parts of a split share the texts, which a pickle leaves out
+        again = object.__new__(type(self))
+        again.__dict__.update(self.__dict__)
+        return again
+
     def __reduce__(self):
         # a class made on demand has no importable name: its pickle names the base class and makes it again
         state = {name: value for name, value in self.__dict__.items() if name not in KEPT_TEXTS}

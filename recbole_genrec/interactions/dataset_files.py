@@ -53,13 +53,14 @@ def check_dataset(config):
             f"'benchmark_filename' names the three parts of the files {name}.<part>.inter, such as "
             f"[train, valid, test], not {shown(parts)}."
         )
+    columns = []
     for path in interaction_files(config):
         if not path.is_file():
             present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
             fetch = "" if config["benchmark_filename"] else _how_to_get(name, folder)
             raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.{fetch}")
-        check_header(path, config)
-    check_columns(config)
+        columns.append(check_header(path, config))
+    check_columns(config, columns[0])
 
 
 def check_rows(config):
@@ -81,11 +82,12 @@ def _how_to_get(name, folder):
 
 
 def check_header(path, config):
-    """Check that an ``.inter`` file has columns of users, items and times."""
+    """Check that an ``.inter`` file has columns of users, items and times; gives the types of all by name."""
     columns = AtomicFile.of(path, config).columns()
     for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD"):
         if config[key] not in columns:
             raise GenRecError(f"{path}, line 1: no column {config[key]!r} ({key}). Columns: {listed(columns)}.")
+    return columns
 
 
 def first_bad_row(path, config) -> str | None:

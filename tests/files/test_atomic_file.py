@@ -77,6 +77,8 @@ def test_blocks_end_with_a_line(tmp_path, monkeypatch):
         ("user_id:token\tuser_id:token\n", "line 1: the column 'user_id' comes twice"),
         ("user_id:token\tnote:token\na\tb\n\nc\n", r"line 4: 1 cells where the header has 2. Columns: user_id, note."),
         ("user_id:token\tnote:token\na\tb\tc\n", "line 2: 3 cells where the header has 2"),
+        ("user_id:token\tnote:token\na\tb\nc\nd\te\tf\n", "line 3: 1 cells where the header has 2"),  # 4 in the sum
+        ("user_id:token\tnote:token\na\tb\tc\nd\n", "line 2: 3 cells where the header has 2"),
     ],
 )
 def test_malformed_files(tmp_path, content, message):
