@@ -1,7 +1,5 @@
 """The text of an atomic file in blocks of whole lines, checked on its way to a parser: no second reading is needed."""
 
-import numpy as np
-
 from recbole_genrec.errors import GenRecError, listed
 
 #: stands for a separator of several characters where pandas reads: its C parser takes one.
@@ -29,6 +27,8 @@ class CheckedBlocks:
         self._text, self._ahead, self._path, self._columns = text, header, path, columns
         self._in_file = separator
         self.separator = separator if len(separator.encode()) == 1 else STAND_IN
+        self._regular = self.separator.encode() * (len(columns) - 1) + b"\n"  # a line but for its cells
+        self._others = bytes(set(range(256)) - set(self._regular))
         self._lines = 0
         self.rows = -1  # the header is counted with the first block
 
@@ -48,7 +48,9 @@ class CheckedBlocks:
         return b""
 
     def _checked(self, block):
-        block = block.replace("\r\n", "\n") if block.endswith("\n") else block.replace("\r\n", "\n").removesuffix("\r")
+        block = block.replace("\r\n", "\n")
+        if not block.endswith("\n"):  # the file's last line
+            block = block.removesuffix("\r") + "\n"
         if self.separator != self._in_file:
             if STAND_IN in block:
                 raise GenRecError(
@@ -70,20 +72,12 @@ class CheckedBlocks:
     def _regular_lines(self, encoded):
         """How many lines there are, each with a cell for each column; ``None`` where one differs, or may be empty."""
         width = len(self._columns)
-        if width == 1 or not encoded:
+        marks = encoded.translate(None, self._others)
+        lines, rest = divmod(len(marks), width)
+        if width == 1 or rest or marks != self._regular * lines:
             return None
-        text = np.frombuffer(encoded, np.uint8)
-        feed, separator = ord("\n"), ord(self.separator)
-        marks = text[(text == feed) | (text == separator)]  # of a regular line: separators, then the line feed
-        if text[-1] != feed:
-            marks = np.append(marks, np.uint8(feed))
-        if len(marks) % width:
-            return None
-        marks = marks.reshape(-1, width) == feed
-        if not marks[:, -1].all() or marks[:, :-1].any():
-            return None
-        self.rows += len(marks)
-        return len(marks)
+        self.rows += lines
+        return lines
 
     def _rows_of(self, block):
         """How many lines there are, and those that are rows, each checked by itself."""
