@@ -12,7 +12,6 @@ of its own.
 
 import argparse
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +28,12 @@ FOLDER_KEYS = frozenset(("warm_start", "pretrained_checkpoint", "item_index"))
 
 
 def take(results, folder):
-    """Copy the runs of a folder to ``<folder>/<dataset>/``, with their outcomes and without paths of this machine."""
+    """Copy the runs of a folder to ``<folder>/<dataset>/``, without paths of this machine.
+
+    Of the users' outcomes the places of the targets are kept, and how often each item was recommended, but no lists.
+    """
     for board in read_results(results).boards:
+        lengths = {int(length) for _, _, length in (name.partition("@") for name in board.metrics) if length}
         for row in board.rows:
             for run in row.runs.values():
                 settings = deciding_settings(run.result["config"])
@@ -40,9 +43,9 @@ def take(results, folder):
                 place = Path(folder) / board.dataset
                 target = result_file(place, run.result["model"], run.result, "json")
                 write_text(target, json.dumps(portable, indent=1) + "\n")
-                outcomes = run.path.with_suffix(".npz")
-                if outcomes.is_file():
-                    shutil.copyfile(outcomes, target.with_suffix(".npz"))
+                outcomes = run.outcomes()
+                if outcomes is not None:
+                    outcomes.write_counts(target.with_suffix(".npz"), lengths, folder)
 
 
 def page(folder):

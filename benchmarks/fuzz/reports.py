@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -63,15 +64,18 @@ class Reports(Target):
     share = 2
 
     def case(self, draw):
-        for old in self.folder.iterdir():
-            old.unlink()
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        with_lists = draw.random() < 0.5
         for model in ("GenRec", "SASRec"):
             for seed in (1, 2):
                 path = self.folder / f"{model}-shop-{seed}.json"
                 path.write_text(json.dumps(result(model, seed, draw.random())), "utf-8")
-                outcomes(draw).write(path.with_suffix(".npz"))
+                made, file = outcomes(draw), path.with_suffix(".npz")
+                made.write(file) if with_lists else made.write_counts(file, [2], self.folder)
         self.places = (self.folder, "metric")  # a metric may be lacking in all of them
-        name = draw.choice(sorted(path.name for path in self.folder.iterdir()))
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        name = draw.choice(files).relative_to(self.folder).as_posix()
         path = self.folder / name
         if name.endswith(".npz"):
             changed = _broken_arrays(draw, path.read_bytes())
@@ -97,14 +101,14 @@ def _broken_arrays(draw, content):
     with np.load(io.BytesIO(content)) as stored:
         arrays = dict(stored)
     name, kind = draw.choice(sorted(arrays)), draw.randrange(6)
-    if kind == 0:
+    if kind == 0 or not arrays[name].ndim:
         del arrays[name]
     elif kind == 1:
         arrays[name] = arrays[name][: draw.randrange(len(arrays[name]) + 1)]
     elif kind == 2:
         arrays[name] = np.array(draw.choice(([], 3, [["x"]], [1.5, np.nan], [True], ["x"] * USERS, [-1] * USERS)))
     elif kind == 3 and arrays[name].dtype.kind in "iu":
-        arrays[name] = arrays[name] + draw.choice((1, -1, 10**6, 2**40))
+        arrays[name] = arrays[name].astype(np.int64) + draw.choice((1, -1, 10**6, 2**40))
     elif kind == 4:
         kinds = ("U3", "S3") if arrays[name].dtype.kind == "U" else ("U3", "f4", "i1", "u8", "?", "c8")
         arrays[name] = arrays[name].astype(draw.choice(kinds), casting="unsafe")

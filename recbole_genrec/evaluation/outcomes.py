@@ -1,11 +1,18 @@
 """What a test gave every row: the list, and each target's place in it; one compressed file beside the run's JSON.
 
-Letters: R rows, each a test interaction, or a user where candidates are sampled; T targets, K items of a list.
+A file that is kept for long has the places without the lists, and counts of the items recommended. What all runs of a
+test have in common, such as users and targets, is in a file of its own then, which theirs name.
+
+Letters: R rows, each a test interaction, or a user where candidates are sampled; T targets, K items of a list, M list
+lengths.
 """
 
+import hashlib
+import re
 import zlib
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,6 +29,12 @@ from recbole_genrec.interactions.dataset import train_sequences
 
 #: bound of a count.
 _ANY = 2**62
+#: arrays of every file, or of the file that all runs of a test share.
+OF_THE_TEST = ("items", "item_counts", "users", "user_counts", "rows", "targets")
+#: arrays that one run alone has: with its lists, or with counts in their stead.
+WITH_LISTS, WITH_COUNTS = ("lists", "places"), ("places", "lengths", "recommended", "full")
+#: folder of the shared files, beside the files that name them or above.
+TESTS = "tests"
 
 
 @dataclass(frozen=True)
@@ -33,39 +46,97 @@ class Outcomes:
         item_counts: their training interactions ``[n_items]``.
         users: token of each row's user ``[R]``.
         user_counts: training interactions of that user ``[R]``.
-        lists: the items recommended, best first, 0 where the model gave no score ``[R, K]``.
+        lists: the items recommended, best first, 0 where the model gave no score ``[R, K]``; None where they are not
+            kept, and only then are there the last three.
         rows: each target's row ``[T]``.
         targets: the item ``[T]``.
         places: its place in the row's list, from 1; 0 where it is not in it ``[T]``.
+        lengths: lengths of lists whose items are counted, ascending, K the last ``[M]``.
+        recommended: how often each item is among the first ``lengths[m]`` of a list, place 0 the gaps ``[M, n_items]``.
+        full: how many lists have neither a gap nor an item twice among their first ``lengths[m]`` ``[M]``.
     """
 
     items: np.ndarray
     item_counts: np.ndarray
     users: np.ndarray
     user_counts: np.ndarray
-    lists: np.ndarray
+    lists: np.ndarray | None
     rows: np.ndarray
     targets: np.ndarray
     places: np.ndarray
+    lengths: np.ndarray | None = None
+    recommended: np.ndarray | None = None
+    full: np.ndarray | None = None
 
     def write(self, path):
-        """Write the file under a temporary name, then give it its own."""
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **asdict(self))
+        """Write one file with everything, lists included."""
+        names = [field.name for field in fields(self) if field.name in OF_THE_TEST + WITH_LISTS]
+        _write(path, {name: getattr(self, name) for name in names})
+
+    def write_counts(self, path, lengths, folder):
+        """Write a file with counts instead of lists, and the file that it shares with other runs of the test.
+
+        Args:
+            path: of the run's file.
+            lengths: of lists; of others, nothing but the places can be told from the file.
+            folder: the folder of ``path``, or one above: the shared file goes to ``<folder>/tests``.
+        """
+        counted = self.with_counts(lengths)
+        of_the_test = {name: _narrow(getattr(counted, name)) for name in OF_THE_TEST}
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in of_the_test.values())).hexdigest()
+        shared = Path(folder) / TESTS / f"{digest[:16]}.npz"
+        if not shared.is_file():
+            _write(shared, of_the_test)
+        own = {name: _narrow(getattr(counted, name)) for name in WITH_COUNTS}
+        _write(path, {"test": np.array(shared.name), **own})
+
+    def with_counts(self, lengths):
+        """The same with counts instead of lists, for ``lengths`` as far as there are so many items, and for K."""
+        if self.lists is None:
+            return self
+        longest = self.lists.shape[1]
+        lengths = sorted({length for length in lengths if length < longest} | {longest})
+        recommended, full = (np.array(column) for column in zip(*map(self.counts, lengths)))
+        return replace(self, lists=None, lengths=np.array(lengths), recommended=recommended, full=full)
+
+    def counts(self, length):
+        """What the first ``length`` items of all lists are, or all of shorter lists.
+
+        Returns:
+            How often each item is recommended ``[n_items]``, place 0 the gaps, and how many lists have neither a gap
+            nor an item twice. None where the file has neither lists nor counts for this length.
+        """
+        if self.lists is None:
+            (at,) = np.nonzero(self.lengths == min(length, self.lengths[-1]))
+            return (self.recommended[at[0]], int(self.full[at[0]])) if at.size else None
+        lists = self.lists[:, :length]
+        ordered = np.sort(lists, 1)
+        full = (ordered[:, 0] > 0) & (np.diff(ordered, axis=1) > 0).all(1)
+        return np.bincount(lists.ravel(), minlength=len(self.items)), int(full.sum())
+
+    def one_row_a_target(self):
+        """The same targets and places, each target in a row of its own; without lists and counts."""
+        users, user_counts = self.users[self.rows], self.user_counts[self.rows]
+        return replace(self, rows=np.arange(len(self.rows)), users=users, user_counts=user_counts, lists=None)
 
     @classmethod
     def read(cls, path):
-        """Read a file that :meth:`write` has written; nothing in it is run.
+        """Read a file that :meth:`write` or :meth:`write_counts` has written; nothing in it is run.
 
         Raises:
-            GenRecError: it is damaged, or not such a file.
+            GenRecError: it is damaged, or not such a file, or the file that it shares with others is missing.
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
-                read = cls(**{field.name: stored[field.name] for field in fields(cls)})
+                if "test" in stored.files:
+                    arrays = _read_test(Path(path), str(stored["test"])) | {"lists": None}
+                    arrays |= {name: _wide(stored[name]) for name in WITH_COUNTS}
+                else:
+                    arrays = {name: stored[name] for name in OF_THE_TEST + WITH_LISTS}
+                read = cls(**arrays)
                 read._check()
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, NotImplementedError, zlib.error) as error:
-            raise GenRecError(f"{path} does not hold the outcomes of a test: {error}.") from error
+            raise GenRecError(f"{path} does not hold the outcomes of a test: {str(error)[:200]}.") from error
         return read
 
     def _check(self):
@@ -74,14 +145,22 @@ class Outcomes:
         Raises:
             ValueError: an array has another form, or numbers of rows and items that are not there.
         """
-        for field in fields(self):
-            array, dimensions = getattr(self, field.name), 2 if field.name == "lists" else 1
+        own = WITH_COUNTS if self.lists is None else WITH_LISTS
+        for name in OF_THE_TEST + own:
+            array, dimensions = getattr(self, name), 2 if name in ("lists", "recommended") else 1
             if not isinstance(array, np.ndarray) or array.ndim != dimensions or not array.size:
-                raise ValueError(f"{field.name!r} is no array of {dimensions} dimensions")
-        numbers = {"rows": len(self.lists), "targets": len(self.items), "places": self.lists.shape[1] + 1}
-        numbers |= {"lists": len(self.items), "item_counts": _ANY, "user_counts": _ANY}
-        lengths = {"item_counts": len(self.items), "users": len(self.lists), "user_counts": len(self.lists)}
-        lengths |= dict.fromkeys(("rows", "targets", "places"), len(self.rows))
+                raise ValueError(f"{name!r} is no array of {dimensions} dimensions")
+        n_rows, n_items = len(self.users if self.lists is None else self.lists), len(self.items)
+        numbers = {"rows": n_rows, "targets": n_items, "item_counts": _ANY, "user_counts": _ANY}
+        shapes = {"item_counts": (n_items,), "users": (n_rows,), "user_counts": (n_rows,)}
+        shapes |= dict.fromkeys(("rows", "targets", "places"), self.rows.shape)
+        if self.lists is None:
+            if self.lengths.dtype.kind not in "iu" or (np.diff(self.lengths, prepend=0) < 1).any():
+                raise ValueError("'lengths' are no whole numbers that rise from 1")
+            numbers |= {"recommended": _ANY, "full": n_rows + 1, "places": self.lengths[-1] + 1}
+            shapes |= {"recommended": (len(self.lengths), n_items), "full": (len(self.lengths),)}
+        else:
+            numbers |= {"lists": n_items, "places": self.lists.shape[1] + 1}
         for name, count in numbers.items():
             array = getattr(self, name)
             if array.dtype.kind not in "iu" or ((array < 0) | (array >= count)).any():
@@ -89,9 +168,13 @@ class Outcomes:
         for name in ("items", "users"):
             if getattr(self, name).dtype.kind != "U":
                 raise ValueError(f"{name!r} holds no texts")
-        for name, length in lengths.items():
-            if getattr(self, name).shape != (length,):
-                raise ValueError(f"{name!r} has the shape {getattr(self, name).shape}, not {(length,)}")
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name!r} has the shape {getattr(self, name).shape}, not {shape}")
+        if self.lists is None:
+            if (self.recommended.sum(1) != self.lengths * len(self.users)).any():
+                raise ValueError("'recommended' has another number of items than the lists")
+            return
         found = self.places > 0
         if (self.lists[self.rows[found], self.places[found] - 1] != self.targets[found]).any():
             raise ValueError("'places' says that a target is where 'lists' has another item")
@@ -107,7 +190,7 @@ class Outcomes:
             By name, such as ``ndcg@10``, the metric ``[R]``.
         """
         longest = max(lengths)
-        hits = np.zeros((len(self.lists), longest + 1), np.int64)
+        hits = np.zeros((len(self.users), longest + 1), np.int64)
         found = (self.places > 0) & (self.places <= longest)
         hits[self.rows[found], self.places[found] - 1] = 1
         hits[:, -1] = np.bincount(self.rows, minlength=len(hits))  # as RecBole has it: the number of targets comes last
@@ -116,6 +199,33 @@ class Outcomes:
         collected.set("rec.topk", torch.from_numpy(hits))
         evaluator.evaluate(collected)
         return rows.values
+
+
+def _write(path, arrays):
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _narrow(array):
+    """Whole numbers in as few bytes as they need."""
+    return array.astype(np.min_scalar_type(array.max())) if array.dtype.kind in "iu" else array
+
+
+def _wide(array):
+    whole = isinstance(array, np.ndarray) and array.dtype.kind in "iu"
+    return array.astype(np.int64) if whole else array
+
+
+def _read_test(path, name):
+    """The arrays of the file that the runs of a test share, in a folder ``tests`` beside ``path`` or above it."""
+    if not re.fullmatch(r"\w+\.npz", name):
+        raise ValueError(f"'test' is no name of a file: {name!r}")
+    candidates = (folder / TESTS / name for folder in path.absolute().parents)
+    shared = next(filter(Path.is_file, candidates), None)
+    if shared is None:
+        raise ValueError(f"there is no {TESTS}/{name} beside it or above, with the users and targets of its test")
+    with np.load(shared, allow_pickle=False) as stored:
+        return {name: _wide(stored[name]) for name in OF_THE_TEST}
 
 
 class Collected:

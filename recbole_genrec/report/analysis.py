@@ -4,7 +4,7 @@ from functools import cached_property
 
 from recbole.evaluator.register import metrics_dict
 
-from recbole_genrec.errors import unknown_name
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds
 from recbole_genrec.report.statistics import PairedRows, UserSums, best_row, compare_rows, is_row_metric
 
@@ -23,10 +23,11 @@ class Analysis:
         comparisons: by metric, a :class:`~recbole_genrec.report.statistics.Comparison` by name of the row.
         history, popularity: by name of the row and group, the metric's mean and deviation over the seeds.
         counts: by group, the targets in it, of one run.
+        uncounted: names of rows whose outcomes have neither lists nor counts for the length of the pictures' metric.
         beyond: by name of the row, the figures of :func:`~recbole_genrec.report.breakdowns.beyond_hits`, likewise.
 
     Raises:
-        GenRecError: no run has the metric.
+        GenRecError: no run has the metric, or RecBole lacks one that a run has.
     """
 
     def __init__(self, board, metric=None, baseline=None):
@@ -34,12 +35,12 @@ class Analysis:
         if metric is not None and metric.lower() not in self.metrics:
             raise unknown_name("metric", metric, self.metrics)
         self.metric = metric.lower() if metric else board.metric
-        self.best = {name: best_row(self.rows, name, _smaller(name)) for name in self.metrics}
+        self.best = {name: best_row(self.rows, name, _smaller(self.rows, name)) for name in self.metrics}
         named = self.find(baseline)
         self.against = named.name if named else "the best row of its column"
         self.references = {name: named if named and named.values(name) else self.best[name] for name in self.metrics}
         self.history, self.popularity, self.beyond, self.counts = {}, {}, {}, {}
-        users = {}
+        self.uncounted, users = [], {}
         for row in self.rows:
             self._read(row, users)
         paired = PairedRows(users)
@@ -63,12 +64,14 @@ class Analysis:
             if outcomes is None:
                 continue
             users[row.name, seed] = UserSums(outcomes, self.metrics)
-            beyond.append(beyond_hits(outcomes, self.length))
+            beyond.append(beyond_hits(outcomes, self.length) or {})
             if is_row_metric(self.metric):
                 histories.append(self._counted(by_history(outcomes, self.metric)))
                 popularities.append(self._counted(by_popularity(outcomes, self.metric)))
-        if beyond:
+        if any(beyond):
             self.beyond[row.name] = over_seeds(beyond)
+        elif beyond:
+            self.uncounted.append(row.name)
         if histories:
             self.history[row.name], self.popularity[row.name] = over_seeds(histories), over_seeds(popularities)
 
@@ -77,6 +80,10 @@ class Analysis:
         return {name: mean for name, (mean, _) in groups.items()}
 
 
-def _smaller(metric):
-    """Whether less is better."""
-    return getattr(metrics_dict[metric.partition("@")[0]], "smaller", False)
+def _smaller(rows, metric):
+    """Whether less is better; a metric that RecBole does not have is an error, which names the run's file."""
+    kind = metrics_dict.get(metric.partition("@")[0])
+    if kind is None:
+        path = next(row.runs[seed].path for row in rows for seed in row.values(metric))
+        raise GenRecError(f"{path}, 'test_result': RecBole has no metric {shown(metric)}.")
+    return getattr(kind, "smaller", False)

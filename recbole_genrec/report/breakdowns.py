@@ -1,7 +1,5 @@
 """For whom and for which items a run's lists are good, and what they are like beyond their hits."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from recbole_genrec.report.statistics import mean_and_deviation
@@ -22,8 +20,8 @@ def by_history(outcomes, metric):
 
 def by_popularity(outcomes, metric):
     """The mean of a metric over targets, and their number, by popularity of the target; each target counts alone."""
-    alone = replace(outcomes, rows=np.arange(len(outcomes.rows)), lists=outcomes.lists[outcomes.rows])
-    return _means(_values(alone, metric), popularity(outcomes.item_counts)[outcomes.targets], POPULARITIES)
+    alone = _values(outcomes.one_row_a_target(), metric)
+    return _means(alone, popularity(outcomes.item_counts)[outcomes.targets], POPULARITIES)
 
 
 def popularity(counts):
@@ -43,20 +41,21 @@ def beyond_hits(outcomes, length):
     Returns:
         ``coverage``, the share of the catalogue that is in some list; ``gini``, how unequally items are recommended,
         0 to 1; ``novelty``, the mean of -log2 of an item's share of training interactions, one added to every count;
-        ``full``, the share of lists without a gap or an item twice.
+        ``full``, the share of lists without a gap or an item twice. None where neither lists nor counts for this length
+        are kept.
     """
-    lists, n_items = outcomes.lists[:, :length], len(outcomes.items) - 1  # number 0 is no item
-    counts = np.bincount(lists.ravel(), minlength=n_items + 1)[1:]
+    counted = outcomes.counts(length)
+    if counted is None:
+        return None
+    counts, n_items = counted[0][1:], len(outcomes.items) - 1  # number 0 is no item
     rank = np.arange(1, n_items + 1)
     gini = ((2 * rank - n_items - 1) * np.sort(counts)).sum() / max(n_items * counts.sum(), 1)
     information = -np.log2((outcomes.item_counts[1:] + 1) / (outcomes.item_counts[1:] + 1).sum())
-    ordered = np.sort(lists, 1)
-    full = (ordered[:, 0] > 0) & (np.diff(ordered, axis=1) > 0).all(1)
     return {
         "coverage": float((counts > 0).mean()),
         "gini": float(gini),
         "novelty": float((counts * information).sum() / max(counts.sum(), 1)),
-        "full": float(full.mean()),
+        "full": counted[1] / len(outcomes.users),
     }
 
 

@@ -143,12 +143,18 @@ def _p_value(p):
 
 
 def _missing(analysis):
-    lacking = [row.name for row in analysis.rows if row.name not in analysis.beyond]
-    if not lacking:
-        return ""
-    names = escape(", ".join(lacking))
-    told = f"No file of outcomes (.npz) beside the runs of {names}: pictures over users leave them out."
-    return f'<p class="note">{told}</p>\n'
+    """Which rows the pictures leave out, and why."""
+    without_file = [row.name for row in analysis.rows if row.name not in [*analysis.beyond, *analysis.uncounted]]
+    notes = []
+    if without_file:
+        names = ", ".join(without_file)
+        notes.append(f"No file of outcomes (.npz) beside the runs of {names}: pictures over users leave them out.")
+    if analysis.uncounted:
+        notes.append(
+            f"The outcomes (.npz) of {', '.join(analysis.uncounted)} are kept without lists, and without counts of the "
+            f"first {analysis.length} items: coverage, Gini index, validity and novelty leave them out."
+        )
+    return "".join(f'<p class="note">{escape(note)}</p>\n' for note in notes)
 
 
 def _run_table(analysis):

@@ -15,6 +15,7 @@ import pytest
 from benchmarks import page as results_page
 from recbole_genrec import GenRecError
 from recbole_genrec.cli.main import main
+from recbole_genrec.evaluation.outcomes import TESTS, Outcomes
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls, write_report
 from recbole_genrec.report.tables import csv_table, escaped, latex
 
@@ -146,6 +147,12 @@ class TestTables:
         (board,) = read_results(tmp_path / "results").boards
         assert Analysis(board).best["giniindex@10"].name == "B"
 
+    def test_a_metric_that_recbole_does_not_have(self, tmp_path, write_run):
+        path = write_run("A", 1, test_result={"ndcg@10": 0.1, "-1": 0.2}, stored=False)
+        (board,) = read_results(tmp_path / "results").boards
+        with pytest.raises(GenRecError, match=f"{path}, 'test_result': RecBole has no metric '-1'"):
+            Analysis(board)
+
     def test_other_users_are_not_paired(self, tmp_path, write_run):
         write_run("GenRec", 1, GOOD)
         write_run("SASRec", 1, BAD[:-1])
@@ -241,6 +248,26 @@ class TestPage:
         assert Structure(text).titles == ["How strong the rows are", *PICTURES[:4], "Runs"]
         assert "No file of outcomes (.npz) beside the runs of SASRec" in text
 
+    def test_runs_kept_without_lists(self, results, tmp_path):
+        results_page.main(["--take", str(results), "--folder", str(tmp_path / "kept")])
+        (board,), (kept,) = read_results(results).boards, read_results(tmp_path / "kept").boards
+        assert kept.rows[0].any.outcomes().lists is None
+        for metric in ("ndcg@10", "hit@5"):
+            whole, counted = Analysis(board, metric), Analysis(kept, metric)
+            for name in ("beyond", "history", "popularity", "counts", "comparisons"):
+                assert getattr(whole, name) == getattr(counted, name), name
+            assert whole.beyond.keys() == {"GenRec", "SASRec"} and not counted.uncounted
+
+    def test_runs_kept_without_counts_for_the_pictures(self, results, tmp_path):
+        for path in results.glob("SASRec*.npz"):
+            Outcomes.read(path).write_counts(path, [5], results)
+        text = write_report(results, metric="ndcg@10")[-1].read_text("utf-8")
+        note = "The outcomes (.npz) of SASRec are kept without lists, and without counts of the first 10 items"
+        assert note in text and "No file of outcomes" not in text
+        (board,) = read_results(results).boards
+        analysis = Analysis(board, "ndcg@10")
+        assert list(analysis.beyond) == ["GenRec"] and set(analysis.history) == {"GenRec", "SASRec"}
+
     def test_without_plotly(self, results, monkeypatch):
         monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
         monkeypatch.setitem(sys.modules, "plotly", None)
@@ -296,6 +323,11 @@ class TestResultsPage:
         assert text == results_page.page(results_page.FOLDER)
         for path in re.findall(r"`([\w./-]+\.json)`", text):
             assert (results_page.FOLDER / path).is_file()
+
+    def test_outcomes_are_kept_without_lists(self):
+        files = list(results_page.FOLDER.rglob("*.npz"))
+        assert len(files) > 40 and sum(path.stat().st_size for path in files) < 2_000_000
+        assert all(Outcomes.read(path).lists is None for path in files if path.parent.name != TESTS)
 
     def test_taking_runs_leaves_the_machine_out(self, results, tmp_path):
         path = results / "GenRec-toy-1.json"
