@@ -33,7 +33,7 @@ from benchmarks.common import Results, median_seconds, parser, report
 from benchmarks.recommenders import trained, write_movielens_25m
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
 from recbole_genrec.decoding.scoring import score_catalogue
-from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.runs.process import tune_malloc
 
 K = 10
@@ -147,8 +147,7 @@ class Contest:
                 self.model.prompt_tree(history, length),
                 K,
                 self.model.engine.normalization,
-                num_beams=num_beams,
-                node_budget=self.model.engine.node_budget,
+                SearchEffort(num_beams, self.model.engine.node_budget),
             )
             for history, length in zip(self.history.split(SEARCH_BATCH), self.length.split(SEARCH_BATCH))
         ]

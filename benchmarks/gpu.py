@@ -28,7 +28,7 @@ from benchmarks import synthetic
 from benchmarks.common import Results, forward_flops, layer_parameters, median_seconds, parser, report
 from benchmarks.llama import SHAPES, K, build_model, build_setting, build_tokenizer, check, kernels
 from recbole_genrec.backbone.loading import checkpoint_activations
-from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.decoding.tree import PromptTree
 
 TRAINING_COLUMNS = {
@@ -164,13 +164,12 @@ def decoding_row(setting, shape, options, device):
     """Measure top-10 lists, and feeding the prompts alone."""
     sharpen(setting, options.logit_std)
     prompts = setting.embed_prompts(np.arange(min(options.users, len(setting.offsets) - 1)))
-    found = search(PromptTree(setting.backbone, setting.trie, *prompts), K, expand_at_once=options.expand_at_once)
+    effort = SearchEffort(expand_at_once=options.expand_at_once)
+    found = search(PromptTree(setting.backbone, setting.trie, *prompts), K, effort=effort)
     _forget_memory(device)
     runs = {
         "floor": lambda: PromptTree(setting.backbone, setting.trie, *prompts),
-        "search": lambda: search(
-            PromptTree(setting.backbone, setting.trie, *prompts), K, expand_at_once=options.expand_at_once
-        ),
+        "search": lambda: search(PromptTree(setting.backbone, setting.trie, *prompts), K, effort=effort),
     }
     seconds = median_seconds(runs, options.repetitions, partial(_synchronize, device))
     users = len(found.items)

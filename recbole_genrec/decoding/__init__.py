@@ -1,5 +1,4 @@
 """Token ids in, item ids out: the trie of all identifiers, exact top-K, beam search and scoring.
 
-This room knows no model by name. It needs a backbone with ``embed``, ``forward``, ``fill``, ``logits`` and
-``new_cache``, as :class:`recbole_genrec.backbone.backbone.Backbone` has them.
+This room knows no model by name; what it needs of one stands in :mod:`recbole_genrec.decoding.language_model`.
 """

@@ -12,9 +12,12 @@ Letters: B prompts, I items, E edges, S the most items that a prompt leaves out.
 import torch
 
 from recbole_genrec.decoding.ragged import ragged_arange
+from recbole_genrec.decoding.trie import Trie
 
 
-def listable(trie, batch, allowed=None, left_out=None):
+def listable(
+    trie: Trie, batch: int, allowed: torch.Tensor | None = None, left_out: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Say of each edge whether any item below it may be listed, and whether all may.
 
     Args:

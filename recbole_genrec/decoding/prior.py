@@ -7,55 +7,77 @@ how likely, items they lead to: with equal token logits the probabilities of the
 items, with zero vectors an edge counts its items. In between they sum to 1 over the catalogue, too, and exact search
 goes on as before.
 
-Letters: D histories, M of them or of decisions, H hidden size, I items, E edges, F children of a node.
+Only edges that somebody asks for are summed: those of the trie's upper part for all histories at once, the others for
+the histories that visit them.
+
+Letters: D histories, N pairs of a history and an edge, H hidden size, I items, E edges, W edges of the upper part.
 """
 
 import torch
 
+from recbole_genrec.decoding.ragged import ragged_arange
+from recbole_genrec.decoding.trie import Trie
+
 
 class EdgePrior:
-    """The prior's part in the logits of all edges, after some histories.
+    """The prior's part in the logits of edges, after some histories.
 
     Args:
-        trie: the catalogue, with ``item_vectors``.
+        trie: the catalogue.
+        vectors: of its items ``[I + 1, H]``.
         hidden: ``[D, H]``, the states before the first token.
         unknown: edges to items that the prior must pass over, as if they did not exist ``[E]``; by default none.
     """
 
-    def __init__(self, trie, hidden, unknown=None):
-        leaf = torch.nonzero(trie.edge_item)[:, 0]
+    def __init__(
+        self, trie: Trie, vectors: torch.nn.Embedding, hidden: torch.Tensor, unknown: torch.Tensor | None = None
+    ) -> None:
+        self._trie, upper = trie, trie.upper_part
         # autocast may give a product of half precision, in which sums over items would lose most of them
-        logits = (hidden.float() @ trie.item_vectors(trie.edge_item[leaf]).T).float()
-        highest = logits.detach().amax(1, keepdim=True)  # any shift does: it is the same for all children of a node
-        weight = (logits - highest).exp()
+        logits = (vectors(trie.row_item) @ hidden.float().T).float()  # [I, D]
+        highest = logits.detach().amax(0)  # any shift does: it is the same for all children of a node
+        self._weight = (logits - highest).exp()
         if unknown is not None:
-            weight = weight.masked_fill(unknown[leaf], 0)
-        mass = weight.new_zeros(len(hidden), trie.n_edges).index_add(1, leaf, weight)
-        for edges, parents in trie.levels:
-            mass = mass.index_add_(1, parents, mass[:, edges])
-        self.n_root_edges = len(trie.root_token)
-        self._mass = mass
+            self._weight = self._weight.masked_fill(unknown[trie.row_leaf][:, None], 0)
+        mass = self._weight.new_zeros(upper.n_edges, len(hidden)).index_add(0, upper.row_edge, self._weight)
+        for edges, parents in upper.levels:
+            mass = mass.index_add_(0, parents, mass[edges])
+        self._mass = mass  # [W, D]
 
-    def root(self):
+    def root(self) -> torch.Tensor:
         """For the root's edges ``[D, root edges]``."""
-        return _log(self._mass[:, : self.n_root_edges])
+        return _log(self._root_mass()).T
 
-    def of(self, history, edge):
-        """For edges ``[M, F]`` after the histories ``[M]``."""
-        return _log(self._mass[history[:, None], edge])
+    def of(self, history: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
+        """For edges ``[N]`` after the histories ``[N]``, numbers from 0 to D - 1."""
+        number = self._trie.upper_part.number[edge]
+        is_upper = number >= 0
+        below = torch.nonzero(~is_upper)[:, 0]
+        low = self._trie.edge_low[edge[below]]
+        owner, order = ragged_arange(self._trie.edge_high[edge[below]] - low)
+        weight = _cells(self._weight, low[owner] + order, history[below][owner])
+        mass = _cells(self._mass, number.clamp_min(0), history).masked_fill(~is_upper, 0)
+        return _log(mass.index_add(0, below[owner], weight))
 
-    def loss(self, edge):
+    def loss(self, edge: torch.Tensor) -> torch.Tensor:
         """Negative log-likelihood that the softmax over items, alone, gives the items that edges decide, one after each
         history: ``[D]`` of ``[D]``."""
-        history = torch.arange(len(edge), device=edge.device)
-        return _log(self._mass[:, : self.n_root_edges].sum(1)) - self.of(history, edge[:, None])[:, 0]
+        return _log(self._root_mass().sum(0)) - self.of(torch.arange(len(edge), device=edge.device), edge)
+
+    def _root_mass(self) -> torch.Tensor:
+        return self._mass[: len(self._trie.root_token)]
 
 
-def edge_prior(trie, hidden, unknown=None):
-    """The :class:`EdgePrior` of a catalogue that has vectors of items, else ``None``; the same arguments."""
-    return None if trie.item_vectors is None else EdgePrior(trie, hidden, unknown)
+def edge_prior(trie: Trie, hidden: torch.Tensor, unknown: torch.Tensor | None = None) -> EdgePrior | None:
+    """The :class:`EdgePrior` of a catalogue whose trie has vectors of items, else ``None``."""
+    return None if trie.item_vectors is None else EdgePrior(trie, trie.item_vectors, hidden, unknown)
 
 
-def _log(mass):
+def _cells(table: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    """Entries of a table; the backward of this is faster than that of indexing with two tensors."""
+    return table.flatten().index_select(0, row * table.shape[1] + column)
+
+
+def _log(mass: torch.Tensor) -> torch.Tensor:
     """Logarithm, finite where the exponential was too small for a float (88 below the likeliest item)."""
     return mass.clamp_min(torch.finfo(mass.dtype).tiny).log()

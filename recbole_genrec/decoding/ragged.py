@@ -3,14 +3,14 @@
 import torch
 
 
-def ragged_arange(lengths):
-    """Count from 0 within each of several stretches laid end to end.
+def ragged_arange(lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Count from 0 within each of several segments laid end to end.
 
     Args:
-        lengths: ``[M]``, how long each stretch is.
+        lengths: ``[M]``, how long each segment is.
 
     Returns:
-        ``owner [N]``, the stretch that each place belongs to, and ``order [N]``, its number within the stretch;
+        ``owner [N]``, the segment that each entry belongs to, and ``order [N]``, its number within the segment;
         N is the sum of ``lengths``.
 
     Example:
@@ -21,14 +21,14 @@ def ragged_arange(lengths):
     return owner, torch.arange(len(owner), device=lengths.device) - first[owner]
 
 
-def last_of(owner):
-    """True at the last place of each stretch of :func:`ragged_arange`, ``[N]``."""
+def last_of(owner: torch.Tensor) -> torch.Tensor:
+    """True at the last entry of each segment of :func:`ragged_arange`, ``[N]``."""
     last = torch.ones_like(owner, dtype=torch.bool)
     last[:-1] = owner[1:] != owner[:-1]
     return last
 
 
-def rank_within(group, score, tie=None):
+def rank_within(group: torch.Tensor, score: torch.Tensor, tie: torch.Tensor | None = None) -> torch.Tensor:
     """Rank of each entry within its group: highest score first, then lowest ``tie``, then first come.
 
     Args:
@@ -43,10 +43,10 @@ def rank_within(group, score, tie=None):
     order = order[torch.argsort(score[order], descending=True, stable=True)]
     order = order[torch.argsort(group[order], stable=True)]
     sorted_group = group[order]
-    place = torch.arange(len(group), device=group.device)
+    index = torch.arange(len(group), device=group.device)
     starts = torch.ones_like(sorted_group, dtype=torch.bool)
     starts[1:] = sorted_group[1:] != sorted_group[:-1]
-    first = torch.cummax(torch.where(starts, place, torch.zeros_like(place)), 0).values if len(group) else place
-    rank = torch.empty_like(place)
-    rank[order] = place - first
+    first = torch.cummax(torch.where(starts, index, torch.zeros_like(index)), 0).values if len(group) else index
+    rank = torch.empty_like(index)
+    rank[order] = index - first
     return rank

@@ -3,17 +3,22 @@
 Letters: B prompts, I items, E edges, C pairs of prompt and item.
 """
 
+from collections.abc import Sequence
+
 import torch
 
+from recbole_genrec.decoding.language_model import LanguageModel
 from recbole_genrec.decoding.ragged import last_of, ragged_arange
-from recbole_genrec.decoding.softmax import child_log_probs, forced_log_probs, root_log_probs
+from recbole_genrec.decoding.softmax import EdgeProbabilities
+from recbole_genrec.decoding.tree import PromptTree
+from recbole_genrec.decoding.trie import Trie
 
 #: tokens of a tree that are fed at once: the cost of attention among them grows with their square.
 TREE_TOKENS = 1024
 
 
 @torch.no_grad()
-def score_catalogue(tree, normalization="trie", edges_at_once=None):
+def score_catalogue(tree: PromptTree, normalization: str = "trie", edges_at_once: int | None = None) -> torch.Tensor:
     """Log-probability of every item: one pass over the trie, shared prefixes fed once.
 
     Args:
@@ -31,11 +36,12 @@ def score_catalogue(tree, normalization="trie", edges_at_once=None):
         n_tokens = min(TREE_TOKENS, 2**26 // (batch * tree.backbone.vocab_size))
         mean_length = (trie.edge_end - trie.edge_begin)[fed].float().mean().nan_to_num(1)
         edges_at_once = max(1, int(n_tokens / mean_length))
-    log_probs = _root(tree, normalization)
+    probabilities = tree.probabilities(normalization)
+    log_probs = _root(tree, probabilities)
     prompt = torch.arange(batch, device=log_probs.device)
     for edges in _subtrees(trie, fed, edges_at_once):
         for chunk in edges.split(edges_at_once):
-            _follow(tree, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs, normalization)
+            _follow(tree, probabilities, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs)
         tree.rewind()
     owner, _ = ragged_arange(trie.path_offset.diff())
     scores = torch.zeros(batch, trie.n_items + 1, device=log_probs.device)
@@ -44,7 +50,7 @@ def score_catalogue(tree, normalization="trie", edges_at_once=None):
     return scores
 
 
-def _subtrees(trie, edges, at_once):
+def _subtrees(trie: Trie, edges: torch.Tensor, at_once: int) -> Sequence[torch.Tensor]:
     """Split edges into whole subtrees of the root, as many at a time as have ``at_once`` edges together, or one.
 
     No edge lies above one of another subtree, so the tree can forget a part before it takes the next; what it holds,
@@ -61,7 +67,9 @@ def _subtrees(trie, edges, at_once):
 
 
 @torch.no_grad()
-def score_pairs(tree, prompt, item, normalization="trie"):
+def score_pairs(
+    tree: PromptTree, prompt: torch.Tensor, item: torch.Tensor, normalization: str = "trie"
+) -> torch.Tensor:
     """Log-probability of some items.
 
     Args:
@@ -76,56 +84,63 @@ def score_pairs(tree, prompt, item, normalization="trie"):
     trie = tree.trie
     owner, edge = _paths(trie, item)
     row = prompt[owner]
-    log_probs = _root(tree, normalization)
+    probabilities = tree.probabilities(normalization)
+    log_probs = _root(tree, probabilities)
     fed = _must_be_fed(trie, normalization)[edge]
     pairs = torch.unique(row[fed] * trie.n_edges + edge[fed])  # sorted: parents still come before children
-    _follow(tree, pairs // trie.n_edges, pairs % trie.n_edges, log_probs, normalization)
+    _follow(tree, probabilities, pairs // trie.n_edges, pairs % trie.n_edges, log_probs)
     return torch.zeros(len(item), device=item.device).index_add_(0, owner, log_probs[row, edge])
 
 
-def _paths(trie, item):
+def _paths(trie: Trie, item: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Edges from the root to each item, laid end to end: ``owner [N]`` and ``edge [N]``."""
     owner, order = ragged_arange(trie.path_offset[item + 1] - trie.path_offset[item])
     return owner, trie.path_edge[trie.path_offset[item[owner]] + order]
 
 
-def _must_be_fed(trie, normalization):
+def _must_be_fed(trie: Trie, normalization: str) -> torch.Tensor:
     """Edges whose tokens have to go through the model ``[E]``: those that lead on and, where forced tokens count,
     those that have any."""
     leads_on = trie.edge_child >= 0
     return leads_on if normalization == "trie" else leads_on | (trie.edge_end - trie.edge_begin > 1)
 
 
-def _root(tree, normalization):
+def _root(tree: PromptTree, probabilities: EdgeProbabilities) -> torch.Tensor:
     """Log-probabilities of edges ``[B, E]``, those of the root filled in."""
     log_probs = torch.zeros(len(tree), tree.trie.n_edges, device=tree.root_hidden.device)
-    log_probs[:, : len(tree.trie.root_token)] = root_log_probs(
-        tree.backbone, tree.trie, tree.root_hidden, normalization, tree.prior
-    )
+    log_probs[:, : len(tree.trie.root_token)] = probabilities.of_root(tree.root_hidden)
     return log_probs
 
 
-def _follow(tree, prompt, edge, log_probs, normalization):
+def _follow(
+    tree: PromptTree,
+    probabilities: EdgeProbabilities,
+    prompt: torch.Tensor,
+    edge: torch.Tensor,
+    log_probs: torch.Tensor,
+) -> None:
     """Feed edges and write into ``log_probs [B, E]`` what they give: their forced tokens' and their children's."""
     if len(edge) == 0:
         return
-    backbone, trie = tree.backbone, tree.trie
+    trie, vocab = tree.trie, probabilities.normalization == "vocab"
     leads_on = trie.edge_child[edge] >= 0
     hidden, owner = tree.extend(prompt, edge, drop_last=~leads_on)
-    if normalization == "vocab":
+    if vocab:
         # An edge's own entry is written by its parent, maybe in this very call: forced tokens are added after it.
-        forced = forced_log_probs(backbone, trie, hidden, owner, edge)
+        forced = probabilities.of_forced(hidden, owner, edge)
     node = trie.edge_child[edge[leads_on]]
     state, prompt_on = hidden[last_of(owner) & leads_on[owner]], prompt[leads_on]
-    values, child = child_log_probs(backbone, trie, state, node, normalization, tree.prior, prompt_on)
+    values, child = probabilities.of_children(state, node, prompt_on)
     real = values > -torch.inf
     log_probs[prompt_on[:, None].expand_as(child)[real], child[real]] = values[real]
-    if normalization == "vocab":
+    if vocab:
         log_probs[prompt, edge] += forced
 
 
 @torch.no_grad()
-def score_by_teacher_forcing(backbone, trie, prompt_embeds, item, normalization):
+def score_by_teacher_forcing(
+    backbone: LanguageModel, trie: Trie, prompt_embeds: torch.Tensor, item: torch.Tensor, normalization: str
+) -> torch.Tensor:
     """Log-probability of items after one prompt, each fed whole and on its own: slow, plain, and the oracle.
 
     Args:

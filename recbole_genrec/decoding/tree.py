@@ -7,16 +7,24 @@ lie above is read off the trie: an edge is above another when it covers all its 
 cache and no ancestor list is kept.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 
+from recbole_genrec.decoding.language_model import LanguageModel
 from recbole_genrec.decoding.prior import edge_prior
 from recbole_genrec.decoding.ragged import ragged_arange
+from recbole_genrec.decoding.softmax import EdgeProbabilities
+from recbole_genrec.decoding.trie import Trie
 
 #: prompt tokens in one forward. It fills a GPU, and keeps the activations of a small model in a CPU's cache.
 FILL_TOKENS = 8192
 
 
-def prompt_tree(backbone, trie, input_embeds, lengths, **more):
+def prompt_tree(
+    backbone: LanguageModel, trie: Trie, input_embeds: torch.Tensor, lengths: torch.Tensor, **more: Any
+) -> "PromptTree":
     """The :class:`PromptTree` for a backbone's kind, with the same arguments."""
     kind = EncodedPromptTree if backbone.is_encoder_decoder else PromptTree
     return kind(backbone, trie, input_embeds, lengths, **more)
@@ -36,7 +44,7 @@ class PromptTree:
         prior: :class:`~recbole_genrec.decoding.prior.EdgePrior` of the prompts, or ``None``.
     """
 
-    def __init__(self, backbone, trie, input_embeds, lengths):
+    def __init__(self, backbone: LanguageModel, trie: Trie, input_embeds: torch.Tensor, lengths: torch.Tensor) -> None:
         self.backbone, self.trie, self.lengths = backbone, trie, lengths
         batch, device = len(lengths), lengths.device
         body = lengths - 1  # the tokens before the last one: their own states are not asked for
@@ -52,15 +60,21 @@ class PromptTree:
         self.root_hidden = backbone(last, body[:, None], self.prompt_mask[:, None], self.cache)[:, 0]
         self._plant(batch, device)
 
-    def _plant(self, batch, device):
+    def _plant(self, batch: int, device: torch.device) -> None:
         self.prior = edge_prior(self.trie, self.root_hidden)
         # What the mask needs of every cached tree token: the items its edge covers and its depth; all [B, S].
         self.low = self.high = self.depth = torch.zeros(batch, 0, dtype=torch.long, device=device)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.lengths)
 
-    def extend(self, prompt, edge, drop_last=None):
+    def probabilities(self, normalization: str) -> EdgeProbabilities:
+        """Of the trie's edges after these prompts, normalised as ``trie`` or ``vocab``."""
+        return EdgeProbabilities(self.backbone, self.trie, normalization, self.prior)
+
+    def extend(
+        self, prompt: torch.Tensor, edge: torch.Tensor, drop_last: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Feed the tokens of some edges; all edges above them must have been fed before or be fed along.
 
         Args:
@@ -70,57 +84,46 @@ class PromptTree:
 
         Returns:
             ``hidden [N, H]``, the state after each fed token, the edges' tokens laid end to end, and
-            ``owner [N]``, the place in ``edge`` that each belongs to.
+            ``owner [N]``, the index in ``edge`` that each belongs to.
         """
-        trie, device = self.trie, edge.device
-        batch, seen = len(self), self.low.shape[1]
+        trie, device, batch, seen = self.trie, edge.device, len(self), self.low.shape[1]
         length = trie.edge_end[edge] - trie.edge_begin[edge]
         if drop_last is not None:
             length = length - drop_last.long()
         owner, order = ragged_arange(length)
-        of_edge, row = edge[owner], prompt[owner]
+        of_edge = edge[owner]
         depth = trie.edge_begin[of_edge] + order
         token = trie.token[trie.token_offset[trie.edge_sample[of_edge]] + depth]
-
-        # Lay the tokens out as [B, Q]: a token's column counts the tokens of its prompt before it.
-        by_row = torch.argsort(row, stable=True)
-        count = torch.bincount(row, minlength=batch)
-        column = torch.empty_like(row)
-        column[by_row] = ragged_arange(count)[1]
-        width = int(count.max())
-
-        def laid_out(values, fill):
-            block = torch.full((batch, width), fill, dtype=torch.long, device=device)
-            block[row, column] = values
-            return block
-
+        block = _Block(prompt[owner], batch)
         # Padding covers no item (low above high of any), so it sees only the prompt and nothing sees it.
-        self.low = torch.cat([self.low, laid_out(trie.edge_low[of_edge], trie.n_items + 1)], 1)
-        self.high = torch.cat([self.high, laid_out(trie.edge_high[of_edge], -1)], 1)
-        self.depth = torch.cat([self.depth, laid_out(depth, 0)], 1)
-        embeds = laid_out(token, self.backbone.pad_id)
-        rows = torch.nonzero(count)[:, 0]
+        self.low = torch.cat([self.low, block.lay_out(trie.edge_low[of_edge], trie.n_items + 1)], 1)
+        self.high = torch.cat([self.high, block.lay_out(trie.edge_high[of_edge], -1)], 1)
+        self.depth = torch.cat([self.depth, block.lay_out(depth, 0)], 1)
+        rows = torch.nonzero(block.count)[:, 0]
         if 2 * len(rows) > batch:  # picking rows copies them: it pays where few prompts go on
             rows = torch.arange(batch, device=device)
             self.cache.select(None)
         else:
             self.cache.select(rows)
-        low, high, depths = self.low[rows], self.high[rows], self.depth[rows]
-        new_low, new_high, new_depth = low[:, seen:, None], high[:, seen:, None], depths[:, seen:, None]
-        above = (low[:, None] <= new_low) & (new_high <= high[:, None]) & (depths[:, None] <= new_depth)
-        above &= low[:, None] < high[:, None]
-        before = self.prompt_mask[rows, None].expand(-1, width, -1)
         hidden = self.backbone(
-            self.backbone.embed(embeds[rows]),
-            position_ids=self.lengths[rows, None] + depths[:, seen:],
-            mask=torch.cat([before, above], 2),  # [B, Q, P + S + Q], of the rows that go on
+            self.backbone.embed(block.lay_out(token, self.backbone.pad_id)[rows]),
+            position_ids=self.lengths[rows, None] + self.depth[rows, seen:],
+            mask=self._mask(rows, seen),
             cache=self.cache,
         )
-        place = torch.empty_like(count)
-        place[rows] = torch.arange(len(rows), device=device)
-        return hidden[place[row], column], owner
+        fed_row = torch.empty_like(block.count)
+        fed_row[rows] = torch.arange(len(rows), device=device)
+        return hidden[fed_row[block.row], block.column], owner
 
-    def rewind(self):
+    def _mask(self, rows: torch.Tensor, seen: int) -> torch.Tensor:
+        """What the tree tokens of some rows see, those after the first ``seen`` ones ``[rows, Q, P + S + Q]``."""
+        low, high, depth = self.low[rows], self.high[rows], self.depth[rows]
+        new_low, new_high, new_depth = (table[:, seen:, None] for table in (low, high, depth))
+        above = (low[:, None] <= new_low) & (new_high <= high[:, None]) & (depth[:, None] <= new_depth)
+        above &= low[:, None] < high[:, None]
+        return torch.cat([self.prompt_mask[rows, None].expand(-1, new_low.shape[1], -1), above], 2)
+
+    def rewind(self) -> None:
         """Forget all edges; the prompts stay."""
         self.low = self.high = self.depth = self.low[:, :0]
         self.cache.rewind()
@@ -133,7 +136,14 @@ class EncodedPromptTree(PromptTree):
     ``pointer [B]``, where given, says of which prompt token the start token carries the encoder's state.
     """
 
-    def __init__(self, backbone, trie, input_embeds, lengths, pointer=None):
+    def __init__(
+        self,
+        backbone: LanguageModel,
+        trie: Trie,
+        input_embeds: torch.Tensor,
+        lengths: torch.Tensor,
+        pointer: torch.Tensor | None = None,
+    ) -> None:
         self.backbone, self.trie = backbone, trie
         batch, device = len(lengths), lengths.device
         encoded = backbone.read(input_embeds, lengths)
@@ -148,9 +158,30 @@ class EncodedPromptTree(PromptTree):
         self._plant(batch, device)
 
 
-def _chunks(longest_first, length):
+class _Block:
+    """A table ``[B, Q]`` that ragged tokens are laid out in: a token's column counts the tokens of its row before it.
+
+    Args:
+        row: of each token ``[N]``.
+        batch: B.
+    """
+
+    def __init__(self, row: torch.Tensor, batch: int) -> None:
+        self.row, self.count = row, torch.bincount(row, minlength=batch)
+        self.column = torch.empty_like(row)
+        self.column[torch.argsort(row, stable=True)] = ragged_arange(self.count)[1]
+        self.width = int(self.count.max())
+
+    def lay_out(self, values: torch.Tensor, fill: int) -> torch.Tensor:
+        """The table of ``values [N]``, ``fill`` elsewhere."""
+        table = torch.full((len(self.count), self.width), fill, dtype=torch.long, device=values.device)
+        table[self.row, self.column] = values
+        return table
+
+
+def _chunks(longest_first: list[int], length: list[int]) -> Iterator[list[int]]:
     """Split prompts into lists of about the same length and at most :data:`FILL_TOKENS` padded tokens (or one)."""
-    chunk = []
+    chunk: list[int] = []
     for row in longest_first:
         if length[row] == 0:  # the last token is all there is
             break

@@ -1,11 +1,37 @@
 """The catalogue as a path-compressed prefix tree over identifiers.
 
-Letters: I items, N branching nodes, E edges, P path entries, D decisions, F children of a node.
-
-Only places where identifiers part are nodes (the root always is one); an edge carries its first token, on which the
+Only depths at which identifiers part are nodes (the root always is one). An edge carries its first token, on which the
 decision falls, and the forced tokens after it. An item is decided as soon as its prefix is unique.
+
+Example: three items, with 2 as the end token. Rows are the items in the order of their sorted identifiers.
+
+    item  identifier   token      row               root ─┬─ 5 6 ─┬─ 7 2   item 2
+    1     9 4          9 4 2      2                       │       └─ 8 2   item 3
+    2     5 6 7        5 6 7 2    0                       └─ 9 4 2         item 1
+    3     5 6 8        5 6 8 2    1
+
+    edge  node  token  child  item  sample  begin  end  low  high  inner
+    0     0     5      1      0     2       0      2    0    2     0
+    1     0     9      -1     1     1       0      3    2    3     0
+    2     1     7      -1     2     2       2      4    0    1     0
+    3     1     8      -1     3     3       2      4    1    2     1
+
+    node  depth  offset          path of item 1: edge 1; of item 2: edges 0, 2; of item 3: edges 0, 3
+    0     0      0               path_edge    1 | 0 2 | 0 3
+    1     2      2 (to 4)        path_offset  0 0 1 3 5      token_offset  0 0 3 7 11      inner_token  7 8
+
+The builder walks down depth by depth. It looks at the rows that still share all tokens so far with another row; rows of
+one group share one prefix. A group with several next tokens is a node, and each of these tokens an edge:
+
+    depth  row    group  next token  first  node  new edges
+    0      0 1 2  0 0 0  5 5 9       0 2    0     0 (rows 0, 1), 1 (row 2)
+    1      0 1    0 0    6 6         0      -     -
+    2      0 1    0 0    7 8         0 1    1     2 (row 0), 3 (row 1)
+
+Letters: I items, N branching nodes, E edges, P path entries, D decisions, F children of a node.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
@@ -14,7 +40,11 @@ import numpy as np
 import torch
 
 from recbole_genrec.decoding.ragged import ragged_arange
+from recbole_genrec.decoding.upper_part import UpperPart, find_upper_part
 from recbole_genrec.errors import GenRecError
+
+#: the columns of a table, by name.
+Columns = dict[str, np.ndarray]
 
 
 @dataclass
@@ -38,17 +68,17 @@ class Trie:
     edge_token: torch.Tensor
     edge_child: torch.Tensor
     edge_item: torch.Tensor
-    #: an item below the edge: its identifier's tokens ``begin`` to ``end`` are the edge's own.
+    #: an item below the edge: its identifier's tokens ``begin`` to ``end - 1`` are the edge's own.
     edge_sample: torch.Tensor
     edge_begin: torch.Tensor
     edge_end: torch.Tensor
-    #: items below the edge are ``low`` to ``high - 1`` in the order of sorted identifiers.
+    #: items below the edge are the rows ``low`` to ``high - 1`` in the order of sorted identifiers.
     edge_low: torch.Tensor
     edge_high: torch.Tensor
     #: edges from the root to each item, flat, and where each item's begin, by item id ``[I + 2]``.
     path_edge: torch.Tensor
     path_offset: torch.Tensor
-    #: tokens that edges below the root begin with, sorted, and each such edge's place among them (root edges: 0).
+    #: tokens that edges below the root begin with, sorted, and the index of each such edge's among them (root: 0).
     inner_token: torch.Tensor
     edge_inner: torch.Tensor
     #: what a model has learnt about each edge, ``[E, H]``, or None; see :mod:`recbole_genrec.decoding.softmax`.
@@ -57,42 +87,44 @@ class Trie:
     item_vectors: torch.nn.Embedding | None = None
 
     @property
-    def n_items(self):
+    def n_items(self) -> int:
         return len(self.token_offset) - 2
 
     @property
-    def n_nodes(self):
+    def n_nodes(self) -> int:
         return len(self.node_depth)
 
     @property
-    def n_edges(self):
+    def n_edges(self) -> int:
         return len(self.edge_token)
 
     @property
-    def root_token(self):
-        """Tokens an identifier can begin with; their place here is the number of the root's edge."""
+    def root_token(self) -> torch.Tensor:
+        """Tokens an identifier can begin with, by the number of the root's edge."""
         return self.edge_token[: self.node_offset[1]]
 
     @cached_property
-    def levels(self):
-        """Edges below the root and the edges right above them, in pairs of tensors, a level each, the deepest first."""
-        above = torch.full_like(self.node_depth, -1)
-        leading = torch.nonzero(self.edge_child >= 0)[:, 0]
-        above[self.edge_child[leading]] = leading
-        parent, levels = above[self.edge_node], []
-        last = parent < 0
-        while (level := (parent >= 0) & last[parent]).any():
-            edges = torch.nonzero(level)[:, 0]
-            levels.append((edges, parent[edges]))
-            last = level
-        return levels[::-1]
+    def row_leaf(self) -> torch.Tensor:
+        """Edges that decide items, by the row of the item ``[I]``."""
+        leaf = torch.nonzero(self.edge_item)[:, 0]
+        return leaf[torch.argsort(self.edge_low[leaf])]
 
-    def to(self, device):
+    @cached_property
+    def row_item(self) -> torch.Tensor:
+        """Items by row: in the order of their sorted identifiers ``[I]``."""
+        return self.edge_item[self.row_leaf]
+
+    @cached_property
+    def upper_part(self) -> UpperPart:
+        """The nodes that most histories pass."""
+        return find_upper_part(self.edge_node, self.edge_child, self.edge_low, self.edge_high)
+
+    def to(self, device: torch.device | str) -> "Trie":
         """The same trie on another device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Trie(**{name: value if value is None else value.to(device) for name, value in values.items()})
 
-    def children(self, node):
+    def children(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Edges of some nodes, padded to the widest.
 
         Args:
@@ -108,7 +140,7 @@ class Trie:
         mask = column < fanout[:, None]
         return torch.where(mask, first[:, None] + column, 0), mask
 
-    def common_edges(self, former):
+    def common_edges(self, former: "Trie") -> tuple[torch.Tensor, torch.Tensor]:
         """Edges that a trie of the first of these items has, too: those whose first token stands after the same tokens.
 
         Args:
@@ -118,17 +150,18 @@ class Trie:
             numbers of the edges here, and there, both ``[C]``; of an edge that a new item parts, the upper half is
             common.
         """
-        here, there = (trie._places() for trie in (self, former))
-        common, own, other = np.intersect1d(here, there, assume_unique=True, return_indices=True)
+        keys = (trie._path_keys() for trie in (self, former))
+        _, own, other = np.intersect1d(*keys, assume_unique=True, return_indices=True)
         pairs = torch.stack([self.path_edge[torch.from_numpy(own)], former.path_edge[torch.from_numpy(other)]])
-        return torch.unique(pairs, dim=1).unbind()
+        here, there = torch.unique(pairs, dim=1)
+        return here, there
 
-    def _places(self):
+    def _path_keys(self) -> np.ndarray:
         """A number for the item and the depth of every path entry ``[P]``."""
         item = np.repeat(np.arange(len(self.path_offset) - 1), self.path_offset.diff().cpu().numpy())
         return (item << 32) + self.edge_begin[self.path_edge].cpu().numpy()
 
-    def count_below(self, chosen):
+    def count_below(self, chosen: torch.Tensor) -> torch.Tensor:
         """How many of some items stand below each edge.
 
         Args:
@@ -142,7 +175,7 @@ class Trie:
         return counts.index_add_(1, self.path_edge, chosen[:, owner].long())
 
 
-def build_trie(identifiers, end):
+def build_trie(identifiers: Sequence[Sequence[int]], end: int) -> Trie:
     """Build the trie of a catalogue.
 
     Args:
@@ -156,124 +189,147 @@ def build_trie(identifiers, end):
     Raises:
         GenRecError: an identifier is empty, repeated or holds the end token.
     """
+    token, offset = _flat_tokens(identifiers, end)
+    walk = _DepthWalk(token, offset, end)
+    walk.run()
+    node, edge, path = walk.columns()
+    arrays = {"token": token, "token_offset": np.append(0, offset), "node_depth": node["depth"]}
+    arrays |= _edge_arrays(edge, node["depth"], walk.order, token, offset)
+    arrays["node_offset"] = np.searchsorted(arrays["edge_node"], np.arange(len(node["depth"]) + 1))
+    item = walk.order[path["row"]] + 1
+    arrays["path_edge"] = path["edge"][np.argsort(item, kind="stable")]  # an item's edges stay in the order of depth
+    arrays["path_offset"] = np.append(0, np.bincount(item, minlength=len(identifiers) + 1).cumsum())
+    return Trie(**{name: torch.from_numpy(np.ascontiguousarray(array, np.int64)) for name, array in arrays.items()})
+
+
+def _flat_tokens(identifiers: Sequence[Sequence[int]], end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of all identifiers, flat, with end tokens, and where those of each item begin ``[I + 1]``."""
     count = len(identifiers)
     if count == 0:
         raise GenRecError("The catalogue is empty: there is no item to build a trie from.")
     lengths = np.fromiter(map(len, identifiers), np.int64, count)
     if not lengths.all():
         raise GenRecError(f"Item {int(np.flatnonzero(lengths == 0)[0]) + 1} has an empty identifier.")
-    offset = np.append(0, (lengths + 1).cumsum())  # [I + 1], where the tokens of each item begin, end token included
+    offset = np.append(0, (lengths + 1).cumsum())
     token = np.full(offset[-1], end, np.int64)
     own = np.ones(len(token), bool)
     own[offset[1:] - 1] = False
     token[own] = np.fromiter(chain.from_iterable(identifiers), np.int64, lengths.sum())
-    held = np.flatnonzero(own & (token == end))
-    if len(held):
-        item = int(np.searchsorted(offset, held[0], "right"))
+    with_end = np.flatnonzero(own & (token == end))
+    if len(with_end):
+        item = int(np.searchsorted(offset, with_end[0], "right"))
         raise GenRecError(f"Item {item} has the end token in its identifier.")
+    return token, offset
 
-    order, *parts = _branches(token, offset, end)
-    edge_node, edge_low, edge_high, edge_begin, node_depth, edge_child, path_row, path_edge = parts
-    leaf = edge_child < 0
-    edge_item = np.where(leaf, order[edge_low] + 1, 0)
-    edge_end = np.where(leaf, lengths[order[edge_low]] + 1, node_depth[edge_child])
-    edge_token = token[offset[order[edge_low]] + edge_begin]
-    path_item = order[path_row] + 1
-    path_order = np.argsort(path_item, kind="stable")  # within an item edges stay in the order of depth
-    inner = edge_node > 0
-    inner_token, edge_inner = np.unique(edge_token[inner], return_inverse=True)
-    edge_place = np.zeros(len(edge_token), np.int64)
-    edge_place[inner] = edge_inner
-    arrays = {
-        "token": token,
-        "token_offset": np.append(0, offset),
-        "node_offset": np.searchsorted(edge_node, np.arange(len(node_depth) + 1)),
-        "node_depth": node_depth,
-        "edge_node": edge_node,
-        "edge_token": edge_token,
-        "edge_child": edge_child,
-        "edge_item": edge_item,
-        "edge_sample": order[edge_low] + 1,
-        "edge_begin": edge_begin,
-        "edge_end": edge_end,
-        "edge_low": edge_low,
-        "edge_high": edge_high,
-        "path_edge": path_edge[path_order],
-        "path_offset": np.concatenate([[0], np.bincount(path_item, minlength=count + 1).cumsum()]),
-        "inner_token": inner_token,
-        "edge_inner": edge_place,
+
+def _edge_arrays(
+    edge: Columns, node_depth: np.ndarray, order: np.ndarray, token: np.ndarray, offset: np.ndarray
+) -> Columns:
+    """All columns of the header's table of edges, by their names in :class:`Trie`."""
+    sample = order[edge["low"]]  # from 0
+    leaf, inner = edge["child"] < 0, edge["node"] > 0
+    length = np.diff(offset)[sample]
+    first_token = token[offset[sample] + edge["begin"]]
+    inner_token, index = np.unique(first_token[inner], return_inverse=True)
+    edge = edge | {
+        "token": first_token,
+        "item": np.where(leaf, sample + 1, 0),
+        "sample": sample + 1,
+        "end": np.where(leaf, length, node_depth[edge["child"]]),
+        "inner": np.zeros(len(sample), np.int64),
     }
-    return Trie(**{name: torch.from_numpy(np.ascontiguousarray(array, np.int64)) for name, array in arrays.items()})
+    edge["inner"][inner] = index
+    return {"inner_token": inner_token} | {f"edge_{name}": column for name, column in edge.items()}
 
 
-def _branches(token, offset, end):
-    """Sort identifiers, first token first, and find nodes and edges on the way.
+class _DepthWalk:
+    """Sorts identifiers, first token first, and finds nodes and edges on the way: the header's second table.
 
-    A depth looks only at identifiers that are not told apart by then: the work follows the prefixes that they share,
+    A depth looks only at rows that share all tokens before it: the work follows the prefixes that identifiers share,
     and a long identifier costs its own tokens, not a column for everybody.
 
     Args:
-        token: tokens of all identifiers, flat, end tokens included. offset: where each one's begin ``[I + 1]``.
+        token: tokens of all identifiers, flat, end tokens included.
+        offset: where each one's begin ``[I + 1]``.
         end: the end token.
 
-    Returns:
-        Identifiers in sorted order ``[I]``; for edges ``[E]``: node, first row of that order, row after the last,
-        depth, child (-1 at leaves); depth of each node ``[N]``; and for path entries ``[P]``: row and edge.
-
-    Raises:
-        GenRecError: two identifiers are the same.
+    Attributes:
+        order: the item of each row, from 0 ``[I]``; final where the walk is over.
+        row: rows that share ``depth`` tokens with another, ascending ``[R]``.
+        group: number of the prefix that each of them shares ``[R]``.
+        last_edge: the edge that each row has passed last, -1 for none ``[I]``.
     """
-    count, depth = len(offset) - 1, 0
-    order, row, group = np.arange(count), np.arange(count), np.zeros(count, np.int64)  # a group shares ``depth`` tokens
-    edges = {name: [] for name in ("node", "low", "high", "begin")}
-    node_depth, path_row, path_edge, child_of = [], [], [], []
-    last_edge = np.full(count, -1, np.int64)  # the edge that a row has gone through last
-    n_nodes = n_edges = 0
-    while len(row):
-        value = token[offset[order[row]] + depth]
-        by_value = np.lexsort((value, group))
-        order[row], value = order[row[by_value]], value[by_value]
-        begins = np.append(True, (value[1:] != value[:-1]) | (group[1:] != group[:-1]))  # a prefix of one token more
-        repeated = np.flatnonzero(~begins & (value == end))
+
+    def __init__(self, token: np.ndarray, offset: np.ndarray, end: int) -> None:
+        count = len(offset) - 1
+        self._token, self._offset, self._end = token, offset, end
+        self.order, self.row, self.group = np.arange(count), np.arange(count), np.zeros(count, np.int64)
+        self.depth = self.n_nodes = self.n_edges = 0
+        self.last_edge = np.full(count, -1, np.int64)
+        self._nodes: list[Columns] = []
+        self._edges: list[Columns] = []
+        self._paths: list[Columns] = []
+
+    def run(self) -> None:
+        """Walk down until no two rows share a prefix.
+
+        Raises:
+            GenRecError: two identifiers are the same.
+        """
+        while len(self.row):
+            first = self._sort()
+            size = np.diff(np.append(first, len(self.row)))
+            self._branch(first, size)
+            shared = size > 1
+            self.row = self.row[np.repeat(shared, size)]
+            self.group = np.repeat(np.arange(shared.sum()), size[shared])
+            self.depth += 1
+
+    def columns(self) -> tuple[Columns, Columns, Columns]:
+        """The columns of nodes ``[N]``, of edges ``[E]`` and of path entries ``[P]``, these by row and edge."""
+        node, edge, path = (
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            for parts in (self._nodes, self._edges, self._paths)
+        )
+        below = np.flatnonzero(node["above"] >= 0)
+        edge["child"] = np.full(self.n_edges, -1, np.int64)
+        edge["child"][node["above"][below]] = below
+        return node, edge, path
+
+    def _sort(self) -> np.ndarray:
+        """Sort the rows of every group by their next token; indices into ``row`` where a new prefix begins."""
+        next_token = self._token[self._offset[self.order[self.row]] + self.depth]
+        by_token = np.lexsort((next_token, self.group))
+        self.order[self.row], next_token = self.order[self.row[by_token]], next_token[by_token]
+        differs = (next_token[1:] != next_token[:-1]) | (self.group[1:] != self.group[:-1])
+        begins = np.append(True, differs)
+        repeated = np.flatnonzero(~begins & (next_token == self._end))
         if len(repeated):
-            second = row[repeated[0]]
-            raise GenRecError(f"Items {order[second - 1] + 1} and {order[second] + 1} share an identifier.")
-        first = np.flatnonzero(begins)
-        size = np.diff(np.append(first, len(row)))
-        branching = np.bincount(group[first]) > 1 if depth else np.ones(1, bool)
-        kept = branching[group[first]]
-        if kept.any():
-            low, width, parted = row[first[kept]], size[kept], group[first[kept]]
-            opens = np.append(True, parted[1:] != parted[:-1])
-            node = n_nodes + opens.cumsum() - 1
-            number = n_edges + np.arange(len(low))
-            parent = last_edge[low[opens]]
-            child_of.append(np.stack([parent, node[opens]], 1)[parent >= 0])
-            covered, below = np.repeat(number, width), row[np.repeat(kept, size)]
-            last_edge[below] = covered
-            path_row.append(below)
-            path_edge.append(covered)
-            for name, values in (("node", node), ("low", low), ("high", low + width)):
-                edges[name].append(values)
-            edges["begin"].append(np.full(len(low), depth))
-            node_depth.append(np.full(opens.sum(), depth))
-            n_nodes += int(opens.sum())
-            n_edges += len(low)
-        several = size > 1
-        row, group = row[np.repeat(several, size)], np.repeat(np.arange(several.sum()), size[several])
-        depth += 1
-    child = np.full(n_edges, -1, np.int64)
-    pairs = np.concatenate(child_of)
-    child[pairs[:, 0]] = pairs[:, 1]
-    flat = {name: np.concatenate(values) for name, values in edges.items()}
-    return (
-        order,
-        flat["node"],
-        flat["low"],
-        flat["high"],
-        flat["begin"],
-        np.concatenate(node_depth),
-        child,
-        np.concatenate(path_row),
-        np.concatenate(path_edge),
-    )
+            second = self.row[repeated[0]]
+            raise GenRecError(f"Items {self.order[second - 1] + 1} and {self.order[second] + 1} share an identifier.")
+        return np.flatnonzero(begins)
+
+    def _branch(self, first: np.ndarray, size: np.ndarray) -> None:
+        """Make nodes of the groups that hold several prefixes, and edges of these prefixes.
+
+        Args:
+            first: where each prefix begins in ``row``.
+            size: how many rows have it.
+        """
+        group = self.group[first]
+        parts = np.bincount(group) > 1 if self.depth else np.ones(1, bool)
+        is_edge = parts[group]
+        if not is_edge.any():
+            return
+        low, width, group = self.row[first[is_edge]], size[is_edge], group[is_edge]
+        opens = np.append(True, group[1:] != group[:-1])  # the first edge of each node
+        edge = self.n_edges + np.arange(len(low))
+        row, row_edge = self.row[np.repeat(is_edge, size)], np.repeat(edge, width)
+        node = self.n_nodes + opens.cumsum() - 1
+        self._nodes.append({"depth": np.full(opens.sum(), self.depth), "above": self.last_edge[low[opens]]})
+        begin = np.full(len(low), self.depth)
+        self._edges.append({"node": node, "begin": begin, "low": low, "high": low + width})
+        self._paths.append({"row": row, "edge": row_edge})
+        self.last_edge[row] = row_edge
+        self.n_nodes += int(opens.sum())
+        self.n_edges += len(low)

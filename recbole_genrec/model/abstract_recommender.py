@@ -33,8 +33,8 @@ from recbole_genrec.checkpoint.folder import (
 )
 from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
-from recbole_genrec.decoding.search import search
-from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.search import SearchEffort, search
+from recbole_genrec.decoding.softmax import LossTerms, trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
@@ -202,8 +202,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     def decision_loss(self, hidden, edge, weight=None):
         """:func:`~recbole_genrec.decoding.softmax.trie_loss` of decisions over this catalogue."""
-        prior_loss = self.engine.item_prior_loss
-        return trie_loss(self.backbone, self.trie, hidden, edge, weight, self.unknown_edges, prior_loss)
+        terms = LossTerms(self.unknown_edges, self.engine.item_prior_loss)
+        return trie_loss(self.backbone, self.trie, hidden, edge, weight, terms)
 
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""
@@ -326,14 +326,9 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
                 scores = scores.scatter(1, left_out.to(scores.device), -torch.inf)
             self._count(scores[:, 1:].topk(self.k).indices + 1)
             return scores
-        found = search(
-            tree,
-            self.k,
-            self.engine.normalization,
-            num_beams=self.engine.num_beams if self.engine.decoding == "beam" else 0,
-            node_budget=self.engine.node_budget,
-            left_out=left_out,
-        )
+        num_beams = self.engine.num_beams if self.engine.decoding == "beam" else 0
+        effort = SearchEffort(num_beams, self.engine.node_budget)
+        found = search(tree, self.k, self.engine.normalization, effort, left_out=left_out)
         self._count(found.items, found)
         scores = torch.full((len(tree), self.n_items), -torch.inf, device=found.scores.device)
         return scores.scatter_(1, found.items, found.scores)

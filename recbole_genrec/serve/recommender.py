@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from recbole_genrec.catalogue.new_items import enlarge, read_new_items
 from recbole_genrec.checkpoint.checkpoint import save_enlarged
 from recbole_genrec.decoding.scoring import score_pairs
-from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.serve.checkpoint_ranker import CheckpointRanker
 from recbole_genrec.serve.conditions import choose_items
@@ -167,7 +167,7 @@ class GenRecommender:
             tree,
             min(topk, ranker.trie.n_items),
             ranker.engine.normalization,
-            node_budget=ranker.engine.node_budget,
+            SearchEffort(node_budget=ranker.engine.node_budget),
             allowed=None if chosen is None else torch.from_numpy(np.append(False, chosen)),
             left_out=self._seen(batch.entries) if exclude_seen else None,
         )

@@ -7,15 +7,15 @@ import torch
 
 from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
-from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.errors import GenRecError
 
 VALUES = (float("nan"), float("inf"), -float("inf"))
 RANKINGS = {
     "exact": lambda case, norm: search(case.tree(), case.k, norm),
-    "one at a time": lambda case, norm: search(case.tree(), case.k, norm, expand_at_once=1),
-    "beam": lambda case, norm: search(case.tree(), case.k, norm, num_beams=case.k),
-    "over the budget": lambda case, norm: search(case.tree(), case.k, norm, node_budget=1),
+    "one at a time": lambda case, norm: search(case.tree(), case.k, norm, SearchEffort(expand_at_once=1)),
+    "beam": lambda case, norm: search(case.tree(), case.k, norm, SearchEffort(num_beams=case.k)),
+    "over the budget": lambda case, norm: search(case.tree(), case.k, norm, SearchEffort(node_budget=1)),
     "full": lambda case, norm: score_catalogue(case.tree(), norm)[:, 1:],
     "pairs": lambda case, norm: score_pairs(
         case.tree(), *torch.cartesian_prod(torch.arange(8), case.items[: case.k]).T.contiguous(), norm

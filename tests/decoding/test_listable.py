@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_genrec.decoding.listable import listable
-from recbole_genrec.decoding.search import search
+from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.decoding.trie import build_trie
 
 END = 2
@@ -57,7 +57,8 @@ def test_lists_are_all_scores_without_what_is_left_out_ties_included(indifferent
     allowed, left_out = allowed_of(trie.n_items, data), rows_of(trie.n_items, data)
     k = data.draw(st.integers(1, trie.n_items))
     at_once = data.draw(st.sampled_from([1, 3, 16]))
-    found = search(indifferent_tree(trie, 3), k, expand_at_once=at_once, allowed=allowed, left_out=left_out)
+    effort = SearchEffort(expand_at_once=at_once)
+    found = search(indifferent_tree(trie, 3), k, effort=effort, allowed=allowed, left_out=left_out)
     decisions = trie.path_offset.diff()[1:] - int(len(trie.root_token) == 1)  # each halves the probability
     for row, items in enumerate(listed(trie.n_items, allowed, left_out)):
         best = sorted(items, key=lambda item: (int(decisions[item - 1]), item))[:k]

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from recbole_genrec.decoding.prior import EdgePrior, edge_prior
+from recbole_genrec.decoding import upper_part
+from recbole_genrec.decoding.prior import edge_prior
 from recbole_genrec.decoding.scoring import score_catalogue
-from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.softmax import LossTerms, trie_loss
+from recbole_genrec.decoding.trie import build_trie
 
 SEEDS = [1, 2, 4, 5, 7, 8, 10, 11, 13, 14]  # the cases that have vectors of items
 
@@ -31,19 +33,52 @@ def item_logits(trie, hidden):
     return hidden @ trie.item_vectors.weight[1:].T
 
 
+def of_every_edge(trie, prior, count):
+    """What a prior adds to all edges after each of ``count`` histories ``[count, E]``."""
+    history, edge = torch.cartesian_prod(torch.arange(count), torch.arange(trie.n_edges)).T
+    return prior.of(history, edge).view(count, -1)
+
+
+@pytest.mark.parametrize("one_of", [1, 2, 8, 1000])
 @pytest.mark.parametrize("seed", SEEDS)
-@torch.no_grad()
-def test_an_edge_has_the_weight_of_the_items_below_it(make_case, seed):
+def test_an_edge_has_the_weight_of_the_items_below_it(make_case, monkeypatch, seed, one_of):
+    """The oracle sums every edge for every history; whichever nodes are in the upper part. The gradients are alike."""
+    monkeypatch.setattr(upper_part, "ONE_OF", one_of)
     case = make_case(seed)
-    trie, hidden = case.trie, case.tree().root_hidden
+    trie, hidden = case.trie, case.tree().root_hidden.detach()
     prior = edge_prior(trie, hidden)
     weight = item_logits(trie, hidden).softmax(1)  # [B, I]
     below = trie.count_below(torch.eye(trie.n_items + 1)[1:].bool()).float()  # [I, E]
-    every = torch.arange(trie.n_edges).expand(len(hidden), -1)
-    found = prior.of(torch.arange(len(hidden)), every)
+    whole, found = (weight @ below).log(), of_every_edge(trie, prior, len(hidden))
     # a history's weights are known up to one factor
-    torch.testing.assert_close(found.softmax(1), (weight @ below).log().softmax(1))
+    torch.testing.assert_close(found.softmax(1), whole.softmax(1))
     torch.testing.assert_close(found[:, : len(trie.root_token)], prior.root())
+    cotangent = torch.rand(found.shape, generator=torch.Generator().manual_seed(seed)) - 0.5
+    vectors = trie.item_vectors.weight
+    gradients = [torch.autograd.grad((part.softmax(1) * cotangent).sum(), vectors)[0] for part in (found, whole)]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("one_of", [1, 2, 8, 1000])
+def test_the_upper_part_are_the_nodes_that_hold_many_items(make_case, monkeypatch, one_of):
+    monkeypatch.setattr(upper_part, "ONE_OF", one_of)
+    for seed in range(20):
+        trie = make_case(seed).trie
+        below = torch.bincount(trie.path_edge, minlength=trie.n_edges)
+        at_node = torch.zeros(trie.n_nodes, dtype=torch.long).index_add(0, trie.edge_node, below)
+        upper, part = torch.nonzero(at_node[trie.edge_node] * one_of >= trie.n_items)[:, 0], trie.upper_part
+        assert part.n_edges == len(upper) and part.number[upper].tolist() == list(range(len(upper)))
+        assert (part.number >= 0).sum() == len(upper)
+        for row, item in enumerate(trie.row_item.tolist()):
+            path = trie.path_edge[trie.path_offset[item] : trie.path_offset[item + 1]]
+            assert trie.row_leaf[row] == path[-1]
+            assert part.row_edge[row] == part.number[path].max()
+
+
+def test_few_edges_are_summed_for_every_history():
+    """A node of few items is summed for the histories that visit it alone."""
+    trie = build_trie([(3 + item // 3, item % 3) for item in range(90)], 200)
+    assert trie.upper_part.n_edges == len(trie.root_token) == 30 < trie.n_edges == 120
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -100,7 +135,7 @@ def test_the_loss_of_the_prior_alone_is_the_cross_entropy_over_items(make_case, 
     weight = torch.rand(len(edge), generator=generator) if weighted else None
     alone = cross_entropy(item_logits(trie, hidden[at_root]), items - 1, reduction="none")
     expected = (alone * weight[at_root]).sum() if weighted else alone.sum()
-    losses = [trie_loss(case.backbone, trie, hidden, edge, weight, prior_loss=share) for share in (0.0, 2.0)]
+    losses = [trie_loss(case.backbone, trie, hidden, edge, weight, LossTerms(prior_loss=part)) for part in (0.0, 2.0)]
     torch.testing.assert_close(losses[1] - losses[0], 2 * expected, rtol=1e-4, atol=1e-4)
 
 
@@ -131,10 +166,10 @@ def test_unknown_items_weigh_nothing(make_case):
     unknown = torch.zeros(trie.n_edges, dtype=torch.bool)
     leaf = torch.nonzero(trie.edge_item)[0]
     unknown[leaf] = True
-    known, every = EdgePrior(trie, hidden, unknown), EdgePrior(trie, hidden)
+    known, every = edge_prior(trie, hidden, unknown), edge_prior(trie, hidden)
     history = torch.arange(len(hidden))
-    assert (known.of(history, leaf.expand(len(hidden), 1)) < -80).all()
-    above, *_ = trie.path_edge[trie.path_offset[trie.edge_item[leaf]]]
-    edge = above.expand(len(hidden), 1)
-    rest = every.of(history, edge).exp() - every.of(history, leaf.expand(len(hidden), 1)).exp()
-    torch.testing.assert_close(known.of(history, edge).exp(), rest.clamp_min(torch.finfo(torch.float).tiny))
+    leaves = leaf.expand(len(hidden))
+    assert (known.of(history, leaves) < -80).all()
+    above = trie.path_edge[trie.path_offset[trie.edge_item[leaf]]].expand(len(hidden))
+    rest = every.of(history, above).exp() - every.of(history, leaves).exp()
+    torch.testing.assert_close(known.of(history, above).exp(), rest.clamp_min(torch.finfo(torch.float).tiny))

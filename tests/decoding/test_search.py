@@ -6,7 +6,7 @@ import torch
 from recbole_genrec.backbone import kv_cache as cache
 from recbole_genrec.decoding import scoring, tree
 from recbole_genrec.decoding.scoring import _subtrees, score_by_teacher_forcing, score_catalogue, score_pairs
-from recbole_genrec.decoding.search import _Search, search
+from recbole_genrec.decoding.search import SearchEffort, _Search, search
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
 
@@ -41,7 +41,9 @@ def test_exact_search_equals_scoring_everything(make_case, normalization, part):
         if normalization == "trie":
             torch.testing.assert_close(scores.exp().sum(1), torch.ones(8), atol=1e-5, rtol=0)
         at_once = (16, 1, 3)[seed % 3]
-        assert_same_lists(search(case.tree(), case.k, normalization, expand_at_once=at_once), scores, case.k)
+        assert_same_lists(
+            search(case.tree(), case.k, normalization, SearchEffort(expand_at_once=at_once)), scores, case.k
+        )
 
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
@@ -64,7 +66,7 @@ def test_prompts_fed_in_parts_and_a_cache_that_grows_change_nothing(make_case, m
     for seed in range(8):
         case = make_case(seed)
         scores = oracle(case, normalization)
-        assert_same_lists(search(case.tree(), case.k, normalization, expand_at_once=1), scores, case.k)
+        assert_same_lists(search(case.tree(), case.k, normalization, SearchEffort(expand_at_once=1)), scores, case.k)
         torch.testing.assert_close(score_catalogue(case.tree(), normalization)[:, 1:], scores, **TOLERANCE)
 
 
@@ -72,7 +74,7 @@ def test_prompts_fed_in_parts_and_a_cache_that_grows_change_nothing(make_case, m
 @pytest.mark.parametrize("seed", range(8))
 def test_a_beam_as_wide_as_the_catalogue_is_exact(make_case, normalization, seed):
     case = make_case(seed)
-    found = search(case.tree(), case.k, normalization, num_beams=case.trie.n_items)
+    found = search(case.tree(), case.k, normalization, SearchEffort(num_beams=case.trie.n_items))
     assert_same_lists(found, oracle(case, normalization), case.k)
 
 
@@ -82,7 +84,7 @@ def test_inexact_search_still_lists_k_distinct_items_with_their_scores(make_case
     over_budget = 0
     for seed in range(12):
         case = make_case(seed)
-        found = search(case.tree(), case.k, normalization, **settings)
+        found = search(case.tree(), case.k, normalization, SearchEffort(**settings))
         assert all(len(set(row)) == case.k and min(row) > 0 for row in found.items.tolist())
         listed = oracle(case, normalization).gather(1, found.items - 1)
         torch.testing.assert_close(listed, found.scores, **TOLERANCE)
@@ -107,7 +109,9 @@ def test_search_among_some_items_equals_masking_all_scores(make_case, normalizat
             allowed.scatter_(1, left_out, False)
         scores = oracle(case, normalization).masked_fill(~allowed[:, 1:], -torch.inf)
         at_once = (16, 1, 3)[seed % 3]
-        found = search(case.tree(), case.k, normalization, expand_at_once=at_once, allowed=for_all, left_out=left_out)
+        found = search(
+            case.tree(), case.k, normalization, SearchEffort(expand_at_once=at_once), allowed=for_all, left_out=left_out
+        )
         expected = scores.sort(dim=1, descending=True, stable=True).values[:, : case.k]
         torch.testing.assert_close(found.scores, expected, **TOLERANCE)
         listed = found.items > 0
@@ -123,11 +127,11 @@ def test_search_among_some_items_equals_masking_all_scores(make_case, normalizat
 def test_all_items_allowed_cost_what_no_restriction_costs(make_case, at_once):
     for seed in range(24):
         case = make_case(seed)
-        free = search(case.tree(), case.k, expand_at_once=at_once)
+        free = search(case.tree(), case.k, effort=SearchEffort(expand_at_once=at_once))
         tree = case.tree()
         every = {"allowed": torch.ones(case.trie.n_items + 1, dtype=torch.bool)}
         none = {"left_out": torch.zeros(len(tree), 2, dtype=torch.long)}
-        found = search(tree, case.k, expand_at_once=at_once, **(every if seed % 2 else none))
+        found = search(tree, case.k, effort=SearchEffort(expand_at_once=at_once), **(every if seed % 2 else none))
         assert torch.equal(found.items, free.items)
         assert torch.equal(found.expanded, free.expanded) and found.rounds == free.rounds
 
@@ -148,7 +152,7 @@ def test_counts_below_edges_are_those_of_the_paths(make_case):
 def test_ties_go_to_the_lower_item_id(indifferent_tree, normalization, k):
     identifiers = [(3 + (i * 5 % 8) // 4, 3 + (i * 5 % 8) // 2 % 2, 3 + i * 5 % 8 % 2) for i in range(8)]
     indifferent = indifferent_tree(build_trie(identifiers, 2))
-    found = search(indifferent, k, normalization, expand_at_once=1)
+    found = search(indifferent, k, normalization, SearchEffort(expand_at_once=1))
     assert found.items.tolist() == [list(range(1, k + 1))] * 2
 
 
@@ -158,7 +162,7 @@ def test_ties_among_some_items_go_to_the_lower_item_id(indifferent_tree, normali
     indifferent = indifferent_tree(build_trie(identifiers, 2))
     allowed = torch.tensor([False, *(item % 3 > 0 for item in range(1, 9))])
     left_out = torch.tensor([[0, 0], [4, 1]])
-    found = search(indifferent, 4, normalization, expand_at_once=1, allowed=allowed, left_out=left_out)
+    found = search(indifferent, 4, normalization, SearchEffort(expand_at_once=1), allowed=allowed, left_out=left_out)
     assert found.items.tolist() == [[1, 2, 4, 5], [2, 5, 7, 8]]
 
 
@@ -195,12 +199,12 @@ def test_rounds_are_forwards_after_the_prompts(make_case, seed):
     tree = case.tree()
     extend = tree.extend
     tree.extend = lambda *args, **kwargs: fed.append(1) or extend(*args, **kwargs)
-    assert search(tree, case.k, expand_at_once=1).rounds == len(fed)
+    assert search(tree, case.k, effort=SearchEffort(expand_at_once=1)).rounds == len(fed)
 
 
-def test_an_edge_promises_the_share_of_its_best_item_and_hardly_less(make_case):
+def test_an_edge_promises_what_its_best_item_has_at_least_and_hardly_less(make_case):
     trie = make_case(5).trie
-    run = _Search(make_case(5).tree(), 1, "trie", 0, 9, 9)
+    run = _Search(make_case(5).tree(), 1, "trie", SearchEffort())
     edge = torch.arange(trie.n_edges)
     promised = run._promised(torch.zeros_like(edge), edge, torch.zeros(trie.n_edges))
     count = torch.bincount(trie.path_edge, minlength=trie.n_edges)
@@ -221,6 +225,6 @@ def test_work_is_bounded_by_the_answer(make_case):
     """Under trie normalisation at most depth / p_K nodes can stand above the K-th item (DESIGN of the search)."""
     for seed in range(20):
         case = make_case(seed)
-        found = search(case.tree(), case.k, expand_at_once=1)
+        found = search(case.tree(), case.k, effort=SearchEffort(expand_at_once=1))
         depth = int(case.trie.path_offset.diff().max())
         assert (found.expanded <= depth / found.scores[:, -1].exp() + 1).all()

@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.config.config import GenRecConfig
-from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.softmax import LossTerms, trie_loss
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs import run as runner
@@ -172,9 +172,11 @@ def test_the_loss_is_that_of_a_catalogue_without_them(split):
     torch.manual_seed(0)
     states = torch.randn(max(map(len, identifiers)) + 1, model.backbone.hidden_size)  # by depth
 
-    def loss(trie, item, **unknown):
+    def loss(trie, item, unknown=None, **weight):
         edges = trie.path_edge[trie.path_offset[item] : trie.path_offset[item + 1]]
-        return trie_loss(model.backbone, trie, states[trie.edge_begin[edges]], edges, **unknown)
+        return trie_loss(
+            model.backbone, trie, states[trie.edge_begin[edges]], edges, **weight, terms=LossTerms(unknown)
+        )
 
     assert 0 < model.unknown_edges.sum() < len(model.unknown_edges)
     for place, item in enumerate(warm, start=1):
