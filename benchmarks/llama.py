@@ -98,7 +98,9 @@ def build_setting(model, tokenizer, texts, histories, template, window):
     context = item_context(template)
     numbers = [str(number) for number in range(len(texts))]
     draft = draft_identifiers("title", numbers, texts, None, settings=None, seed=0)
-    index = build_index(draft, numbers, lambda text, follows: backbone.encode(template.lead + text, context))
+    index = build_index(
+        draft, numbers, lambda texts, follows: backbone.encode_many([template.lead + text for text in texts], context)
+    )
     identifiers = index.identifiers({})
     tokens = tokenize_prompt(template, backbone, identifiers)
     trie = build_trie(identifiers, tokens.end)

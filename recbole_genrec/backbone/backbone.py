@@ -100,16 +100,35 @@ class Backbone(nn.Module):
         Returns:
             A list of token ids.
         """
-        if not text:
-            return []
-        if context:
-            before, both = self._encode_plain(context), self._encode_plain(context + text)
-            if both[: len(before)] == before:
-                return both[len(before) :]
-        return self._encode_plain(text)
+        return self.encode_many([text], context)[0]
 
-    def _encode_plain(self, text):
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    def encode_many(self, texts, context=""):
+        """Token ids of several texts, each as :meth:`encode` gives them; the tokenizer gets all at once.
+
+        Args:
+            texts: list of plain texts.
+            context: the text right before each of them.
+
+        Returns:
+            A list of lists of token ids.
+        """
+        found = {"": []}
+        asked = [text for text in dict.fromkeys(texts) if text]
+        if context and asked:
+            before, *several = self._encode_plain([context, *(context + text for text in asked)])
+            found |= {text: both[len(before) :] for text, both in zip(asked, several) if both[: len(before)] == before}
+        alone = [text for text in asked if text not in found]
+        found |= zip(alone, self._encode_plain(alone))
+        return [list(found[text]) for text in texts]
+
+    def _encode_plain(self, texts):
+        if not texts:
+            return []
+        several = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True).input_ids
+        return [self._without_special(text, ids) for text, ids in zip(texts, several)]
+
+    def _without_special(self, text, ids):
+        """The tokens ``ids`` of a text, or others where special ones are among them."""
         if self._special_ids.isdisjoint(ids):
             return ids
         # Some vocabularies hold their special tokens as ordinary pieces: cut look-alikes after their first characters.
@@ -117,7 +136,7 @@ class Backbone(nn.Module):
             if token in text and len(token) > 1:
                 before, *others = text.split(token)
                 pieces = [before + token[0], *(token[1:] + other + token[0] for other in others[:-1])]
-                return [i for piece in (*pieces, token[1:] + others[-1]) for i in self._encode_plain(piece)]
+                return [i for ids in self._encode_plain([*pieces, token[1:] + others[-1]]) for i in ids]
         return [token for token in ids if token not in self._special_ids]
 
     def embed(self, input_ids):

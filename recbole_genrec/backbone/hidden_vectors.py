@@ -30,7 +30,7 @@ def embed_texts(backbone, texts, device, batch_size=64):
     training = backbone.training
     backbone.eval()
     longest = min(LONGEST, backbone.max_positions or LONGEST)
-    tokens = [backbone.encode(text)[:longest] for text in texts]
+    tokens = [ids[:longest] for ids in backbone.encode_many(texts)]
     vectors = np.zeros((len(texts), backbone.hidden_size), np.float32)
     order = sorted((place for place in range(len(texts)) if tokens[place]), key=lambda place: len(tokens[place]))
     for begin in range(0, len(order), batch_size):

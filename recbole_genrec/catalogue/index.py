@@ -49,8 +49,8 @@ def build_index(draft, items, encode):
     Args:
         draft: the :class:`~recbole_genrec.catalogue.schemes.Draft` of I items.
         items: their raw tokens.
-        encode: (text, whether it follows on text of the same identifier) -> list of token ids, in the context in which
-            identifiers are generated.
+        encode: (list of texts, whether they follow on text of the same identifier) -> list of lists of token ids, in
+            the context in which identifiers are generated.
 
     Returns:
         An :class:`ItemIndex`.
@@ -85,48 +85,62 @@ def extend_index(index, draft, items, encode):
 
 def _written(draft, items, encode):
     """Pieces and symbols of a draft's items, none of them empty, and how many are written as their raw token."""
-    pieces, without_text = list(draft.pieces), 0
-    symbols = [_encode(item, encode) for item in pieces]
-    for place, item in enumerate(items):
-        if not symbols[place]:
-            pieces[place] = (f"item {item}",)
-            symbols[place] = _encode(pieces[place], encode)
-            without_text += 1
-            if not symbols[place]:
-                raise GenRecError(f"The tokenizer gives {pieces[place][0]!r} no tokens: the item has no identifier.")
-    return pieces, symbols, without_text
+    pieces = list(draft.pieces)
+    symbols = _encode(pieces, encode)
+    nameless = [index for index, identifier in enumerate(symbols) if not identifier]
+    for index in nameless:
+        pieces[index] = (f"item {items[index]}",)
+    for index, identifier in zip(nameless, _encode([pieces[index] for index in nameless], encode)):
+        symbols[index] = identifier
+        if not identifier:
+            raise GenRecError(f"The tokenizer gives {pieces[index][0]!r} no tokens: the item has no identifier.")
+    return pieces, symbols, len(nameless)
 
 
 def _encode(pieces, encode):
-    symbols, follows = [], False
-    for piece in pieces:
-        if isinstance(piece, Code):
-            symbols.append(piece)
-        else:
-            symbols += encode(piece, follows)
-        follows = not isinstance(piece, Code)
-    return tuple(symbols)
+    """Symbols of some items' pieces: all texts that begin an identifier are encoded at once, and all that follow on
+    text."""
+    texts = {False: {}, True: {}}  # by whether it follows on text: dictionaries keep an order, and each text once
+    for item in pieces:
+        for piece, follows in _with_context(item):
+            if not isinstance(piece, Code):
+                texts[follows][piece] = None
+    tokens = {follows: dict(zip(several, encode(list(several), follows))) for follows, several in texts.items()}
+    return [
+        tuple(
+            symbol
+            for piece, follows in _with_context(item)
+            for symbol in ((piece,) if isinstance(piece, Code) else tokens[follows][piece])
+        )
+        for item in pieces
+    ]
+
+
+def _with_context(item):
+    """Pieces of an item, each with whether it follows on text."""
+    follows = [False, *(not isinstance(piece, Code) for piece in item[:-1])]
+    return zip(item, follows)
 
 
 def _resolve(pieces, symbols, order, encode):
     """Make every identifier but the first of its kind another one, in place; returns how many were changed."""
     # all identifiers are known before any is changed, so a suffix never takes a real title away
     taken, repeated = set(), []
-    for place in order:
-        if symbols[place] in taken:
-            repeated.append(place)
-        taken.add(symbols[place])
+    for index in order:
+        if symbols[index] in taken:
+            repeated.append(index)
+        taken.add(symbols[index])
     level = 1 + max((piece.level for item in pieces for piece in item if isinstance(piece, Code)), default=-1)
     next_number = {}  # by shared identifier: without it, n items of one title would try n^2 suffixes
-    for place in repeated:
-        shared = symbols[place]
-        if isinstance(pieces[place][-1], Code):
+    for index in repeated:
+        shared = symbols[index]
+        if isinstance(pieces[index][-1], Code):
             code = Code(level, next_number.get(shared, 0))
-            pieces[place], symbols[place], number = (*pieces[place], code), (*shared, code), code.number
+            pieces[index], symbols[index], number = (*pieces[index], code), (*shared, code), code.number
         else:
             number = next_number.get(shared, 2)
-            pieces[place], symbols[place], number = _suffixed(pieces[place], number, encode, taken)
-        taken.add(symbols[place])
+            pieces[index], symbols[index], number = _suffixed(pieces[index], number, encode, taken)
+        taken.add(symbols[index])
         next_number[shared] = number + 1
     return len(repeated)
 
@@ -136,7 +150,7 @@ def _suffixed(pieces, number, encode, taken):
     failed = set()
     while True:
         candidate = (*pieces[:-1], f"{pieces[-1]} ({number})")
-        symbols = _encode(candidate, encode)
+        (symbols,) = _encode([candidate], encode)
         if symbols and symbols not in taken:
             return candidate, symbols, number
         if symbols in failed:

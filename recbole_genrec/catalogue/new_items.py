@@ -73,7 +73,7 @@ def enlarge(ranker, items):
         known.add(token)
     texts = [clean_text(item.text) or None for item in items]
     draft = draft_new_items(ranker.arguments["indexing"].item_indexing, old.index.pieces, texts)
-    index = extend_index(old.index, draft, tokens, partial(ranker._encode_piece, ranker.backbone))
+    index = extend_index(old.index, draft, tokens, partial(ranker._encode_pieces, ranker.backbone))
     return Catalogue(
         [*old.item_tokens, *tokens], [*old.item_texts, *texts], index.symbols, index, _columns(old, tokens, items)
     )

@@ -126,7 +126,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         if not pretrained:
             source = self._source_of_tokens(config["model"])
             backbone = self._checked(self._read_backbone([*draft.texts, *self._fixed_texts()], source))
-        index = build_index(draft, item_tokens, partial(self._encode_piece, backbone))
+        index = build_index(draft, item_tokens, partial(self._encode_pieces, backbone))
         new_tokens = self._tokens_of(index.codes, backbone, config["seed"], known=source is not None)
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
         identifiers = index.identifiers(dict(zip(index.codes, new_tokens)))

@@ -120,8 +120,8 @@ class GenRecSeq2Seq(GenerativeRecommender):
             )
         return backbone
 
-    def _encode_piece(self, backbone, text, follows):
-        return backbone.encode(text if follows else f" {text}", MIDDLE)
+    def _encode_pieces(self, backbone, texts, follows):
+        return backbone.encode_many(texts if follows else [f" {text}" for text in texts], MIDDLE)
 
     def _lay_out(self):
         self.trie = build_trie(self.catalogue.identifiers, self.backbone.eos_id)

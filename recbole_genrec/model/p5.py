@@ -132,8 +132,8 @@ class P5(GenerativeRecommender):
     def _read_backbone(self, corpus, checkpoint=None):
         return read_seq2seq(self.arguments["backbone"], corpus, checkpoint=checkpoint)
 
-    def _encode_piece(self, backbone, text, follows):
-        return backbone.encode(text if follows else f" {text}", MIDDLE)
+    def _encode_pieces(self, backbone, texts, follows):
+        return backbone.encode_many(texts if follows else [f" {text}" for text in texts], MIDDLE)
 
     def _lay_out(self):
         self.trie = build_trie(self.catalogue.identifiers, self.backbone.eos_id)

@@ -64,11 +64,11 @@ class PromptRanker:
         """The prompts in a form that YAML can hold, for checkpoints."""
         return asdict(self.template)
 
-    def _encode_piece(self, backbone, text, follows):
-        """Tokens of a text in an identifier; ``follows``: it continues text of the same identifier."""
+    def _encode_pieces(self, backbone, texts, follows):
+        """Tokens of texts in identifiers; ``follows``: each continues text of the same identifier."""
         if follows:
-            return backbone.encode(text, MIDDLE)
-        return backbone.encode(self.template.lead + text, item_context(self.template))
+            return backbone.encode_many(texts, MIDDLE)
+        return backbone.encode_many([self.template.lead + text for text in texts], item_context(self.template))
 
     def _check_length(self):
         longest, possible = self.arguments["prompt"].max_prompt_tokens, self.backbone.max_positions

@@ -36,7 +36,7 @@ class ChatPromptLLM(PromptLLM):
         texts = self._item_texts(dataset.item_texts(), item_tokens)
         settings = IndexingArguments.from_config(config)
         draft = draft_identifiers("title", item_tokens, texts, None, settings=settings, seed=self.seed)
-        index = build_index(draft, item_tokens, lambda text, follows: list(text.encode()))
+        index = build_index(draft, item_tokens, lambda texts, follows: [list(text.encode()) for text in texts])
         self.catalogue = Catalogue(item_tokens, texts, index.symbols, index)
         self.chat = ChatClient(self.settings)
         self.grounder = Grounder(self.catalogue.texts, self.settings.fuzzy_threshold)

@@ -149,7 +149,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         Raises:
             GenRecError: a text has no tokens, or holds one that ends a title or has no vector.
         """
-        identifiers = [tuple(self._encode_piece(self.backbone, text, False)) for text in texts]
+        identifiers = list(map(tuple, self._encode_pieces(self.backbone, texts, False)))
         for text, identifier in zip(texts, identifiers):
             if not identifier or self.packer.tokens.end in identifier or max(identifier) >= self.backbone.vocab_size:
                 raise GenRecError(

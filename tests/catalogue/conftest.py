@@ -8,8 +8,8 @@ from recbole_genrec.catalogue.schemes import Sequences, draft_identifiers
 from recbole_genrec.config.arguments import IndexingArguments
 
 
-def by_character(text, follows=False):
-    return [ord(character) for character in text]
+def by_character(texts, follows=False):
+    return [[ord(character) for character in text] for text in texts]
 
 
 @pytest.fixture

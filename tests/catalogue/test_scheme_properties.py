@@ -28,8 +28,8 @@ def sequences(histories):
     return Sequences([f"u{user}" for user in range(len(histories))], flat, np.cumsum([0, *map(len, histories)]))
 
 
-def by_character(text, follows=False):
-    return [ord(character) for character in text]
+def by_character(texts, follows=False):
+    return [[ord(character) for character in text] for text in texts]
 
 
 @every_scheme

@@ -52,9 +52,8 @@ def test_identifiers_come_back_from_a_file(world, numbered, index, scheme, tmp_p
     built = index(scheme, items, sequences)
     stored = {"tokens": items, "pieces": pieces_to_json(built.pieces)}
     (tmp_path / "items.json").write_text(json.dumps(stored), "utf-8")
-    again = build_index(
-        read_draft(tmp_path, items[::-1]), items[::-1], lambda text, _: [ord(letter) for letter in text]
-    )
+    draft = read_draft(tmp_path, items[::-1])
+    again = build_index(draft, items[::-1], lambda texts, _: [[ord(letter) for letter in text] for text in texts])
     assert again.symbols == built.symbols[::-1]
     assert again.collisions == 0
 

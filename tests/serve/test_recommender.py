@@ -177,7 +177,7 @@ def test_free_text_reads_like_an_item_of_that_text(recommenders):
     assert item(count + 2) == item(number["m2"])
     special = ranker.packer_with(["</s>"]).tokens
     assert ranker.backbone.eos_id not in special.item_token[special.item_offset[count + 1] :].tolist()
-    line_ends = ranker._encode_piece(ranker.backbone, "\n", False)
+    (line_ends,) = ranker._encode_pieces(ranker.backbone, ["\n"], False)
     (batch,) = [recommenders["trie"]._read([["one\ntwo"]])]
     text = batch.packer.tokens.item_token[batch.packer.tokens.item_offset[count + 1] :].tolist()
     assert sum(token in line_ends for token in text) == 1  # the one that ends every item
