@@ -90,7 +90,7 @@ def training_flops(setting, batches):
     model, trie = setting.backbone.causal_model, setting.trie
     tokens = sum(batch.n_tokens for batch in batches)
     pairs = sum(_visible_pairs(batch) for batch in batches)
-    logits = sum(len(batch.label) for batch in batches) * (len(trie.root_token) + len(trie.inner_token)) // 2
+    logits = sum(batch.n_decisions for batch in batches) * (len(trie.root_token) + len(trie.inner_token)) // 2
     frozen = layer_parameters(model)
     linear = forward_flops(model.config, frozen, tokens, 0, logits)
     return 2 * linear + 3 * forward_flops(model.config, 0, 0, pairs, 0)
@@ -98,7 +98,7 @@ def training_flops(setting, batches):
 
 def _visible_pairs(batch):
     rows, width = batch.input_ids.shape
-    return rows * width * (width + 1) // 2 if batch.branch is None else int(batch.mask().sum())
+    return rows * width * (width + 1) // 2 if batch.attention is None else int(batch.mask().sum())
 
 
 def train(setting, batches, device, repetitions):

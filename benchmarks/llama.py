@@ -60,7 +60,7 @@ class Setting:
         """Summed loss of a packed batch, as ``GenRec`` computes it."""
         mask = batch.mask(self.backbone.mask_kind)
         hidden = self.backbone(self.backbone.embed(batch.input_ids), batch.position_ids, mask)
-        return trie_loss(self.backbone, self.trie, hidden.flatten(0, 1)[batch.place], batch.label)
+        return trie_loss(self.backbone, self.trie, hidden.flatten(0, 1)[batch.labels.cell], batch.labels.label)
 
     def gradient(self, batches):
         """Summed loss of some batches and its gradient, flat."""

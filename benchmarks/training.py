@@ -123,11 +123,11 @@ class Packed:
     def flops(self):
         batch, backbone = self.batch(), self.model.backbone
         rows, width = batch.input_ids.shape
-        trunk = batch.stretches[0][0] if batch.stretches else width
-        stretches = ((stop - begin) * (seen + stop - own) for begin, stop, seen, own in batch.stretches)
-        pairs = rows * (trunk**2 / 2 + sum(stretches))
+        chunks = batch.attention.chunks if batch.attention else ()
+        trunk = chunks[0][0] if chunks else width
+        pairs = rows * (trunk**2 / 2 + sum((stop - begin) * (seen + stop - own) for begin, stop, seen, own in chunks))
         tokens = len(self.model.trie.root_token) + len(self.model.trie.inner_token)
-        logits = len(batch.label) * (tokens if self.model.engine.normalization == "trie" else backbone.vocab_size)
+        logits = batch.n_decisions * (tokens if self.model.engine.normalization == "trie" else backbone.vocab_size)
         return 3 * forward_flops(backbone.config, layer_parameters(backbone.model), rows * width, pairs, logits)
 
 

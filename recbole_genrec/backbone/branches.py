@@ -1,9 +1,9 @@
 """Attention of packed sequences whose responses branch off a history, computed only where tokens can see each other.
 
 With a dense mask, attention costs the square of the whole sequence. Here the trunk is plainly causal, and the branches
-go in stretches of columns, each over the part of the trunk that any of them sees and over the branches themselves.
+go in chunks of columns, each over the part of the trunk that any of them sees and over the branches themselves.
 
-Letters: W windows, T tokens of a sequence, Q queries of a stretch, K keys that it is given.
+Letters: W windows, T tokens of a sequence, Q queries of a chunk, K keys that it is given.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ KERNEL = "trunk_and_branches"
 
 
 @dataclass
-class Stretch:
+class BranchChunk:
     """Branch tokens in the columns ``begin`` to ``stop`` see trunk columns before ``trunk`` and others from ``own`` on.
 
     The mask ``[W, Q, K]`` says which of these a token sees: Q are the columns ``begin`` to ``stop``, K the trunk's
@@ -33,23 +33,22 @@ class Stretch:
 
 @dataclass
 class BranchMask:
-    """Attention mask of a packed batch: a causal trunk in the first ``trunk`` columns, then stretches of branches."""
+    """Attention mask of a packed batch: a causal trunk in the first ``trunk`` columns, then chunks of branches."""
 
     trunk: int
-    stretches: list
+    chunks: list
 
 
 def attend(module, query, key, value, attention_mask, branches, **kwargs):
     """Attention function of ``transformers`` for a :class:`BranchMask`; the other arguments are those of SDPA."""
     trunk = (states[:, :, : branches.trunk] for states in (query, key, value))
     parts = [sdpa_attention_forward(module, *trunk, None, **kwargs)[0]]
-    for stretch in branches.stretches:
+    for chunk in branches.chunks:
         keys, values = (
-            torch.cat([states[:, :, : stretch.trunk], states[:, :, stretch.own : stretch.stop]], 2)
-            for states in (key, value)
+            torch.cat([states[:, :, : chunk.trunk], states[:, :, chunk.own : chunk.stop]], 2) for states in (key, value)
         )
-        queries = query[:, :, stretch.begin : stretch.stop]
-        parts.append(sdpa_attention_forward(module, queries, keys, values, stretch.mask[:, None], **kwargs)[0])
+        queries = query[:, :, chunk.begin : chunk.stop]
+        parts.append(sdpa_attention_forward(module, queries, keys, values, chunk.mask[:, None], **kwargs)[0])
     return torch.cat(parts, 1), None
 
 

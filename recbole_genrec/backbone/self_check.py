@@ -22,7 +22,7 @@ import inspect
 
 import torch
 
-from recbole_genrec.backbone.branches import BranchMask, Stretch
+from recbole_genrec.backbone.branches import BranchChunk, BranchMask
 from recbole_genrec.errors import GenRecError
 
 #: tokens of the two branches.
@@ -161,9 +161,9 @@ def _packed(backbone, example):
     causal = torch.ones(n_trunk, embeds.shape[1], dtype=torch.bool, device=mask.device).tril()
     right = _same_branches(backbone(embeds, position, torch.cat([causal[None], mask], 1)), example)
     if right and backbone.mask_kind == "branches":
-        stretch = Stretch(n_trunk, embeds.shape[1], n_trunk, n_trunk, mask)
+        chunk = BranchChunk(n_trunk, embeds.shape[1], n_trunk, n_trunk, mask)
         try:
-            states = backbone(embeds, position, BranchMask(n_trunk, [stretch]))
+            states = backbone(embeds, position, BranchMask(n_trunk, [chunk]))
             backbone.fast_branches = _same_branches(states, example)
         except FAILURES:
             backbone.fast_branches = False

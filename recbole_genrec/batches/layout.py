@@ -1,15 +1,46 @@
 """Where the tokens of packed sequences stand: trunks, and the branches behind them.
 
-Letters: W windows, the rows of a table.
+The header of :mod:`recbole_genrec.batches.packing` draws an example. A cell is an index into the flattened table
+``[W * T]``: ``row * T + column``.
+
+Letters: W windows, the rows of a table; T its columns; N items of all windows, D decisions (or labelled tokens).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
+
+from recbole_genrec.backbone.branches import BranchChunk, BranchMask
 
 #: columns of branches that attention takes together.
-STRETCH = 128
+CHUNK_COLUMNS = 128
+
+
+def moved(value, device):
+    """A dataclass with its tensors, also those of dataclasses in it, on another device."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if is_dataclass(value):
+        return type(value)(*(moved(getattr(value, field.name), device) for field in fields(value)))
+    return value
+
+
+@dataclass
+class ItemCells:
+    """Items of histories: the cell of each one's last token, and which item it is, both ``[N]``."""
+
+    cell: torch.Tensor
+    item: torch.Tensor
+
+
+@dataclass
+class Labels:
+    """Cells whose states predict, and the trie edges (or tokens) that they should predict, both ``[D]``."""
+
+    cell: torch.Tensor
+    label: torch.Tensor
 
 
 @dataclass
@@ -20,59 +51,140 @@ class Cells:
     column: np.ndarray
     token: np.ndarray
 
+    def kept(self, chosen):
+        """Those that booleans choose."""
+        return Cells(self.row[chosen], self.column[chosen], self.token[chosen])
+
+    def joined(self, other):
+        """These and others in one table."""
+        pairs = ((self.row, other.row), (self.column, other.column), (self.token, other.token))
+        return Cells(*map(np.concatenate, pairs))
+
 
 @dataclass
-class Trunk(Cells):
-    """Prefixes and items: how far each row reaches, ``length [W]``, and for each item its row, id, index in the flat
-    array, and the columns it begins at and ends before."""
+class TrunkItems:
+    """Items on trunks: their row, id, index in the flat array of items, and the columns they begin at and end before;
+    all ``[N]``."""
 
-    length: np.ndarray
-    item_row: np.ndarray
+    row: np.ndarray
     item: np.ndarray
     flat_index: np.ndarray
-    item_start: np.ndarray
-    item_stop: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+    def kept(self, chosen):
+        """Those that booleans choose."""
+        return TrunkItems(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+@dataclass
+class Trunk:
+    """Prefixes and items: their cells, how far each row reaches, ``length [W]``, and where the items stand."""
+
+    cells: Cells
+    length: np.ndarray
+    items: TrunkItems
 
     def before(self, length):
         """The trunk cut to ``length [W]`` tokens, with the items that end there or before."""
-        cell, item = self.column < length[self.row], self.item_stop <= length[self.item_row]
-        cells = (array[cell] for array in (self.row, self.column, self.token))
-        items = (self.item_row, self.item, self.flat_index, self.item_start, self.item_stop)
-        return Trunk(*cells, length, *(array[item] for array in items))
+        cells, items = self.cells, self.items
+        kept_cells, kept_items = cells.column < length[cells.row], items.stop <= length[items.row]
+        return Trunk(cells.kept(kept_cells), length, items.kept(kept_items))
+
+    def item_cells(self, width):
+        """The :class:`ItemCells` of a table of ``width`` columns."""
+        cell = self.items.row * width + self.items.stop - 1
+        return ItemCells(torch.from_numpy(cell), torch.from_numpy(self.items.item))
 
 
 @dataclass
 class Branches:
-    """Cells of all branches, the target each belongs to and its place in the branch; ``base`` is a branch's column."""
+    """Branches of targets.
 
-    row: np.ndarray
-    column: np.ndarray
-    token: np.ndarray
+    Attributes:
+        cells: of all branches' tokens.
+        owner: the target that each token belongs to, and ``order``, its number in the branch.
+        base: the column where each target's branch begins.
+    """
+
+    cells: Cells
     owner: np.ndarray
     order: np.ndarray
     base: np.ndarray
 
-    def after(self, trunk):
-        """Trunks and branches as the cells of one table."""
-        pairs = ((trunk.row, self.row), (trunk.column, self.column), (trunk.token, self.token))
-        return Cells(*map(np.concatenate, pairs))
+    def attention(self, shape, trunk, start):
+        """Who sees whom. Padding sees one token or itself, and is never seen.
 
-    def attention(self, count, width, trunk, start):
-        """Who sees whom, for :meth:`PackedBatch.mask`; ``trunk`` is the column where branches begin, ``start`` where
-        each target's history ends. Padding sees one token or itself, and is never seen."""
-        column = np.arange(width)
-        branch = np.zeros((count, width), np.int64)
-        limit = np.tile(np.where(column < trunk, column + 1, 1), (count, 1))
+        Args:
+            shape: rows and columns of the table.
+            trunk: the column where branches begin.
+            start: the column where each target's history ends.
+
+        Returns:
+            :class:`PackedAttention`.
+        """
+        width, row, column = shape[1], self.cells.row, self.cells.column
+        every = np.arange(width)
+        branch = np.zeros(shape, np.int64)
+        limit = np.tile(np.where(every < trunk, every + 1, 1), (shape[0], 1))
         position = limit - 1
-        first = np.tile(column, (count, 1))  # column where a token's own branch begins
-        branch[self.row, self.column] = self.owner + 1
-        limit[self.row, self.column] = start[self.owner]
-        position[self.row, self.column] = start[self.owner] + self.order
-        first[self.row, self.column] = self.base[self.owner]
-        stretches = []
-        for begin in range(trunk, width, STRETCH):
-            stop = min(begin + STRETCH, width)
-            seen = int(limit[:, begin:stop].max()), int(first[:, begin:stop].min())
-            stretches.append((begin, stop, *seen))
-        arrays = {"position_ids": position, "branch": branch, "limit": limit}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()} | {"stretches": tuple(stretches)}
+        base = np.tile(every, (shape[0], 1))  # column where a token's own branch begins
+        branch[row, column] = self.owner + 1
+        limit[row, column] = start[self.owner]
+        position[row, column] = start[self.owner] + self.order
+        base[row, column] = self.base[self.owner]
+        chunks = []
+        for begin in range(trunk, width, CHUNK_COLUMNS):
+            stop = min(begin + CHUNK_COLUMNS, width)
+            chunks.append((begin, stop, int(limit[:, begin:stop].max()), int(base[:, begin:stop].min())))
+        return PackedAttention(*map(torch.from_numpy, (position, branch, limit)), tuple(chunks))
+
+
+@dataclass
+class PackedAttention:
+    """Positions, and who sees whom, of trunks with branches.
+
+    Attributes:
+        position_ids: ``[W, T]``.
+        branch: ``[W, T]``, 0 on the trunk and the branch's number on it.
+        limit: ``[W, T]``, trunk tokens that a token sees.
+        chunks: columns of branches and the columns that they see, as the first four attributes of
+            :class:`~recbole_genrec.backbone.branches.BranchChunk`.
+    """
+
+    position_ids: torch.Tensor
+    branch: torch.Tensor
+    limit: torch.Tensor
+    chunks: tuple
+
+    def mask(self, kind):
+        """The attention mask; see :meth:`~recbole_genrec.batches.packing.PackedBatch.mask`."""
+        return {"dense": self._dense_mask, "branches": self._branch_mask, "blocks": self._block_mask}[kind]()
+
+    def _dense_mask(self):
+        index = torch.arange(self.branch.shape[1], device=self.branch.device)
+        trunk = (self.branch == 0)[:, None] & (index < self.limit[..., None])
+        own = (self.branch[:, None] == self.branch[..., None]) & (index <= index[:, None])
+        return trunk | (own & (self.branch > 0)[..., None])
+
+    def _branch_mask(self):
+        chunks = []
+        for begin, stop, trunk, own in self.chunks:
+            index = torch.arange(stop, device=self.branch.device)
+            on_trunk = index[:trunk] < self.limit[:, begin:stop, None]
+            branch = self.branch[:, begin:stop, None]
+            earlier = index[own:] <= index[begin:, None]
+            in_branch = (self.branch[:, None, own:stop] == branch) & (branch > 0) & earlier
+            chunks.append(BranchChunk(begin, stop, trunk, own, torch.cat([on_trunk, in_branch], 2)))
+        return BranchMask(self.chunks[0][0], chunks)
+
+    def _block_mask(self):
+        branch, limit = self.branch, self.limit
+        count, width = branch.shape
+
+        def seen(window, _, query, key):
+            trunk = (branch[window, key] == 0) & (key < limit[window, query])
+            own = (branch[window, key] == branch[window, query]) & (branch[window, query] > 0) & (key <= query)
+            return trunk | own
+
+        return create_block_mask(seen, count, None, width, width, device=branch.device)

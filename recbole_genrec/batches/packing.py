@@ -5,7 +5,31 @@ causal model needs the history once: it is laid out as a trunk, and each target'
 branch that sees the trunk up to its target. Loss and gradient are those of the single prompts. Where the response
 simply continues the history, trunk and branches coincide and attention is plainly causal.
 
-Letters: W windows, N items of all windows, T tokens of a packed sequence, D decisions (or labelled tokens).
+Example: three items, and a template of the tokens 1 (prefix), 3 (between two items), 4 (response) and 2 (end).
+
+    item  identifier  edges (depth of their decision)     trie   root ─┬─ 5 2        edge 0, item 1
+    1     5           0 (0)                                            └─ 6 ─┬─ 7 2  edges 1 and 2, item 2
+    2     6 7         1 (0), 2 (1)                                           └─ 8 2  edges 1 and 3, item 3
+    3     6 8         1 (0), 3 (1)
+
+A user chose the items 2, 1, 3. One window has them all: first 0, target 1, stop 3; so item 1 is a target after item 2,
+and item 3 one after both. A target is fed up to its last decision, so of item 1 nothing, of item 3 the token 6.
+
+                  trunk                    branch of item 1  branch of item 3
+    column        0    1    2    3    4    5                 6    7
+    token         1    6    7    3    5    4                 4    6
+    position_ids  0    1    2    3    4    3                 5    6
+    branch        0    0    0    0    0    1                 2    2
+    limit         1    2    3    4    5    3                 5    5       (trunk tokens that it sees)
+    items                   2         1                                   (at each one's last token)
+    labels                                 0                 1    3       (the edge that its state predicts)
+
+    targets  item  start of its own tokens on the trunk  base of its branch
+             1     3                                     5
+             3     5                                     6
+
+Letters: W windows, N items of all windows, T tokens of a packed sequence, D decisions (or labelled tokens). A cell is
+an index into the flattened sequences ``[W * T]``.
 """
 
 from copy import copy
@@ -13,17 +37,15 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch.nn.attention.flex_attention import create_block_mask
 
-from recbole_genrec.backbone.branches import BranchMask, Stretch
-from recbole_genrec.batches.layout import Branches, Trunk
+from recbole_genrec.batches.layout import Branches, Cells, ItemCells, Labels, PackedAttention, Trunk, TrunkItems, moved
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 
 
 @dataclass
 class Windows:
-    """Stretches of item sequences laid end to end: a window's history begins at ``first``, its targets at ``target``,
+    """Parts of item sequences laid end to end: a window's history begins at ``first``, its targets at ``target``,
     both end before ``stop``; all ``[W]``, indices into the flat array of items."""
 
     first: np.ndarray
@@ -39,43 +61,38 @@ class Windows:
 
 @dataclass
 class PackedBatch:
-    """What one training forward needs. Index tensors point into the flattened ``[W * T]`` sequences.
+    """What one training forward needs.
 
     Attributes:
         input_ids: ``[W, T]``, right-padded.
-        position_ids: ``[W, T]``, or ``None`` where positions simply count.
-        branch: ``[W, T]``, 0 on the trunk and the branch's number on it, or ``None`` for plain causal attention.
-        limit: ``[W, T]``, trunk tokens that a token sees, or ``None``.
-        stretches: columns of branches and the columns that they see, as in
-            :class:`~recbole_genrec.backbone.branches.Stretch`; empty for plain causal attention.
-        item_place: where each history item's last token stands ``[N]``, and which item it is, ``item [N]``.
-        place: the state that predicts ``[D]``.
-        label: the trie edge (or token) that it should predict ``[D]``.
+        attention: :class:`~recbole_genrec.batches.layout.PackedAttention`, or ``None`` where attention is plainly
+            causal and positions simply count.
+        items: :class:`~recbole_genrec.batches.layout.ItemCells` of the histories.
+        labels: :class:`~recbole_genrec.batches.layout.Labels`.
         n_tokens: tokens without padding.
         n_targets: targets in the batch.
     """
 
     input_ids: torch.Tensor
-    position_ids: torch.Tensor | None
-    branch: torch.Tensor | None
-    limit: torch.Tensor | None
-    stretches: tuple
-    item_place: torch.Tensor
-    item: torch.Tensor
-    place: torch.Tensor
-    label: torch.Tensor
+    attention: PackedAttention | None
+    items: ItemCells
+    labels: Labels
     n_tokens: int
     n_targets: int
 
     @property
+    def position_ids(self):
+        """``[W, T]``, or ``None`` where positions simply count."""
+        return None if self.attention is None else self.attention.position_ids
+
+    @property
     def n_decisions(self):
         """Terms that the mean loss is taken over."""
-        return len(self.label)
+        return len(self.labels.label)
 
     def to(self, device):
         """The same batch on another device."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PackedBatch(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
+        return moved(self, device)
 
     def mask(self, kind="dense"):
         """Attention mask.
@@ -87,47 +104,22 @@ class PackedBatch:
         Returns:
             The mask, if dense boolean ``[W, T, T]``; ``None`` for plain causal attention.
         """
-        if self.branch is None:
-            return None
-        return {"dense": self._dense_mask, "branches": self._branch_mask, "blocks": self._block_mask}[kind]()
-
-    def _dense_mask(self):
-        index = torch.arange(self.branch.shape[1], device=self.branch.device)
-        trunk = (self.branch == 0)[:, None] & (index < self.limit[..., None])
-        own = (self.branch[:, None] == self.branch[..., None]) & (index <= index[:, None])
-        return trunk | (own & (self.branch > 0)[..., None])
-
-    def _branch_mask(self):
-        stretches = []
-        for begin, stop, trunk, own in self.stretches:
-            index = torch.arange(stop, device=self.branch.device)
-            on_trunk = index[:trunk] < self.limit[:, begin:stop, None]
-            branch = self.branch[:, begin:stop, None]
-            earlier = index[own:] <= index[begin:, None]
-            in_branch = (self.branch[:, None, own:stop] == branch) & (branch > 0) & earlier
-            stretches.append(Stretch(begin, stop, trunk, own, torch.cat([on_trunk, in_branch], 2)))
-        return BranchMask(self.stretches[0][0], stretches)
-
-    def _block_mask(self):
-        branch, limit = self.branch, self.limit
-        count, width = branch.shape
-
-        def seen(window, _, query, key):
-            trunk = (branch[window, key] == 0) & (key < limit[window, query])
-            own = (branch[window, key] == branch[window, query]) & (branch[window, query] > 0) & (key <= query)
-            return trunk | own
-
-        return create_block_mask(seen, count, None, width, width, device=branch.device)
+        return None if self.attention is None else self.attention.mask(kind)
 
 
 @dataclass
 class Prompts:
-    """Prompts up to the target: ``input_ids [W, T]`` right-padded, ``lengths [W]``, and the history items' places."""
+    """Prompts up to the target.
+
+    Attributes:
+        input_ids: ``[W, T]``, right-padded.
+        lengths: ``[W]``.
+        items: :class:`~recbole_genrec.batches.layout.ItemCells` of the histories.
+    """
 
     input_ids: torch.Tensor
     lengths: torch.Tensor
-    item_place: torch.Tensor
-    item: torch.Tensor
+    items: ItemCells
 
 
 class Packer:
@@ -247,10 +239,9 @@ class Packer:
         response = self.tokens.response
         length = trunk.length + len(response)
         table = np.full((len(first), length.max()), self.pad_id, np.int64)
-        table[trunk.row, trunk.column] = trunk.token
+        table[trunk.cells.row, trunk.cells.column] = trunk.cells.token
         table[np.arange(len(first))[:, None], trunk.length[:, None] + np.arange(len(response))] = response
-        place = trunk.item_row * table.shape[1] + trunk.item_stop - 1
-        return Prompts(*map(torch.from_numpy, (table, length, place, trunk.item)))
+        return Prompts(torch.from_numpy(table), torch.from_numpy(length), trunk.item_cells(table.shape[1]))
 
     def pack(self, items, windows, instruction=None):
         """Lay windows out as one training batch.
@@ -263,39 +254,32 @@ class Packer:
         Returns:
             :class:`PackedBatch`.
         """
-        count, continues, response = len(windows), self.tokens.continues, self.tokens.response
+        count = len(windows)
         instruction = np.zeros(count, np.int64) if instruction is None else instruction
         trunk = self._trunk(items, windows.first, windows.stop, instruction)
-        is_target = trunk.flat_index >= windows.target[trunk.item_row]
-        row, item, start = trunk.item_row[is_target], trunk.item[is_target], trunk.item_start[is_target]
-        owner, order = ragged(self.label_offset[item + 1] - self.label_offset[item])
-        label = self.label_offset[item][owner] + order
-        state = self.label_depth[label] + len(response) - 1  # counted from the end of the target's history
-        if continues:
-            cells, column = trunk, start[owner] + state
+        targets = trunk.items.kept(trunk.items.flat_index >= windows.target[trunk.items.row])
+        owner, order = ragged(self.label_offset[targets.item + 1] - self.label_offset[targets.item])
+        label = self.label_offset[targets.item][owner] + order
+        # The state that predicts a label, counted from the end of the target's history.
+        state = self.label_depth[label] + len(self.tokens.response) - 1
+        several = (windows.stop - windows.target > 1).any()  # else a branch just ends its trunk
+        if self.tokens.continues:
+            cells, column = trunk.cells, targets.start[owner] + state
         else:
-            trunk = trunk.before(trunk.item_start[np.append(np.diff(trunk.item_row) > 0, True)])
-            several = (windows.stop - windows.target > 1).any()  # else a branch just ends its trunk
+            trunk = trunk.before(trunk.items.start[np.append(np.diff(trunk.items.row) > 0, True)])
             begin = np.full(count, trunk.length.max()) if several else trunk.length
-            branches = self._branches(begin, row, item)
-            cells = branches.after(trunk)
-            column = np.where(state < 0, start[owner] - 1, branches.base[owner] + state)
+            branches = self._branches(begin, targets.row, targets.item)
+            cells = trunk.cells.joined(branches.cells)
+            column = np.where(state < 0, targets.start[owner] - 1, branches.base[owner] + state)
         width = int(cells.column.max()) + 1
         table = np.full((count, width), self.pad_id, np.int64)
         table[cells.row, cells.column] = cells.token
-        attention = {"position_ids": None, "branch": None, "limit": None, "stretches": ()}
-        if not continues and several:
-            attention = branches.attention(count, width, int(begin[0]), start)
-        return PackedBatch(
-            input_ids=torch.from_numpy(table),
-            **attention,
-            item_place=torch.from_numpy(trunk.item_row * width + trunk.item_stop - 1),
-            item=torch.from_numpy(trunk.item),
-            place=torch.from_numpy(row[owner] * width + column),
-            label=torch.from_numpy(self.label[label]),
-            n_tokens=len(cells.token),
-            n_targets=len(item),
-        )
+        attention = None
+        if not self.tokens.continues and several:
+            attention = branches.attention(table.shape, int(begin[0]), targets.start)
+        labels = Labels(*map(torch.from_numpy, (targets.row[owner] * width + column, self.label[label])))
+        input_ids, n_tokens = torch.from_numpy(table), len(cells.token)
+        return PackedBatch(input_ids, attention, trunk.item_cells(width), labels, n_tokens, len(targets.item))
 
     def _branches(self, begin, row, item):
         """Response and target of each target item, up to its last label, from column ``begin [W]`` on, end to end."""
@@ -310,17 +294,18 @@ class Packer:
         in_response = order < len(response)
         token[in_response] = response[order[in_response]]
         in_target = ~in_response
-        place = self.target_offset[item][owner[in_target]] + order[in_target] - len(response)
-        token[in_target] = self.target_token[place]
-        return Branches(row[owner], base[owner] + order, token, owner, order, base)
+        depth = order[in_target] - len(response)
+        token[in_target] = self.target_token[self.target_offset[item][owner[in_target]] + depth]
+        return Branches(Cells(row[owner], base[owner] + order, token), owner, order, base)
 
     def _trunk(self, items, first, stop, instruction):
-        """Prefix and items of each window as cells of a table; see :class:`~recbole_genrec.batches.layout.Trunk`."""
+        """Prefix and items of each window; see :class:`~recbole_genrec.batches.layout.Trunk`."""
         tokens = self.tokens
         prefix_length = np.array([len(prefix) for prefix in tokens.prefixes])
         prefix_offset = prefix_length.cumsum() - prefix_length
         prefix_row, prefix_order = ragged(prefix_length[instruction])
         prefix_token = np.concatenate(tokens.prefixes)[prefix_offset[instruction[prefix_row]] + prefix_order]
+        prefix = Cells(prefix_row, prefix_order, prefix_token)
 
         item_row, item_order = ragged(stop - first)
         flat_index = first[item_row] + item_order
@@ -334,14 +319,5 @@ class Packer:
         owner, order = ragged(item_length)
         item_token = tokens.item_token[(tokens.item_offset[item] + skipped)[owner] + order]
         length = prefix_length[instruction] + np.bincount(item_row, item_length, len(first)).astype(np.int64)
-        return Trunk(
-            row=np.concatenate([prefix_row, item_row[owner]]),
-            column=np.concatenate([prefix_order, item_start[owner] + order]),
-            token=np.concatenate([prefix_token, item_token]),
-            length=length,
-            item_row=item_row,
-            item=item,
-            flat_index=flat_index,
-            item_start=item_start,
-            item_stop=item_stop,
-        )
+        cells = prefix.joined(Cells(item_row[owner], item_start[owner] + order, item_token))
+        return Trunk(cells, length, TrunkItems(item_row, item, flat_index, item_start, item_stop))

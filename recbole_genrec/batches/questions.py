@@ -21,6 +21,17 @@ class ItemExample(NamedTuple):
     target: int
 
 
+class FewShot(NamedTuple):
+    """The examples that stand before a question."""
+
+    #: of items: a list of :class:`ItemExample`.
+    items: list
+    #: other tasks that are asked, about ratings and reviews: as many examples are drawn of each.
+    tasks: tuple = ()
+    #: of these draws.
+    seed: int = 0
+
+
 def draw_examples(dataset, count, seed):
     """The newest training item of some users, after what they had chosen before.
 
@@ -100,23 +111,23 @@ class QuestionWriter:
         prompts: :class:`~recbole_genrec.prompt.question_prompts.QuestionPrompts`.
         texts: unique texts by item id, ``""`` for padding.
         k: items that are asked for.
-        examples: list of :class:`ItemExample`.
-        data: :class:`~recbole_genrec.batches.tasks.TaskData`, for ``tasks`` about ratings and reviews; else ``None``.
-        tasks: those that are asked.
-        seed: of the examples of those tasks.
+        few_shot: :class:`FewShot`.
+        data: :class:`~recbole_genrec.batches.tasks.TaskData`, for tasks about ratings and reviews; else ``None``.
 
     Attributes:
         ratings: the ratings of training, as texts in ascending order.
     """
 
-    def __init__(self, prompts, texts, k, examples, data=None, tasks=(), seed=0):
+    def __init__(self, prompts, texts, k, few_shot, data=None):
         self.prompts, self.texts, self.k, self.data = prompts, texts, k, data
         ratings = data.texts["rating"][data.seen] if data and "rating" in data.texts else ()
         self.ratings = sorted({text for text in ratings if text}, key=float)
-        self._shown = {task: self._item_examples(task, examples) for task in ("sequential", "choice", "direct")}
-        for task in tasks:
+        self._shown = {task: self._item_examples(task, few_shot.items) for task in ("sequential", "choice", "direct")}
+        for task in few_shot.tasks:
             if task not in self._shown:
-                places = _draw(data.places(task), len(examples), seed, f"training interactions for {task!r}")
+                places = _draw(
+                    data.places(task), len(few_shot.items), few_shot.seed, f"training interactions for {task!r}"
+                )
                 self._shown[task] = [self._example(task, place) for place in places]
 
     def _item_examples(self, task, examples):

@@ -6,55 +6,69 @@ Every mask is answered by a branch of the decoder: a start token and the masked 
 sequence stand in one row and do not see each other, so one reading of the encoder serves them all. Where the last item
 alone is masked, the answer is the next item.
 
+Example: user 4, whose tokens are 20 and 24, chose the items 2, 1 and 3, the last two of them masked. Items and trie are
+those of the header of :mod:`recbole_genrec.batches.packing`: item 1 is the token 5 and the edge 0, item 2 is 6 7,
+item 3 is 6 8 and the edges 1 and 3. The token 1 begins a prompt, 2 ends it, 3 is the mask, and 9 starts a branch.
+
+    cell          0    1    2    3    4    5    6    7          cell          0    1    2
+    input_ids     1   20   24    6    7    3    3    2          answer_ids    9    9    6
+    user_cell          4    4                                   position_ids  0    0    1
+    item_cell                    2    2   (item_owner 0 0)      branch        1    2    2
+    mask_cell                              1    3               start_cell    1    3
+    first                        2         1    3               labels        0    1    3   (edges)
+
+    Numbers below ``cell`` in the other rows are the user, the item or the edge that stands there.
+
+A branch is fed up to its last decision: of item 1 nothing after the start token, of item 3 the token 6.
+
 Letters: B sequences, N their items, P prompt tokens, X tokens of items, M masks, Q decoder tokens, D decisions (or
-labelled tokens).
+labelled tokens). A cell is an index into the flattened tokens ``[B * P]`` of prompts, or ``[B * Q]`` of the decoder.
 """
 
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from recbole_genrec.batches.packed_loader import batches_of_like_length, check_dropout, drop_interactions, every_row
+from recbole_genrec.batches.layout import Labels, moved
 from recbole_genrec.batches.tokens import MIDDLE
 from recbole_genrec.interactions.segments import ragged
 
 
 @dataclass
 class SequencePrompts:
-    """Prompts in tokens, right-padded; places index the flattened ``[B * P]`` tokens.
+    """Prompts in tokens, right-padded.
 
     Attributes:
         input_ids: ``[B, P]``.
         lengths: ``[B]``.
-        user_place, user: tokens of users, and whose they are.
-        item_place: tokens of items that are not masked ``[X]``.
+        user_cell, user: cells of users' tokens, and whose they are.
+        item_cell: of the tokens of items that are not masked ``[X]``.
         item: the items that are not masked; ``item_owner [X]``: which of them a token belongs to.
-        mask_place: the mask of each masked item ``[M]``.
+        mask_cell: of the mask of each masked item ``[M]``.
     """
 
     input_ids: torch.Tensor
     lengths: torch.Tensor
-    user_place: torch.Tensor
+    user_cell: torch.Tensor
     user: torch.Tensor
-    item_place: torch.Tensor
+    item_cell: torch.Tensor
     item: torch.Tensor
     item_owner: torch.Tensor
-    mask_place: torch.Tensor
+    mask_cell: torch.Tensor
 
 
 @dataclass
 class SequenceBatch:
-    """What one training forward needs; places index the flattened ``[B * Q]`` tokens of the decoder.
+    """What one training forward needs.
 
     Attributes:
         prompts: :class:`SequencePrompts`.
         answer_ids: what the decoder is fed ``[B, Q]``, right-padded.
-        position_ids: place of a token in its branch ``[B, Q]``.
+        position_ids: number of a token in its branch ``[B, Q]``.
         branch: number of a token's branch in its row, from 1; 0 for padding ``[B, Q]``.
-        start_place: start token of each mask's branch ``[M]``.
-        place, label: the states that predict and the trie edges (or tokens) that they should predict ``[D]``.
+        start_cell: of the start token of each mask's branch ``[M]``.
+        labels: :class:`~recbole_genrec.batches.layout.Labels` of the decoder.
         n_tokens: tokens without padding.
         n_targets: masks.
     """
@@ -63,54 +77,60 @@ class SequenceBatch:
     answer_ids: torch.Tensor
     position_ids: torch.Tensor
     branch: torch.Tensor
-    start_place: torch.Tensor
-    place: torch.Tensor
-    label: torch.Tensor
+    start_cell: torch.Tensor
+    labels: Labels
     n_tokens: int
     n_targets: int
 
     @property
     def n_decisions(self):
         """Terms that the mean loss is taken over; padding is none of them."""
-        return len(self.label)
+        return len(self.labels.label)
 
     def mask(self):
         """Who sees whom in the decoder ``[B, Q, Q]``; ``None`` where a row has one branch: plain causal attention."""
-        if len(self.start_place) == len(self.answer_ids):
+        if len(self.start_cell) == len(self.answer_ids):
             return None
         own = self.branch[:, None] == self.branch[..., None]
         return own & (self.position_ids[:, None] <= self.position_ids[..., None])
 
     def to(self, device):
         """The same batch on another device."""
-        return _moved(self, device)
+        return moved(self, device)
 
 
-def _moved(value, device):
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, (SequencePrompts, SequenceBatch)):
-        return type(value)(*(_moved(getattr(value, field.name), device) for field in fields(value)))
-    return value
+@dataclass
+class MaskedSequences:
+    """Sequences laid end to end.
 
+    Attributes:
+        user: of each sequence, 0 for nobody ``[B]``.
+        count: items of each ``[B]``.
+        item: all their items ``[N]``.
+        masked: which of them are masked ``[N]``.
+    """
 
-class Stretches(NamedTuple):
-    """Sequences laid end to end."""
-
-    #: user of each sequence, 0 for nobody ``[B]``.
     user: np.ndarray
-    #: items of each ``[B]``.
     count: np.ndarray
-    #: all their items ``[N]``, and which of them are masked ``[N]``.
     item: np.ndarray
     masked: np.ndarray
+
+    def __len__(self):
+        return len(self.user)
+
+    def __getitem__(self, rows):
+        """Some of the sequences: a slice, or an array of booleans ``[B]``."""
+        chosen = np.zeros(len(self), bool)
+        chosen[rows] = True
+        kept = np.repeat(chosen, self.count)
+        return MaskedSequences(self.user[chosen], self.count[chosen], self.item[kept], self.masked[kept])
 
 
 class SequenceWriter:
     """Writes sequences as tokens.
 
     Args:
-        backbone: gives ``encode``, ``bos_id``, ``eos_id``, ``pad_id``, ``mask_id`` and ``start_id``.
+        backbone: gives ``encode_many``, ``bos_id``, ``eos_id``, ``pad_id``, ``mask_id`` and ``start_id``.
         trie: the catalogue, on the CPU.
         normalization: ``trie`` (labels are edges) or ``vocab`` (labels are tokens).
         max_prompt_tokens: longest prompt; a sequence loses its oldest items.
@@ -120,8 +140,8 @@ class SequenceWriter:
     def __init__(self, backbone, trie, normalization, max_prompt_tokens, n_users):
         self.backbone = backbone
         self._users = {0: np.zeros(0, np.int64)}
-        longest_user = max(len(self._user(int(digit * len(str(n_users))))) for digit in "123456789")
-        self.room = max_prompt_tokens - longest_user - 3  # start, mask and end
+        longest_users = [int(digit * len(str(n_users))) for digit in "123456789"]
+        self.room = max_prompt_tokens - max(map(len, self._users_tokens(longest_users))) - 3  # start, mask and end
         self.token, self.offset = trie.token.numpy(), trie.token_offset.numpy()
         # Every identifier ends with the end token in the trie; in a prompt it does not. Item 0 is padding.
         self.length = np.maximum(np.diff(self.offset) - 1, 0)
@@ -134,229 +154,80 @@ class SequenceWriter:
         # Tokens that a branch is fed after its start token: those before its last label.
         self.fed = np.append(0, self.depth[self.label_offset[2:] - 1])
 
-    def _user(self, user):
-        if user not in self._users:
-            self._users[user] = np.array(self.backbone.encode(f" user {user}", MIDDLE), np.int64)
-        return self._users[user]
+    def _users_tokens(self, users):
+        """Tokens of some users, an array each; those that are new are tokenised together."""
+        new = [user for user in dict.fromkeys(users) if user not in self._users]
+        for user, tokens in zip(new, self.backbone.encode_many([f" user {user}" for user in new], MIDDLE)):
+            self._users[user] = np.array(tokens, np.int64)
+        return [self._users[user] for user in users]
 
     def fit(self, items, begin, stop):
         """Where sequences ``begin`` to ``stop`` of a flat array ``items`` have to begin to fit into a prompt ``[B]``;
         their last item takes the room of a mask."""
-        reach = np.append(0, self.length[items].cumsum())
-        return np.maximum(begin, np.minimum(np.searchsorted(reach, reach[stop - 1] - self.room), stop - 1))
+        total = np.append(0, self.length[items].cumsum())  # tokens before each item
+        return np.maximum(begin, np.minimum(np.searchsorted(total, total[stop - 1] - self.room), stop - 1))
 
-    def write_prompts(self, stretches):
-        """The prompts of :class:`Stretches` as :class:`SequencePrompts`."""
-        user, count, item, masked = stretches
-        backbone, n_rows = self.backbone, len(user)
+    def write_prompts(self, sequences):
+        """The prompts of :class:`MaskedSequences` as :class:`SequencePrompts`."""
+        backbone, n_rows = self.backbone, len(sequences)
+        user, item, masked = sequences.user, sequences.item, sequences.masked
         start = [] if backbone.bos_id is None else [backbone.bos_id]
-        heads = [np.append(start, self._user(number)).astype(np.int64) for number in user.tolist()]
-        head = np.fromiter(map(len, heads), np.int64, n_rows)
-        row, _ = ragged(count)
+        heads = [np.append(start, tokens).astype(np.int64) for tokens in self._users_tokens(user.tolist())]
+        head = np.fromiter(map(len, heads), np.int64, n_rows)  # tokens before the first item
+        row, _ = ragged(sequences.count)
         size = np.where(masked, 1, self.length[item])
-        reach = size.cumsum()
-        before = np.append(0, reach)[np.append(0, count.cumsum())]  # tokens of items in the rows before each
+        total = size.cumsum()
+        before = np.append(0, total)[np.append(0, sequences.count.cumsum())]  # tokens of items in the rows before each
         lengths = head + np.diff(before) + 1
         width = int(lengths.max())
-        first = row * width + head[row] + reach - size - before[row]  # place of each item's first token
+        first = row * width + head[row] + total - size - before[row]  # cell of each item's first token
 
         input_ids = np.full(n_rows * width, backbone.pad_id, np.int64)
         head_row, head_order = ragged(head)
-        input_ids[head_row * width + head_order] = np.concatenate(heads)
+        head_cell = head_row * width + head_order
+        input_ids[head_cell] = np.concatenate(heads)
         input_ids[np.arange(n_rows) * width + lengths - 1] = backbone.eos_id
-        input_ids[first[masked]] = backbone.mask_id
-        shown = item[~masked]
+        mask_cell, shown = first[masked], item[~masked]
+        input_ids[mask_cell] = backbone.mask_id
         owner, order = ragged(self.length[shown])
-        item_place = first[~masked][owner] + order
-        input_ids[item_place] = self.token[self.offset[shown[owner]] + order]
-        named = head_order >= len(start)
-        return SequencePrompts(
-            *map(
-                torch.from_numpy,
-                (
-                    input_ids.reshape(n_rows, width),
-                    lengths,
-                    (head_row * width + head_order)[named],
-                    user[head_row[named]],
-                    item_place,
-                    shown,
-                    owner,
-                    first[masked],
-                ),
-            )
-        )
+        item_cell = first[~masked][owner] + order
+        input_ids[item_cell] = self.token[self.offset[shown[owner]] + order]
+        of_user = head_order >= len(start)
+        users, items = (head_cell[of_user], user[head_row[of_user]]), (item_cell, shown, owner)
+        arrays = (input_ids.reshape(n_rows, width), lengths, *users, *items, mask_cell)
+        return SequencePrompts(*map(torch.from_numpy, arrays))
 
-    def write(self, stretches):
-        """Prompts and answers of :class:`Stretches` as :class:`SequenceBatch`."""
-        prompts = self.write_prompts(stretches)
-        target = stretches.item[stretches.masked]
-        row = ragged(stretches.count)[0][stretches.masked]
-        n_rows = len(stretches.user)
+    def write(self, sequences):
+        """Prompts and answers of :class:`MaskedSequences` as :class:`SequenceBatch`."""
+        prompts, n_rows = self.write_prompts(sequences), len(sequences)
+        target = sequences.item[sequences.masked]
+        row = ragged(sequences.count)[0][sequences.masked]
         size = self.fed[target] + 1
         per_row = np.bincount(row, size, n_rows).astype(np.int64)
         width = int(per_row.max())
         before = (per_row.cumsum() - per_row)[row]
-        start = row * width + size.cumsum() - size - before
+        start_cell = row * width + size.cumsum() - size - before
         owner, order = ragged(size)
-        place = start[owner] + order
+        cell = start_cell[owner] + order
         answer_ids = np.full(n_rows * width, self.backbone.pad_id, np.int64)
-        position = np.zeros(n_rows * width, np.int64)
-        branch = np.zeros(n_rows * width, np.int64)
-        answer_ids[start] = self.backbone.start_id
+        position_ids, branch = np.zeros((2, n_rows * width), np.int64)
+        answer_ids[start_cell] = self.backbone.start_id
         fed = order > 0
-        answer_ids[place[fed]] = self.token[self.offset[target[owner]] + order - 1][fed]
-        position[place] = order
-        branch[place] = owner + 1
-        begin = self.label_offset[target]
-        labelled, number = ragged(self.label_offset[target + 1] - begin)
-        entry = begin[labelled] + number
-        shaped = (array.reshape(n_rows, width) for array in (answer_ids, position, branch))
-        flat = (start, start[labelled] + self.depth[entry], self.label[entry])
+        answer_ids[cell[fed]] = self.token[self.offset[target[owner]] + order - 1][fed]
+        position_ids[cell] = order
+        branch[cell] = owner + 1
+        tables = (table.reshape(n_rows, width) for table in (answer_ids, position_ids, branch))
         return SequenceBatch(
             prompts,
-            *map(torch.from_numpy, (*shaped, *flat)),
-            n_tokens=int(prompts.lengths.sum()) + len(place),
+            *map(torch.from_numpy, (*tables, start_cell)),
+            self._labels(target, start_cell),
+            n_tokens=int(prompts.lengths.sum()) + len(cell),
             n_targets=len(target),
         )
 
-
-class Masking(NamedTuple):
-    """How pretraining chooses items; see :class:`~recbole_genrec.config.arguments.Seq2SeqArguments`."""
-
-    ratio: float
-    span: float
-    last: float
-
-    def draw(self, count, generator):
-        """Choose the masked items of sequences of ``count [B]`` items, at least one each.
-
-        Items fall into runs of random length, runs into random order; the first items of that order are masked.
-
-        Returns:
-            Booleans ``[N]``.
-        """
-        row, order = ragged(count)
-        run = ((generator.random(len(row)) * self.span < 1) | (order == 0)).cumsum() - 1
-        key = generator.random(run[-1] + 1)
-        ends = count.cumsum() - 1
-        key[run[ends[generator.random(len(count)) < self.last]]] = -1  # the run that holds the last item comes first
-        # Within a run the later items come first, so that a run that is cut short keeps its last one.
-        ranked = np.lexsort((-order, key[run], row))
-        masked = np.empty(len(row), bool)
-        masked[ranked] = order < np.maximum(np.rint(self.ratio * count), 1)[row]
-        return masked
-
-
-class SequenceLoader:
-    """Batches of an epoch of either stage, the same ones for the same seed and epoch.
-
-    ``pretrain``: every user's training sequence is cut at random places into pieces of at most ``longest`` + 1 items,
-    as many as a history and its next item have, and masked anew. ``finetune``: ``targets_per_user`` of each user's
-    items are drawn, each one masked at the end of the items before it.
-
-    Args:
-        writer: :class:`SequenceWriter`.
-        sequences: users, their items end to end and where each user's begin, as
-            :func:`~recbole_genrec.interactions.dataset.train_sequences` gives them.
-        dataset: the training dataset, for RecBole's collectors.
-        masking: :class:`Masking`.
-        targets_per_user: next items of a user in an epoch; 0: all.
-        longest: items before a next item at most.
-        history_dropout: share of the interactions that each epoch leaves out.
-        batch_tokens: padded tokens in a batch, at least one sequence; 0: count sequences instead.
-        batch_size: sequences in a batch, where ``batch_tokens`` is 0.
-        seed: of everything drawn.
-
-    Attributes:
-        share: see :class:`~recbole_genrec.batches.packed_loader.PackedLoader`.
-    """
-
-    share = staticmethod(every_row)
-
-    def __init__(
-        self,
-        writer,
-        sequences,
-        dataset,
-        masking,
-        targets_per_user,
-        longest,
-        history_dropout,
-        batch_tokens,
-        batch_size,
-        seed,
-    ):
-        self.writer, self.dataset, self.masking = writer, dataset, masking
-        self.users, self.items, self.offsets = sequences
-        self.targets_per_user, self.longest, self.history_dropout = targets_per_user, longest, history_dropout
-        self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
-        check_dropout(self.offsets, history_dropout)
-        self.set_stage("finetune")
-
-    def set_stage(self, stage, first_epoch=0):
-        """Choose whether batches are for ``pretrain`` or ``finetune``.
-
-        ``first_epoch`` is the number of the stage's first epoch: its batches are the same whatever comes before it.
-        """
-        self._stage, self._first_epoch = stage, first_epoch
-        self.set_epoch(first_epoch)
-
-    def set_epoch(self, epoch):
-        """Choose whose batches the next pass gives; without a call, passes count up."""
-        self._epoch, self._planned = epoch, None
-
-    def __len__(self):
-        return len(self._plan()[1])
-
-    def __iter__(self):
-        (user, begin, stop, items), batches, generator = self._plan()
-        self.set_epoch(self._epoch + 1)
-        for batch in batches:
-            count = stop[batch] - begin[batch]
-            row, order = ragged(count)
-            if self._stage == "pretrain":
-                masked = self.masking.draw(count, generator)
-            else:
-                masked = order == count[row] - 1
-            own = np.zeros(len(batch), bool)
-            own[self.share(len(batch))] = True
-            item, kept = items[begin[batch][row] + order], own[row]
-            own_rows = Stretches(user[batch][own], count[own], item[kept], masked[kept])
-            yield self.writer.write(own_rows) if own.any() else None
-
-    def _plan(self):
-        """The epoch's sequences (user, begin, stop, and the flat items), its batches, and its generator."""
-        if self._planned is None:
-            generator = np.random.default_rng([self.seed, *self._stage.encode(), self._epoch - self._first_epoch])
-            items, offsets = self.items, self.offsets
-            if self.history_dropout:
-                items, offsets = drop_interactions(items, offsets, self.history_dropout, generator)
-            cut = self._pieces if self._stage == "pretrain" else self._targets
-            owner, begin, stop = cut(offsets, generator)
-            begin = self.writer.fit(items, begin, stop)
-            reach = np.append(0, self.writer.length[items].cumsum())
-            batches = batches_of_like_length(
-                reach[stop - 1] - reach[begin] + 4, self.batch_tokens, self.batch_size, generator
-            )
-            self._planned = (self.users[owner], begin, stop, items), batches, generator
-        return self._planned
-
-    def _pieces(self, offsets, generator):
-        """Owner, begin and stop of the pieces, the first of each long sequence of random length."""
-        count, size = np.diff(offsets), self.longest + 1
-        shift = np.where(count > size, generator.integers(size, size=len(count)), 0)
-        owner, order = ragged(-(-(count + shift) // size))
-        begin = offsets[owner] + np.maximum(order * size - shift[owner], 0)
-        stop = np.minimum(offsets[owner] + (order + 1) * size - shift[owner], offsets[owner + 1])
-        kept = stop - begin > 1  # an item alone says nothing of others
-        return owner[kept], begin[kept], stop[kept]
-
-    def _targets(self, offsets, generator):
-        """Owner, begin and stop of the drawn targets, each the last item of its stretch."""
-        owner, order = ragged(np.diff(offsets))
-        target = np.flatnonzero(order > 0)
-        if self.targets_per_user:
-            drawn = target[np.lexsort((generator.random(len(target)), owner[target]))]
-            _, rank = ragged(np.bincount(owner[target]))
-            target = np.sort(drawn[rank < self.targets_per_user])
-        return owner[target], target - np.minimum(order[target], self.longest), target + 1
+    def _labels(self, target, start_cell):
+        """The :class:`~recbole_genrec.batches.layout.Labels` of targets whose branches start at some cells."""
+        begin = self.label_offset[target]
+        owner, order = ragged(self.label_offset[target + 1] - begin)
+        entry = begin[owner] + order
+        return Labels(*map(torch.from_numpy, (start_cell[owner] + self.depth[entry], self.label[entry])))

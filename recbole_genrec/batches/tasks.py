@@ -4,14 +4,14 @@ Letters: B examples of a batch, P prompt tokens, T target tokens, D decisions (o
 text targets.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from recbole_genrec.batches.packed_loader import every_row
+from recbole_genrec.batches.layout import moved
 from recbole_genrec.config.arguments import P5Arguments
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.text import clean_text
@@ -29,12 +29,25 @@ WORD_STARTS = ("\u2581", "\u0120")
 MIDDLE = "x"
 
 
+class PromptName(NamedTuple):
+    """A prompt's family, and its number there."""
+
+    family: str
+    number: int
+
+
+class TokenLimits(NamedTuple):
+    """Tokens at most: of a prompt, whose history loses its oldest items and whose review its end, and of a text that is
+    generated, its end token included."""
+
+    prompt: int
+    target: int
+
+
 class Example(NamedTuple):
     """One prompt to be written."""
 
-    family: str
-    #: number of the prompt in its family.
-    prompt: int
+    prompt: PromptName
     user: int
     #: the item that is asked for or about.
     item: int
@@ -63,24 +76,24 @@ class TaskPromptTokens:
 
 @dataclass
 class TaskBatch:
-    """What one training forward needs; places index the flattened ``[B * (T + 1)]`` states of the decoder.
+    """What one training forward needs; a cell is an index into the flattened ``[B * (T + 1)]`` states of the decoder.
 
     Attributes:
         prompts: :class:`TaskPromptTokens`.
         target_ids: what the decoder is fed after its start token ``[B, T]``.
-        place, label, weight: of the decisions that lead to items ``[D]``: state, trie edge (or token), and share of the
-            example's loss.
-        text_place, text_label, text_weight: likewise of the tokens of texts ``[Y]``.
+        cell, label, weight: of the decisions that lead to items ``[D]``: the state that predicts, the trie edge (or
+            token) that it should predict, and its weight in the example's loss.
+        text_cell, text_label, text_weight: likewise of the tokens of texts ``[Y]``.
         n_tokens: tokens without padding.
         n_targets: examples.
     """
 
     prompts: TaskPromptTokens
     target_ids: torch.Tensor
-    place: torch.Tensor
+    cell: torch.Tensor
     label: torch.Tensor
     weight: torch.Tensor
-    text_place: torch.Tensor
+    text_cell: torch.Tensor
     text_label: torch.Tensor
     text_weight: torch.Tensor
     n_tokens: int
@@ -93,15 +106,7 @@ class TaskBatch:
 
     def to(self, device):
         """The same batch on another device."""
-        return _moved(self, device)
-
-
-def _moved(value, device):
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, (TaskPromptTokens, TaskBatch)):
-        return type(value)(*(_moved(getattr(value, field.name), device) for field in fields(value)))
-    return value
+        return moved(self, device)
 
 
 class TaskWriter:
@@ -113,13 +118,11 @@ class TaskWriter:
         trie: the catalogue, on the CPU.
         item_texts: by item id, ``""`` for padding.
         normalization: ``trie`` (labels are edges) or ``vocab`` (labels are tokens).
-        max_prompt_tokens: longest prompt; a history loses its oldest items, a review its end.
-        max_target_tokens: longest text that is generated, its end token included.
+        limits: :class:`TokenLimits`.
     """
 
-    def __init__(self, prompts, backbone, trie, item_texts, normalization, max_prompt_tokens, max_target_tokens):
-        self.prompts, self.backbone, self.item_texts = prompts, backbone, item_texts
-        self.max_prompt_tokens, self.max_target_tokens = max_prompt_tokens, max_target_tokens
+    def __init__(self, prompts, backbone, trie, item_texts, normalization, limits):
+        self.prompts, self.backbone, self.item_texts, self.limits = prompts, backbone, item_texts, limits
         tokens, offset = trie.token.numpy(), trie.token_offset.numpy()
         # Every identifier ends with the end token in the trie; in a prompt it does not.
         self.identifier = [tokens[begin : max(end - 1, 0)] for begin, end in zip(offset[:-1], offset[1:])]
@@ -151,7 +154,7 @@ class TaskWriter:
     def _write(self, example):
         """Tokens of a prompt and the whole word that each belongs to."""
         parts, histories = [], []
-        for piece in self.prompts.families[example.family][example.prompt]:
+        for piece in self.prompts.families[example.prompt.family][example.prompt.number]:
             if piece.field == "history":
                 histories.append(len(parts))
                 parts.append(self._list(example.history))
@@ -163,12 +166,12 @@ class TaskWriter:
                 parts.append([self.encode(f" user {example.user}")])
             else:
                 parts.append(self._words(self.encode(piece.text or f" {self._field_text(example, piece.field)}")))
-        room = self.max_prompt_tokens - 1  # for the end token
+        room = self.limits.prompt - 1  # for the end token
         spare = room - sum(len(word) for part in parts for word in part)
-        for place in histories:
-            while spare < 0 and len(parts[place]) > 1:  # an item and the separator after it
-                spare += sum(map(len, parts[place][:2]))
-                parts[place] = parts[place][2:]
+        for part in histories:
+            while spare < 0 and len(parts[part]) > 1:  # an item and the separator after it
+                spare += sum(map(len, parts[part][:2]))
+                parts[part] = parts[part][2:]
         words = [word for part in parts for word in part]
         tokens = np.concatenate(words)[:room]
         numbers = np.repeat(np.arange(1, len(words) + 1), list(map(len, words)))[:room]
@@ -186,10 +189,10 @@ class TaskWriter:
                 if not any(piece.field == "candidates" for piece in prompt):
                     continue
                 fixed = sum(len(self.encode(piece.text or " user 1000000")) for piece in prompt)
-                fitting = (self.max_prompt_tokens - 1 - fixed) // longest
+                fitting = (self.limits.prompt - 1 - fixed) // longest
                 if count > fitting:
                     raise GenRecError(
-                        f"'n_candidates' ({count}) do not fit into 'max_prompt_tokens' ({self.max_prompt_tokens}): "
+                        f"'n_candidates' ({count}) do not fit into 'max_prompt_tokens' ({self.limits.prompt}): "
                         f"with identifiers of up to {longest - 1} tokens, {max(fitting, 0)} do."
                     )
 
@@ -216,9 +219,9 @@ class TaskWriter:
         of_items, of_texts = [], []
         for row, (example, target) in enumerate(zip(examples, targets)):
             target_ids[row, : len(target.fed)] = target.fed
-            place = row * (width + 1) + target.depth
-            weight = np.full(len(place), 1 / len(place), np.float32)
-            (of_items if example.family in ITEM_FAMILIES else of_texts).append((place, target.label, weight))
+            cell = row * (width + 1) + target.depth
+            weight = np.full(len(cell), 1 / len(cell), np.float32)
+            (of_items if example.prompt.family in ITEM_FAMILIES else of_texts).append((cell, target.label, weight))
         return TaskBatch(
             prompts,
             torch.from_numpy(target_ids),
@@ -229,8 +232,8 @@ class TaskWriter:
         )
 
     def _target(self, example):
-        if example.family not in ITEM_FAMILIES:
-            tokens = self.encode(f" {example.texts[TARGETS[example.family]]}")[: self.max_target_tokens - 1]
+        if example.prompt.family not in ITEM_FAMILIES:
+            tokens = self.encode(f" {example.texts[TARGETS[example.prompt.family]]}")[: self.limits.target - 1]
             tokens = np.append(tokens, self.backbone.eos_id)
             return _Target(tokens[:-1], np.arange(len(tokens)), tokens)
         begin, end = self.label_offset[example.item], self.label_offset[example.item + 1]
@@ -248,7 +251,7 @@ class _Target(NamedTuple):
 
 
 def _joined(parts):
-    """Concatenate (place, label, weight) triples to three tensors."""
+    """Concatenate (cell, label, weight) triples to three tensors."""
     empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
     return (torch.from_numpy(np.concatenate(column)) for column in zip(empty, *parts))
 
@@ -291,7 +294,7 @@ class TaskData:
         self.families = [family for family in TARGETS if len(self.places(family))]
 
     def places(self, family):
-        """Training interactions that can be targets of a family, in the store's order."""
+        """Places in the store of the training interactions that can be targets of a family, ascending."""
         if family == "sequential":
             return self.targets
         if family == "direct":
@@ -302,15 +305,15 @@ class TaskData:
         complete = np.logical_and.reduce([self.texts[field][self.seen] != "" for field in needed])
         return self.seen[complete]
 
-    def example(self, family, prompt, place, generator, with_candidates):
-        """The example about one interaction of the store."""
+    def example(self, family, number, place, generator, with_candidates):
+        """The example about the interaction at a place of the store, by prompt ``number`` of a family."""
         user, item = int(self.store.users[place]), int(self.items[place])
         begin = int(self.store.begin(user))
         history = self.items[max(begin, place - self.longest) : place] if family == "sequential" else self.items[:0]
         known = self.items[begin : place + 1]
         candidates = self.candidates(item, known, generator) if with_candidates else self.items[:0]
         texts = {field: column[place] for field, column in self.texts.items()}
-        return Example(family, prompt, user, item, history, candidates, texts)
+        return Example(PromptName(family, number), user, item, history, candidates, texts)
 
     def candidates(self, item, known, generator):
         """The target among items that the user has not had, in random order."""
@@ -329,74 +332,3 @@ def _texts(found, columns):
     if "review" in texts:
         texts["explanation"] = np.array([first_sentence(text) for text in texts["review"]], object)
     return texts
-
-
-class TaskLoader:
-    """Batches of an epoch: examples of all families, drawn anew, the same ones for the same seed and epoch.
-
-    Args:
-        writer: :class:`TaskWriter`.
-        data: :class:`TaskData`.
-        dataset: the training dataset, for RecBole's collectors.
-        shares: by family, its share of ``examples_per_user``.
-        examples_per_user: examples that each user gives to a family of share 1 in an epoch.
-        batch_size: examples in a batch.
-        seed: of the draws.
-
-    Attributes:
-        share: see :class:`~recbole_genrec.batches.packed_loader.PackedLoader`.
-    """
-
-    share = staticmethod(every_row)
-
-    def __init__(self, writer, data, dataset, shares, examples_per_user, batch_size, seed):
-        self.writer, self.data, self.dataset, self.shares = writer, data, dataset, shares
-        self.examples_per_user, self.batch_size, self.seed = examples_per_user, batch_size, seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch):
-        """Choose whose batches the next pass gives; without a call, passes count up from 0."""
-        self._epoch, self._planned = epoch, None
-
-    def __len__(self):
-        return -(-len(self._plan()[0]) // self.batch_size)
-
-    def __iter__(self):
-        drawn, generator = self._plan()
-        self.set_epoch(self._epoch + 1)
-        starts = generator.permutation(np.arange(0, len(drawn), self.batch_size))
-        for start in starts:
-            examples = [self._example(*row, generator) for row in drawn[start : start + self.batch_size]]
-            own = examples[self.share(len(examples))]
-            yield self.writer.write(own) if own else None
-
-    def _plan(self):
-        """(family, prompt, place) of every example, those of like length together, and the epoch's generator."""
-        if self._planned is None:
-            generator = np.random.default_rng([self.seed, self._epoch])
-            drawn = [row for family, share in self.shares.items() for row in self._draw(family, share, generator)]
-            length = np.array([self._length(family, place) for family, _, place in drawn])
-            order = np.argsort(length * (1 + 0.1 * generator.random(len(length))), kind="stable")
-            self._planned = [drawn[index] for index in order], generator
-        return self._planned
-
-    def _draw(self, family, share, generator):
-        places = self.data.places(family)
-        users = self.data.store.users[places]
-        first = np.flatnonzero(np.append(True, users[1:] != users[:-1])[: len(users)])
-        count = np.diff(np.append(first, len(users)))
-        wished = share * self.examples_per_user
-        drawn = np.floor(wished + generator.random(len(first))).astype(np.int64)
-        owner, _ = ragged(drawn)
-        place = places[first[owner] + np.floor(generator.random(len(owner)) * count[owner]).astype(np.int64)]
-        prompt = generator.choice(self.writer.prompts.trained(family), len(owner))
-        return [(family, int(number), int(where)) for number, where in zip(prompt, place)]
-
-    def _length(self, family, place):
-        if family != "sequential":
-            return 0
-        return min(place - int(self.data.store.begin(self.data.store.users[place])), self.data.longest)
-
-    def _example(self, family, prompt, place, generator):
-        with_candidates = self.writer.prompts.has(family, prompt, "candidates")
-        return self.data.example(family, prompt, place, generator, with_candidates)

@@ -11,30 +11,45 @@ from recbole_genrec.errors import GenRecError
 MIDDLE = "x"
 
 
+class Around(NamedTuple):
+    """Tokens around an identifier in a history: those between two items, and the template's suffix."""
+
+    between: np.ndarray
+    suffix: np.ndarray
+
+
 @dataclass
 class PromptTokens:
     """A template in tokens. All arrays are int64.
 
     A prompt is a prefix, the history's items and a response prefix; the target's identifier and ``end`` follow. An
-    item of a history is ``between`` (not before a window's first item), its identifier and the template's suffix.
+    item of a history is ``around.between`` (not before a window's first item), its identifier and ``around.suffix``.
 
     Attributes:
         prefixes: tokens before the history, one array for each instruction; never empty.
-        item_token: ``between``, identifier and suffix of every item, flat.
+        item_token: tokens between, identifier and suffix of every item, flat.
         item_offset: where each item's begin, by item id ``[I + 2]``; item 0 (padding) has none.
-        between: how many tokens stand between two items.
+        around: what stands around an identifier.
         response: tokens between history and target.
         end: the token that ends a target.
-        continues: the response simply continues the history: an item in a history reads as a target with its end.
     """
 
     prefixes: tuple
     item_token: np.ndarray
     item_offset: np.ndarray
-    between: int
+    around: Around
     response: np.ndarray
     end: int
-    continues: bool
+
+    @property
+    def between(self):
+        """How many tokens stand between two items."""
+        return len(self.around.between)
+
+    @property
+    def continues(self):
+        """The response simply continues the history: an item in a history reads as a target with its end."""
+        return self.between == len(self.response) == 0 and self.around.suffix.tolist() == [self.end]
 
 
 class PromptParts(NamedTuple):
@@ -53,8 +68,8 @@ class PromptParts(NamedTuple):
     def write(self, identifiers):
         """The prompt of a history of ``identifiers``, as token ids."""
         written = list(self.start)
-        for place, identifier in enumerate(identifiers):
-            written += [*(self.between if place else ()), *identifier, *self.suffix]
+        for index, identifier in enumerate(identifiers):
+            written += [*(self.between if index else ()), *identifier, *self.suffix]
         return written + self.response
 
 
@@ -105,10 +120,9 @@ def tokenize_prompt(template, backbone, identifiers):
         prefixes=tuple(prefixes),
         item_token=np.concatenate(items),
         item_offset=np.concatenate([[0, 0], lengths.cumsum()]),
-        between=len(between),
+        around=Around(between, suffix),
         response=response,
         end=end[0],
-        continues=len(between) == 0 and len(response) == 0 and suffix.tolist() == end,
     )
 
 
@@ -132,8 +146,7 @@ def append_items(tokens, more):
 def template_parts(template, backbone):
     """The :class:`PromptParts` of a template's first instruction; see :func:`tokenize_prompt`."""
     tokens = tokenize_prompt(template, backbone, [()])
-    between, suffix = np.split(tokens.item_token, [tokens.between])
-    parts = (tokens.prefixes[0], between, suffix, tokens.response)
+    parts = (tokens.prefixes[0], *tokens.around, tokens.response)
     return PromptParts(*(part.tolist() for part in parts), tokens.end)
 
 
@@ -153,8 +166,8 @@ def prepend_examples(tokens, template, backbone, identifiers, examples):
     written = list(start)
     for history, target in examples:
         written += prefix
-        for place, item in enumerate(history):
+        for index, item in enumerate(history):
             begin, end = tokens.item_offset[item], tokens.item_offset[item + 1]
-            written += tokens.item_token[begin + (0 if place else tokens.between) : end].tolist()
+            written += tokens.item_token[begin + (0 if index else tokens.between) : end].tolist()
         written += [*tokens.response.tolist(), *identifiers[target - 1], tokens.end, *line_end]
     return replace(tokens, prefixes=(np.array(written + prefix, np.int64),))

@@ -77,13 +77,13 @@ class GenRec(GenerativeRecommender):
         """
         if not isinstance(batch, PackedBatch):
             batch = self.pack_interaction(batch)
-        embeds = self.embed(batch.input_ids, batch.item_place, batch.item)
+        embeds = self.embed(batch.input_ids, batch.items)
         mask = batch.mask(self.backbone.mask_kind)
-        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.place]
+        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.labels.cell]
         if self.engine.normalization == "trie":
-            loss = self.decision_loss(hidden, batch.label)
+            loss = self.decision_loss(hidden, batch.labels.label)
         else:
-            loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
+            loss = cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
         return loss / batch.n_decisions
 
     def pack_interaction(self, interaction):

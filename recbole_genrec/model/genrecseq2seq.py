@@ -21,12 +21,16 @@ Deviations from the paper and its code:
 * ``normalization: trie`` and ``decoding: exact`` rank the items that exist; ``vocab`` and ``beam`` are the paper's.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, dropout
 
 from recbole_genrec.backbone.loading import read_seq2seq
-from recbole_genrec.batches.sequences import Masking, SequenceBatch, SequenceLoader, SequenceWriter, Stretches
+from recbole_genrec.batches.epoch_loader import EpochSettings
+from recbole_genrec.batches.sequence_loader import Masking, SequenceDraws, SequenceLoader
+from recbole_genrec.batches.sequences import MaskedSequences, SequenceBatch, SequenceWriter
 from recbole_genrec.batches.tokens import MIDDLE, PromptParts
 from recbole_genrec.catalogue.item_text import categories, item_columns
 from recbole_genrec.config.arguments import Seq2SeqArguments
@@ -134,18 +138,14 @@ class GenRecSeq2Seq(GenerativeRecommender):
         )
 
     def training_loader(self, config, train_dataset):
-        return SequenceLoader(
-            self.writer,
-            train_sequences(train_dataset),
-            train_dataset,
-            self.masking,
-            self.settings.targets_per_user,
-            self.longest,
-            self.engine.history_dropout,
-            self.engine.train_batch_tokens,
-            config["train_batch_size"],
-            config["seed"],
+        draws = SequenceDraws(self.masking, self.settings.targets_per_user, self.longest)
+        settings = EpochSettings(
+            seed=config["seed"],
+            batch_size=config["train_batch_size"],
+            batch_tokens=self.engine.train_batch_tokens,
+            history_dropout=self.engine.history_dropout,
         )
+        return SequenceLoader(self.writer, train_dataset, train_sequences(train_dataset), draws, settings)
 
     def prompt_settings(self):
         return {"sequence": "<s> user {number} {item} ... <mask> </s>"}
@@ -164,11 +164,11 @@ class GenRecSeq2Seq(GenerativeRecommender):
         embeds = self.backbone.embed(prompts.input_ids)
         flat = embeds.flatten(0, 1)
         if self.users is not None:
-            flat = flat.index_add(0, prompts.user_place, self.users(prompts.user).to(flat.dtype))
+            flat = flat.index_add(0, prompts.user_cell, self.users(prompts.user).to(flat.dtype))
         if self.items is not None or self.attributes:
             vectors = self.item_vectors(prompts.item)
             kept = dropout(torch.ones_like(vectors[:, :1]), self.engine.item_embedding_dropout, self.training)
-            flat = flat.index_add(0, prompts.item_place, (vectors * kept)[prompts.item_owner].to(flat.dtype))
+            flat = flat.index_add(0, prompts.item_cell, (vectors * kept)[prompts.item_owner].to(flat.dtype))
         return flat.view_as(embeds), prompts.lengths
 
     def item_vectors(self, item):
@@ -188,11 +188,11 @@ class GenRecSeq2Seq(GenerativeRecommender):
         """
         if not isinstance(batch, SequenceBatch):
             batch = self.pack_interaction(batch)
-        hidden = self._answer(batch).flatten(0, 1)[batch.place]
+        hidden = self._answer(batch).flatten(0, 1)[batch.labels.cell]
         if self.engine.normalization == "trie":
-            loss = self.decision_loss(hidden, batch.label)
+            loss = self.decision_loss(hidden, batch.labels.label)
         else:
-            loss = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
+            loss = cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
         return loss / batch.n_decisions
 
     def _answer(self, batch):
@@ -201,8 +201,8 @@ class GenRecSeq2Seq(GenerativeRecommender):
         encoded = self.backbone.read(*self.encode_prompts(prompts))
         embeds = self.backbone.embed(batch.answer_ids)
         if self.settings.mask_pointer:
-            pointed = encoded.states.flatten(0, 1)[prompts.mask_place]
-            embeds = embeds.flatten(0, 1).index_add(0, batch.start_place, pointed.to(embeds.dtype)).view_as(embeds)
+            pointed = encoded.states.flatten(0, 1)[prompts.mask_cell]
+            embeds = embeds.flatten(0, 1).index_add(0, batch.start_cell, pointed.to(embeds.dtype)).view_as(embeds)
         return self.backbone(embeds, None if mask is None else batch.position_ids, mask, prompts=encoded)
 
     def pack_interaction(self, interaction):
@@ -210,17 +210,17 @@ class GenRecSeq2Seq(GenerativeRecommender):
         masks drawn over both."""
         history, length, user = self._columns(interaction)
         target = interaction[self.POS_ITEM_ID].cpu().numpy()
-        stretches = self._stretches(history, length, user, target)
+        sequences = self._sequences(history, length, user, target)
         if self.stage == "pretrain":
             generator = np.random.default_rng(int(torch.randint(2**31, ())))
-            stretches = stretches._replace(masked=self.masking.draw(stretches.count, generator))
-        return self.writer.write(stretches).to(self.compute_device)
+            sequences = replace(sequences, masked=self.masking.draw(sequences.count, generator))
+        return self.writer.write(sequences).to(self.compute_device)
 
     def _columns(self, interaction):
         fields = (self.ITEM_SEQ, self.ITEM_SEQ_LEN, self.USER_ID)
         return [interaction[field].cpu().numpy() for field in fields]
 
-    def _stretches(self, history, length, user, target=None):
+    def _sequences(self, history, length, user, target=None):
         """Histories ``[B, L]`` and a mask at the end of each, of ``target [B]`` where it is known."""
         table = np.pad(history, ((0, 0), (0, 1)))
         row = np.arange(len(table))
@@ -231,16 +231,16 @@ class GenRecSeq2Seq(GenerativeRecommender):
         begin = self.writer.fit(items, begin, stop)
         count = stop - begin
         owner, order = ragged(count)
-        return Stretches(user, count, items[begin[owner] + order], order == count[owner] - 1)
+        return MaskedSequences(user, count, items[begin[owner] + order], order == count[owner] - 1)
 
     # ---- ranking ----
 
     def _prompts(self, history, length, user):
         """Input embeddings ``[B, P, H]``, lengths ``[B]`` and the column of each mask ``[B]``."""
-        prompts = self.writer.write_prompts(self._stretches(history, length, user))
+        prompts = self.writer.write_prompts(self._sequences(history, length, user))
         device = self.compute_device
         prompts = type(prompts)(*(value.to(device) for value in vars(prompts).values()))
-        column = prompts.mask_place % prompts.input_ids.shape[1]
+        column = prompts.mask_cell % prompts.input_ids.shape[1]
         return *self.encode_prompts(prompts), column
 
     def forward(self, item_seq, item_seq_len, user=None):

@@ -25,15 +25,18 @@ from torch.nn.functional import cross_entropy
 from transformers.modeling_outputs import BaseModelOutput
 
 from recbole_genrec.backbone.loading import read_seq2seq
+from recbole_genrec.batches.epoch_loader import EpochSettings
+from recbole_genrec.batches.task_loader import TaskLoader
 from recbole_genrec.batches.tasks import (
     BETWEEN_ITEMS,
     ITEM_FAMILIES,
     MIDDLE,
     Example,
+    PromptName,
     TaskBatch,
     TaskData,
-    TaskLoader,
     TaskWriter,
+    TokenLimits,
     task_columns,
 )
 from recbole_genrec.batches.tokens import PromptParts
@@ -143,22 +146,15 @@ class P5(GenerativeRecommender):
             self.trie,
             ["", *(text or "" for text in self.catalogue.item_texts)],
             self.engine.normalization,
-            self.arguments["prompt"].max_prompt_tokens,
-            self.settings.max_target_tokens,
+            TokenLimits(self.arguments["prompt"].max_prompt_tokens, self.settings.max_target_tokens),
         )
         if any(self.tasks.has(f, n, "candidates") for f in self.shares for n in range(len(self.tasks.families[f]))):
             self.writer.check_candidates(self.settings.n_candidates)
 
     def training_loader(self, config, train_dataset):
-        return TaskLoader(
-            self.writer,
-            self.data,
-            train_dataset,
-            self.shares,
-            self.settings.examples_per_user,
-            config["train_batch_size"],
-            config["seed"],
-        )
+        examples_per_user = {family: share * self.settings.examples_per_user for family, share in self.shares.items()}
+        settings = EpochSettings(config["seed"], config["train_batch_size"])
+        return TaskLoader(self.writer, self.data, train_dataset, examples_per_user, settings)
 
     def prompt_settings(self):
         return self.tasks.as_dict()
@@ -204,11 +200,11 @@ class P5(GenerativeRecommender):
         hidden = self.backbone(answers, prompts=encoded).flatten(0, 1)
         loss = hidden.new_zeros(())
         if len(batch.label) and self.engine.normalization == "trie":
-            loss = self.decision_loss(hidden[batch.place], batch.label, batch.weight)
+            loss = self.decision_loss(hidden[batch.cell], batch.label, batch.weight)
         elif len(batch.label):
-            loss = self._token_loss(hidden[batch.place], batch.label, batch.weight)
+            loss = self._token_loss(hidden[batch.cell], batch.label, batch.weight)
         if len(batch.text_label):
-            loss = loss + self._token_loss(hidden[batch.text_place], batch.text_label, batch.text_weight)
+            loss = loss + self._token_loss(hidden[batch.text_cell], batch.text_label, batch.text_weight)
         return loss / batch.n_targets
 
     def _token_loss(self, hidden, label, weight):
@@ -235,7 +231,7 @@ class P5(GenerativeRecommender):
             if self.tasks.has(family, prompt, "candidates"):
                 draws = np.random.default_rng([self.data.seed, user])
                 candidates = self.data.candidates(item, history, draws)
-            examples.append(Example(family, prompt, user, item, history, candidates, {}))
+            examples.append(Example(PromptName(family, prompt), user, item, history, candidates, {}))
         return examples
 
     def forward(self, item_seq, item_seq_len, user=None):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import torch
 
+from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.tokens import MIDDLE, item_context, tokenize_prompt
 from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
@@ -86,15 +87,16 @@ class PromptRanker:
         """Device of the parameters."""
         return next(self.backbone.parameters()).device
 
-    def embed(self, input_ids, item_place, item):
-        """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, item embeddings added where histories have items."""
+    def embed(self, input_ids, items):
+        """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, those of ``items`` added, which are
+        :class:`~recbole_genrec.batches.layout.ItemCells`."""
         embeds = self.backbone.embed(input_ids)
-        if self.engine.item_embedding == "none" or len(item) == 0:
+        if self.engine.item_embedding == "none" or len(items.item) == 0:
             return embeds
-        vectors = self.item_embedding(item)
-        kept = torch.ones(len(item), 1, device=item.device)
+        vectors = self.item_embedding(items.item)
+        kept = torch.ones(len(items.item), 1, device=items.item.device)
         kept = torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training)
-        flat = embeds.flatten(0, 1).index_add(0, item_place, (vectors * kept).to(embeds.dtype))
+        flat = embeds.flatten(0, 1).index_add(0, items.cell, (vectors * kept).to(embeds.dtype))
         return flat.view_as(embeds)
 
     def embed_prompts(self, prompts):
@@ -104,5 +106,5 @@ class PromptRanker:
             Input embeddings ``[B, T, H]``, right-padded, and their lengths ``[B]``.
         """
         device = self.compute_device
-        embeds = self.embed(prompts.input_ids.to(device), prompts.item_place.to(device), prompts.item.to(device))
+        embeds = self.embed(prompts.input_ids.to(device), moved(prompts.items, device))
         return embeds, prompts.lengths.to(device)

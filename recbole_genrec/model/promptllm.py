@@ -21,7 +21,7 @@ import torch
 
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
 from recbole_genrec.batches.packing import Packer
-from recbole_genrec.batches.questions import QuestionWriter, TrainingCounts, draw_examples
+from recbole_genrec.batches.questions import FewShot, QuestionWriter, TrainingCounts, draw_examples
 from recbole_genrec.batches.tasks import TaskData, task_columns
 from recbole_genrec.batches.tokens import MIDDLE, prepend_examples
 from recbole_genrec.chat.client import ChatClient
@@ -130,7 +130,7 @@ class PromptLLM(GenRec):
         for task in (task for task in asked if task not in self.tasks):
             getLogger().info(f"PromptLLM: no {task}: the interactions have no text for it.")
         prompts, texts = load_questions(self.settings.chat_prompts), ["", *self.catalogue.texts]
-        self.writer = QuestionWriter(prompts, texts, self.k, self.examples, self.data, self.tasks, self.seed)
+        self.writer = QuestionWriter(prompts, texts, self.k, FewShot(self.examples, self.tasks, self.seed), self.data)
 
     # ---- what the base class asks for ----
 

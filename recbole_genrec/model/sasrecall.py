@@ -12,6 +12,7 @@ which costs a forward of the whole history for each; here a history costs one fo
 import torch
 from recbole.model.sequential_recommender.sasrec import SASRec
 
+from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.windows import WindowLoader
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
@@ -36,7 +37,8 @@ class SASRecAll(SASRec):
 
     def training_loader(self, config, train_dataset):
         """:class:`~recbole_genrec.batches.windows.WindowLoader` over the training part of the split."""
-        return WindowLoader(train_dataset, self.max_seq_length, config["train_batch_size"], config["seed"])
+        settings = EpochSettings(config["seed"], config["train_batch_size"])
+        return WindowLoader(train_dataset, self.max_seq_length, settings)
 
     def loss_weight(self, interaction):
         """Terms that the loss of a batch is the mean of: its new targets."""

@@ -7,6 +7,7 @@ import torch
 
 from recbole_genrec.backbone.loading import adapt, check_tokenizer, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
+from recbole_genrec.batches.layout import ItemCells
 from recbole_genrec.batches.tokens import append_items, tokenize_prompt
 from recbole_genrec.checkpoint.checkpoint import check_trust
 from recbole_genrec.checkpoint.folder import (
@@ -161,10 +162,10 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         more = tokenize_prompt(self.template, self.backbone, identifiers)
         return self.packer.with_history_items(append_items(self.packer.tokens, more))
 
-    def embed(self, input_ids, item_place, item):
+    def embed(self, input_ids, items):
         """As the base class; free text has no vector."""
-        known = item <= self.trie.n_items
-        return super().embed(input_ids, item_place[known], item[known])
+        known = items.item <= self.trie.n_items
+        return super().embed(input_ids, ItemCells(items.cell[known], items.item[known]))
 
     def tree(self, packer, items, first, stop):
         """Feed the prompts of histories ``items[first:stop]``; see

@@ -130,8 +130,8 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         """
         self.average.swap_out()
         self.model.train()
-        if hasattr(train_data, "share"):
-            train_data.share = self.world.share
+        if hasattr(train_data, "own_rows"):
+            train_data.own_rows = self.world.share
         loss_func = loss_func or self.model.calculate_loss
         if hasattr(train_data, "set_epoch"):
             train_data.set_epoch(epoch_idx)

@@ -10,7 +10,14 @@ from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.scratch import train_tokenizer
 from tests.builders import SPECIAL, byte_tokenizer
 
-CORPUS = ["The Return of the Jedi", "The Return of the King", "Toy Story (1995)", "Alien 3", " user 12", "123456789", "xa xa xray"]
+CORPUS = [
+    "The Return of the Jedi",
+    "The Return of the King",
+    "Toy Story (1995)",
+    " user 12",
+    "123456789",
+    "xa xa xray",
+]
 
 
 def pieces_with_spaces():

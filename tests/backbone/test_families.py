@@ -167,8 +167,8 @@ def check_loss(model, train):
         for place in range(target, stop)
     ]
     batch = model.packer.pack(items, Windows(*map(np.array, zip(*alone))), np.zeros(len(alone), np.int64))
-    hidden = model.backbone(model.backbone.embed(batch.input_ids)).flatten(0, 1)[batch.place]
-    plain = model.decision_loss(hidden, batch.label)
+    hidden = model.backbone(model.backbone.embed(batch.input_ids)).flatten(0, 1)[batch.labels.cell]
+    plain = model.decision_loss(hidden, batch.labels.label)
     torch.testing.assert_close(loss, plain, rtol=1e-4, atol=1e-4)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     one, other = (torch.cat([g.flatten() for g in torch.autograd.grad(value, trained)]) for value in (loss, plain))

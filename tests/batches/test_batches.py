@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_genrec.batches.packed_loader import batches_of_like_length
+from recbole_genrec.batches.epoch_loader import batches_of_like_length
 
 
 @given(

@@ -12,6 +12,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.batches import layout
+from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.packed_loader import PackedLoader
 from recbole_genrec.batches.packing import Packer, Windows
 from recbole_genrec.batches.tokens import item_context, tokenize_prompt
@@ -80,13 +81,13 @@ class Setup:
 
     def packed_loss(self, batch):
         embeds = self.backbone.embed(batch.input_ids)
-        vectors = self.item_embedding(batch.item)
-        embeds = embeds.flatten(0, 1).index_add(0, batch.item_place, vectors).view_as(embeds)
+        vectors = self.item_embedding(batch.items.item)
+        embeds = embeds.flatten(0, 1).index_add(0, batch.items.cell, vectors).view_as(embeds)
         mask = batch.mask(self.backbone.mask_kind)
-        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.place]
+        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.labels.cell]
         if self.normalization == "trie":
-            return trie_loss(self.backbone, self.trie, hidden, batch.label)
-        return nn.functional.cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum")
+            return trie_loss(self.backbone, self.trie, hidden, batch.labels.label)
+        return nn.functional.cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
 
     def plain_loss(self, history, target, instruction=0):
         """The loss of one target after one history, straight from the definition."""
@@ -161,9 +162,9 @@ def test_packed_loss_and_gradient_equal_the_plain_ones(template, normalization, 
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.parametrize("stretch", [1, 7, 40])
-def test_attention_by_stretches_gives_the_loss_and_gradient_of_the_dense_mask(template, stretch, monkeypatch):
-    monkeypatch.setattr(layout, "STRETCH", stretch)
+@pytest.mark.parametrize("columns", [1, 7, 40])
+def test_attention_by_chunks_gives_the_loss_and_gradient_of_the_dense_mask(template, columns, monkeypatch):
+    monkeypatch.setattr(layout, "CHUNK_COLUMNS", columns)
     results = []
     for kind in ("branches", "dense"):
         setup = Setup(TEMPLATES[template], "trie", 40)
@@ -325,13 +326,13 @@ def test_a_prompt_without_room_for_a_history_is_refused(template, normalization)
 
 
 def make_loader(setup, **changes):
-    settings = {"min_history": 2, "batch_tokens": 150, "batch_size": 3, "seed": 1} | changes
-    return PackedLoader(setup.packer, (None, setup.items, setup.offsets), None, **settings)
+    settings = EpochSettings(**{"batch_tokens": 150, "batch_size": 3, "seed": 1} | changes)
+    return PackedLoader(setup.packer, None, (None, setup.items, setup.offsets), 2, settings)
 
 
 def contents(loader, epoch):
     loader.set_epoch(epoch)
-    return [(batch.input_ids.tolist(), batch.label.tolist()) for batch in loader]
+    return [(batch.input_ids.tolist(), batch.labels.label.tolist()) for batch in loader]
 
 
 def test_without_shuffling_every_epoch_has_the_same_batches_longest_first():
@@ -362,23 +363,23 @@ def test_batches_keep_the_token_budget_and_hold_every_target():
     assert all(batch.input_ids.numel() <= 150 for batch in batches)
 
 
-def test_history_dropout_leaves_out_another_share_in_every_epoch():
+def test_history_dropout_leaves_out_another_part_in_every_epoch():
     setup = Setup(TEMPLATES["continuation"], "trie", 1000)
     setup.items, setup.offsets = np.tile(np.arange(1, 11), 100), np.arange(0, 1001, 10)
     loader = make_loader(setup, history_dropout=0.3, batch_tokens=100_000)
     first, second = (next(iter(loader)) for _ in range(2))
     for batch in (first, second):
         assert batch.n_targets == pytest.approx(0.7 * 1000 - 100, abs=60)
-    assert first.item.tolist() != second.item.tolist()
+    assert first.items.item.tolist() != second.items.item.tolist()
     loader.set_epoch(0)
-    assert next(iter(loader)).item.tolist() == first.item.tolist()
+    assert next(iter(loader)).items.item.tolist() == first.items.item.tolist()
 
 
 def test_batch_moves_as_a_whole():
     setup = Setup(TEMPLATES["instruction"], "trie", 60)
     batch = setup.packer.pack(setup.items, setup.plan())
     moved = batch.to("meta")
-    assert moved.input_ids.device.type == moved.branch.device.type == "meta"
+    assert moved.input_ids.device.type == moved.attention.branch.device.type == moved.labels.cell.device.type == "meta"
     assert replace(moved, input_ids=None).n_targets == batch.n_targets
 
 

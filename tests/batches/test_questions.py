@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from recbole_genrec.batches.questions import QuestionWriter
+from recbole_genrec.batches.questions import FewShot, QuestionWriter
 from recbole_genrec.prompt.question_prompts import load_questions
 
 TEXTS = ["", "Heat", "Alien", "Up", "Big", "Seven"]
@@ -21,7 +21,7 @@ def writer():
         longest=3,
         seen=np.array([0, 1, 2, 5, 6]),
     )
-    return QuestionWriter(load_questions("promptllm"), TEXTS, 10, [], data)
+    return QuestionWriter(load_questions("promptllm"), TEXTS, 10, FewShot([]), data)
 
 
 def test_questions_about_items_drop_the_oldest(writer):

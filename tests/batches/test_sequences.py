@@ -6,8 +6,10 @@ import torch
 from recbole.data import create_dataset, data_preparation
 
 from recbole_genrec.backbone.scratch import build_scratch_bart
-from recbole_genrec.batches import sequences
-from recbole_genrec.batches.sequences import Masking, SequenceLoader, SequenceWriter, Stretches
+from recbole_genrec.batches import sequence_loader
+from recbole_genrec.batches.epoch_loader import EpochSettings
+from recbole_genrec.batches.sequence_loader import Masking, SequenceDraws, SequenceLoader
+from recbole_genrec.batches.sequences import MaskedSequences, SequenceWriter
 from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.decoding.trie import build_trie
@@ -51,17 +53,10 @@ def test_masks_have_the_number_and_places_that_were_asked_for(ratio, span, last)
         assert (mean_run > 2) == (span == 3)
 
 
-def loader_of(writer, sequences, stage, **changes):
-    settings = {
-        "masking": Masking(0.3, 1.0, 0.3),
-        "targets_per_user": 0,
-        "longest": 5,
-        "history_dropout": 0.0,
-        "batch_tokens": 200,
-        "batch_size": 4,
-        "seed": 7,
-    }
-    loader = SequenceLoader(writer, sequences, None, **settings | changes)
+def loader_of(writer, sequences, stage, targets_per_user=0, history_dropout=0.0):
+    draws = SequenceDraws(Masking(0.3, 1.0, 0.3), targets_per_user, longest=5)
+    settings = EpochSettings(seed=7, batch_size=4, batch_tokens=200, history_dropout=history_dropout)
+    loader = SequenceLoader(writer, None, sequences, draws, settings)
     loader.set_stage(stage)
     return loader
 
@@ -80,7 +75,7 @@ def test_the_same_seed_and_epoch_give_the_same_batches(writer, stage):
     assert len(first) == len(second)
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.prompts.input_ids, other.prompts.input_ids)
-        assert torch.equal(one.label, other.label)
+        assert torch.equal(one.labels.label, other.labels.label)
 
 
 def test_an_epoch_of_pretraining_covers_every_sequence_once(writer):
@@ -93,7 +88,7 @@ def test_an_epoch_of_pretraining_covers_every_sequence_once(writer):
 def test_pieces_are_no_longer_than_a_history_and_its_target(writer):
     loader = loader_of(writer, random_sequences(), "pretrain")
     for epoch in range(5):
-        (_, begin, stop, _), _, _ = loader._plan()
+        _, begin, stop, _ = loader._plan().rows
         assert (stop - begin).max() == 6
         assert (stop - begin).min() >= 2
         loader.set_epoch(epoch + 1)
@@ -111,12 +106,12 @@ def test_targets_are_recboles_rows(tmp_path, write_dataset, monkeypatch, writer)
     columns = (rows[name].tolist() for name in ("user_id", "item_id_list", "item_length", "item_id"))
     expected = {(user, tuple(items[:length]), item) for user, items, length, item in zip(*columns)}
     loader = loader_of(writer, train_sequences(train.dataset), "finetune")
-    (user, begin, stop, items), batches, _ = loader._plan()
+    (user, begin, stop, items), batches = loader._plan().rows, loader._plan().batches
     found = {(int(u), tuple(items[b : s - 1].tolist()), int(items[s - 1])) for u, b, s in zip(user, begin, stop)}
     assert found == expected
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(user)))
     drawn = loader_of(writer, train_sequences(train.dataset), "finetune", targets_per_user=3)
-    assert np.bincount(drawn._plan()[0][0])[1:].max() == 3
+    assert np.bincount(drawn._plan().rows[0])[1:].max() == 3
 
 
 def test_old_items_are_dropped_whole_where_a_prompt_is_short(backbone):
@@ -137,25 +132,25 @@ def test_old_items_are_dropped_whole_where_a_prompt_is_short(backbone):
 
 def test_prompts_read_as_user_items_and_masks(writer, backbone):
     items, masked = np.array([3, 12, 1, 7, 7]), np.array([False, True, False, False, True])
-    prompts = writer.write_prompts(Stretches(np.array([4, 0]), np.array([3, 2]), items, masked))
+    prompts = writer.write_prompts(MaskedSequences(np.array([4, 0]), np.array([3, 2]), items, masked))
     tokenizer, width = backbone.tokenizer, prompts.input_ids.shape[1]
     mask, end = tokenizer.convert_ids_to_tokens([backbone.mask_id, backbone.eos_id])
     start = "" if backbone.bos_id is None else tokenizer.convert_ids_to_tokens(backbone.bos_id)
     texts = [tokenizer.decode(row[:length]) for row, length in zip(prompts.input_ids, prompts.lengths)]
     assert texts == [f"{start} user 4 3{mask} 1{end}", f"{start} 7{mask}{end}"]
     flat = prompts.input_ids.flatten()
-    assert (flat[prompts.mask_place] == backbone.mask_id).all() and len(prompts.mask_place) == 2
-    named = {int(user): flat[prompts.user_place[prompts.user == user]] for user in prompts.user.unique()}
+    assert (flat[prompts.mask_cell] == backbone.mask_id).all() and len(prompts.mask_cell) == 2
+    named = {int(user): flat[prompts.user_cell[prompts.user == user]] for user in prompts.user.unique()}
     assert {user: tokenizer.decode(tokens) for user, tokens in named.items()} == {4: " user 4"}
     shown = prompts.item[prompts.item_owner]
     for item in (3, 1, 7):
-        assert tokenizer.decode(flat[prompts.item_place[shown == item]]) == f" {item}"
+        assert tokenizer.decode(flat[prompts.item_cell[shown == item]]) == f" {item}"
     assert (flat.view(-1, width)[1, prompts.lengths[1] :] == backbone.pad_id).all()
 
 
 def test_what_no_branch_has_is_zero(writer):
     batch = writer.write(
-        Stretches(np.array([4, 0]), np.array([3, 2]), np.array([3, 12, 1, 7, 7]), np.array([1, 1, 0, 0, 1], bool))
+        MaskedSequences(np.array([4, 0]), np.array([3, 2]), np.array([3, 12, 1, 7, 7]), np.array([1, 1, 0, 0, 1], bool))
     )
     assert (batch.position_ids[batch.branch == 0] == 0).all() and (batch.branch == 0).any()
     assert batch.branch.max() == batch.n_targets == 3
@@ -165,8 +160,8 @@ def test_what_no_branch_has_is_zero(writer):
 def test_batches_are_made_by_the_tokens_of_the_prompts(writer, backbone, stage, monkeypatch):
     """The items but the last, whose place a mask takes; it, the user, begin and end of a prompt count as four."""
     asked = []
-    monkeypatch.setattr(sequences, "batches_of_like_length", lambda *args: asked.append(args) or [])
-    (_, begin, stop, items), _, _ = loader_of(writer, random_sequences(), stage)._plan()
+    monkeypatch.setattr(sequence_loader, "batches_of_like_length", lambda *args: asked.append(args) or [])
+    _, begin, stop, items = loader_of(writer, random_sequences(), stage)._plan().rows
     ((lengths, batch_tokens, batch_size, _),) = asked
     expected = [sum(len(backbone.encode(f" {item}")) for item in items[b : s - 1]) for b, s in zip(begin, stop)]
     assert lengths.tolist() == [4 + tokens for tokens in expected]
@@ -174,7 +169,7 @@ def test_batches_are_made_by_the_tokens_of_the_prompts(writer, backbone, stage, 
 
 
 def test_history_dropout_leaves_interactions_out(writer):
-    whole, thinned = (loader_of(writer, random_sequences(), "finetune", history_dropout=share) for share in (0.0, 0.5))
-    assert len(thinned._plan()[0][0]) < len(whole._plan()[0][0])
+    whole, thinned = (loader_of(writer, random_sequences(), "finetune", history_dropout=part) for part in (0.0, 0.5))
+    assert len(thinned._plan().rows[0]) < len(whole._plan().rows[0])
     for batch in thinned:
         assert batch.n_targets == len(batch.prompts.lengths)

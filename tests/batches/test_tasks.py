@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from recbole_genrec.backbone.scratch import train_tokenizer
-from recbole_genrec.batches.tasks import Example, TaskData, TaskLoader, TaskWriter
+from recbole_genrec.batches.epoch_loader import EpochSettings
+from recbole_genrec.batches.task_loader import TaskLoader
+from recbole_genrec.batches.tasks import Example, PromptName, TaskData, TaskWriter, TokenLimits
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.histories import Histories, LazyInteraction
@@ -34,11 +36,11 @@ TRIE = build_trie(IDENTIFIERS, BACKBONE.eos_id)
 
 
 def writer(normalization="trie", longest=512, longest_target=32):
-    return TaskWriter(TASKS, BACKBONE, TRIE, ["", *TITLES], normalization, longest, longest_target)
+    return TaskWriter(TASKS, BACKBONE, TRIE, ["", *TITLES], normalization, TokenLimits(longest, longest_target))
 
 
 def example(family, prompt, history=(), candidates=(), item=2, **texts):
-    return Example(family, prompt, 4, item, np.array(history, int), np.array(candidates, int), texts)
+    return Example(PromptName(family, prompt), 4, item, np.array(history, int), np.array(candidates, int), texts)
 
 
 def text_of(tokens):
@@ -120,9 +122,9 @@ def test_targets_lead_to_their_items(normalization):
     items = [1, 2, 3, 4, 5]
     batch = writer(normalization).write([example("direct", 0, item=item) for item in items])
     width = batch.target_ids.shape[1] + 1
-    rows = batch.place // width
+    rows = batch.cell // width
     for row, item in enumerate(items):
-        fed, depth = batch.target_ids[row], (batch.place % width)[rows == row]
+        fed, depth = batch.target_ids[row], (batch.cell % width)[rows == row]
         label = batch.label[rows == row]
         identifier = [*IDENTIFIERS[item - 1], BACKBONE.eos_id]
         if normalization == "vocab":
@@ -144,14 +146,14 @@ def test_texts_are_predicted_token_by_token_up_to_their_end():
         ]
     )
     width = batch.target_ids.shape[1] + 1
-    rows = batch.text_place // width
-    assert set(rows.tolist()) == {0, 2} and set((batch.place // width).tolist()) == {1}
+    rows = batch.text_cell // width
+    assert set(rows.tolist()) == {0, 2} and set((batch.cell // width).tolist()) == {1}
     for row, text in ((0, "4"), (2, "The Birds " * 9)):
         label = batch.text_label[rows == row]
         assert label[-1] == BACKBONE.eos_id and len(label) <= 6
         assert label[:-1].tolist() == BACKBONE.encode(f" {text}")[: len(label) - 1]
         assert batch.target_ids[row, : len(label) - 1].tolist() == label[:-1].tolist()
-        assert (batch.text_place % width)[rows == row].tolist() == list(range(len(label)))
+        assert (batch.text_cell % width)[rows == row].tolist() == list(range(len(label)))
         assert batch.text_weight[rows == row].sum() == pytest.approx(1)
     assert batch.n_targets == batch.n_decisions == 3
     assert batch.to("meta").prompts.input_ids.device.type == "meta"
@@ -206,11 +208,11 @@ def test_an_epoch_follows_from_seed_and_number(monkeypatch):
     dataset = object()
 
     def epoch(number, seed=5):
-        shares = {"sequential": 1, "direct": 0.5, "rating": 2}
-        loader = TaskLoader(writer(), data, dataset, shares, examples_per_user=4, batch_size=7, seed=seed)
+        counts, settings = {"sequential": 4, "direct": 2, "rating": 8}, EpochSettings(seed, 7)
+        loader = TaskLoader(writer(), data, dataset, counts, settings)
         loader.set_epoch(number)
         batches = list(loader)
-        assert len(batches) == len(TaskLoader(writer(), data, dataset, shares, 4, 7, seed)) == 6
+        assert len(batches) == len(TaskLoader(writer(), data, dataset, counts, settings)) == 6
         return batches
 
     first, again, other = epoch(0), epoch(0), epoch(1)

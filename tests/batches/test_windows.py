@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from recbole_genrec.batches import windows
+from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.windows import WindowLoader
 
 
@@ -16,7 +17,7 @@ def make_loader(monkeypatch):
         offsets = np.append(0, np.cumsum([len(sequence) for sequence in sequences])).astype(np.int64)
         monkeypatch.setattr(windows, "train_sequences", lambda dataset: (np.arange(len(sequences)), items, offsets))
         dataset = SimpleNamespace(iid_field="item", config={"LIST_SUFFIX": "_list"}, item_list_length_field="length")
-        return WindowLoader(dataset, longest, batch_size=2, seed=1)
+        return WindowLoader(dataset, longest, EpochSettings(seed=1, batch_size=2))
 
     return make
 

@@ -1,11 +1,13 @@
 """The trie against its definition, read off the identifiers one by one."""
 
+import re
 import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_genrec.decoding import trie as trie_module
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 
@@ -63,6 +65,27 @@ def test_common_edges_begin_with_the_same_tokens(identifiers, count):
     here, there = prefixes(trie), prefixes(former)
     found = {(here[own], there[other]) for own, other in zip(*(edges.tolist() for edges in trie.common_edges(former)))}
     assert found == {(prefix, prefix) for prefix in set(here) & set(there)}
+
+
+def test_the_example_of_the_header_is_what_the_code_gives():
+    trie = build_trie([(9, 4), (5, 6, 7), (5, 6, 8)], 2)
+    lines = trie_module.__doc__.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.split()[:2] == ["edge", "node"])
+    names, *table = (line.split() for line in lines[start : start + 1 + trie.n_edges])
+    columns = dict(zip(names, zip(*(map(int, row) for row in table))))
+    assert columns.pop("edge") == tuple(range(trie.n_edges)) and len(columns) == 10
+    for name, column in columns.items():
+        assert column == tuple(getattr(trie, f"edge_{name}").tolist())
+    nodes = [list(map(int, re.findall(r"\d+", line[:33]))) for line in lines[start + 7 : start + 9]]
+    ends = trie.node_offset.tolist()
+    assert nodes == [[0, int(trie.node_depth[0]), ends[0]], [1, int(trie.node_depth[1]), *ends[1:]]]
+    text = " ".join(lines).replace("|", " ")
+    for name in ("path_edge", "path_offset", "token_offset", "inner_token"):
+        drawn = re.search(rf"{name}((?: +\d+)+)", text)[1]
+        assert getattr(trie, name).tolist() == list(map(int, drawn.split()))
+    items = [line.split() for line in lines if re.match(r"    \d     \d \d", line)][:3]
+    rows = [int(re.search(r"2 +(\d) ", line)[1]) for line in lines if re.match(r"    \d     \d \d .* 2  +\d ", line)]
+    assert len(items) == 3 and [int(trie.row_item[row]) for row in rows] == [1, 2, 3]
 
 
 def test_children_are_padded_to_the_widest_node():

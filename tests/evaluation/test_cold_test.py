@@ -115,7 +115,7 @@ def items_in(batch, item_of):
     prompts = getattr(batch, "prompts", batch)
     tables = [
         prompts.input_ids,
-        batch.label,
+        batch.labels.label if hasattr(batch, "labels") else batch.label,
         *(getattr(batch, name, prompts.input_ids) for name in ("target_ids", "answer_ids")),
     ]
     return {item_of[token] for table in tables for token in table.unique().tolist() if token in item_of}

@@ -1,5 +1,6 @@
 """GenRecSeq2Seq on a small world: the loss against a plain oracle, its embeddings, its stages."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from recbole.utils import init_seed
 from transformers import T5Config, T5ForConditionalGeneration
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.batches.sequences import Stretches
+from recbole_genrec.batches.sequences import MaskedSequences
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.registry import get_trainer, plugin_model
@@ -57,28 +58,22 @@ def some_sequences():
     count = np.array([len(items) for _, items, _ in rows])
     item = np.concatenate([items for _, items, _ in rows])
     masked = np.concatenate([[place in masks for place in range(len(items))] for _, items, masks in rows])
-    return Stretches(np.array([user for user, _, _ in rows]), count, item, masked)
+    return MaskedSequences(np.array([user for user, _, _ in rows]), count, item, masked)
 
 
-def sequence(stretches, row):
-    begin = stretches.count[:row].sum()
-    kept = slice(begin, begin + stretches.count[row])
-    return Stretches(stretches.user[row : row + 1], stretches.count[row : row + 1], *(a[kept] for a in stretches[2:]))
-
-
-def plain_losses(model, stretches):
+def plain_losses(model, sequences):
     """Negative log-likelihood of every decision, each masked item alone, through nothing but ``transformers``."""
     bart, identifiers = model.backbone.causal_model, model.catalogue.identifiers
     end, normalization = bart.config.eos_token_id, model.engine.normalization
     known = [(*identifier, end) for identifier in identifiers]
     losses = []
-    for row in range(len(stretches.user)):
-        one = sequence(stretches, row)
+    for row in range(len(sequences.user)):
+        one = sequences[row : row + 1]
         prompts = model.writer.write_prompts(one)
         embeds, _ = model.encode_prompts(prompts)
         assert embeds.shape[1] == prompts.lengths.item()
         states = bart.get_encoder()(inputs_embeds=embeds).last_hidden_state
-        for place, item in zip(prompts.mask_place.tolist(), one.item[one.masked].tolist()):
+        for place, item in zip(prompts.mask_cell.tolist(), one.item[one.masked].tolist()):
             tokens = known[item - 1]
             start = bart.get_input_embeddings()(torch.tensor([[bart.config.decoder_start_token_id]]))
             if model.settings.mask_pointer:
@@ -101,16 +96,16 @@ def plain_losses(model, stretches):
 def test_loss_and_gradient_are_those_of_every_mask_alone(settings, normalization, more, attention):
     _, _, model = built(settings, normalization=normalization, attn_implementation=attention, **more)
     sharpen(model).eval()
-    stretches = some_sequences()
+    sequences = some_sequences()
 
     def gradients(loss):
         model.zero_grad()
         loss.backward()
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
-    expected = plain_losses(model, stretches).mean()
+    expected = plain_losses(model, sequences).mean()
     theirs = gradients(expected)
-    loss = model.calculate_loss(model.writer.write(stretches))
+    loss = model.calculate_loss(model.writer.write(sequences))
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
     ours = gradients(loss)
     assert theirs.keys() == ours.keys()
@@ -121,14 +116,14 @@ def test_loss_and_gradient_are_those_of_every_mask_alone(settings, normalization
 def test_padding_has_no_weight(settings):
     _, _, model = built(settings)
     sharpen(model).eval()
-    stretches = some_sequences()
-    batch = model.writer.write(stretches)
+    sequences = some_sequences()
+    batch = model.writer.write(sequences)
     loss = model.calculate_loss(batch)
     padding = batch.branch == 0
     assert padding.any()
     batch.answer_ids[padding] = 7
     torch.testing.assert_close(model.calculate_loss(batch), loss)
-    alone = [model.writer.write(sequence(stretches, row)) for row in range(4)]
+    alone = [model.writer.write(sequences[row : row + 1]) for row in range(4)]
     shares = torch.tensor([one.n_decisions / batch.n_decisions for one in alone])
     losses = torch.stack([model.calculate_loss(one) for one in alone])
     torch.testing.assert_close((losses * shares).sum(), loss)
@@ -137,15 +132,15 @@ def test_padding_has_no_weight(settings):
 def test_a_masked_item_is_a_single_mask_and_nothing_else(settings):
     _, _, model = built(settings, attribute_fields=["title"])
     sharpen(model).eval()
-    stretches = some_sequences()
-    prompts = model.writer.write_prompts(stretches)
-    assert (prompts.input_ids.flatten()[prompts.mask_place] == model.backbone.mask_id).all()
-    assert (prompts.input_ids == model.backbone.mask_id).sum() == stretches.masked.sum()
-    assert prompts.item.tolist() == stretches.item[~stretches.masked].tolist()
-    other = np.where(stretches.masked, 12, stretches.item)
+    sequences = some_sequences()
+    prompts = model.writer.write_prompts(sequences)
+    assert (prompts.input_ids.flatten()[prompts.mask_cell] == model.backbone.mask_id).all()
+    assert (prompts.input_ids == model.backbone.mask_id).sum() == sequences.masked.sum()
+    assert prompts.item.tolist() == sequences.item[~sequences.masked].tolist()
+    other = np.where(sequences.masked, 12, sequences.item)
     states = model.encode_prompts(prompts)[0]
     torch.testing.assert_close(
-        model.encode_prompts(model.writer.write_prompts(stretches._replace(item=other)))[0], states
+        model.encode_prompts(model.writer.write_prompts(replace(sequences, item=other)))[0], states
     )
 
 
@@ -153,8 +148,8 @@ def test_items_read_the_table_of_items_and_users_that_of_users(settings):
     _, _, model = built(settings)
     model.eval()
     user, item = 3, 9
-    stretches = Stretches(np.array([user]), np.array([3]), np.array([item, 2, 5]), np.array([False, False, True]))
-    prompts = model.writer.write_prompts(stretches)
+    sequences = MaskedSequences(np.array([user]), np.array([3]), np.array([item, 2, 5]), np.array([False, False, True]))
+    prompts = model.writer.write_prompts(sequences)
     before = model.encode_prompts(prompts)[0]
     shift = torch.arange(model.backbone.hidden_size) / 10
 
@@ -213,10 +208,10 @@ def test_without_positions_the_encoder_knows_a_set(settings):
     _, _, model = built(settings, position_embedding=False)
     sharpen(model).eval()
     (first, other) = (
-        Stretches(np.array([1]), np.array([4]), np.array([*items, 5]), np.array([False] * 3 + [True]))
+        MaskedSequences(np.array([1]), np.array([4]), np.array([*items, 5]), np.array([False] * 3 + [True]))
         for items in ([1, 2, 3], [3, 1, 2])
     )
-    losses = [model.calculate_loss(model.writer.write(stretches)) for stretches in (first, other)]
+    losses = [model.calculate_loss(model.writer.write(sequences)) for sequences in (first, other)]
     torch.testing.assert_close(*losses)
     losses[0].backward()
     assert model.backbone.causal_model.get_encoder().embed_positions.weight.grad is None
@@ -232,7 +227,7 @@ def test_exact_lists_are_those_of_scoring_every_item(settings):
     for row in range(0, len(history), 7):
         scores = []
         for item in range(1, model.n_items):
-            one = model._stretches(history[[row]], length[[row]], user[[row]], np.array([item]))
+            one = model._sequences(history[[row]], length[[row]], user[[row]], np.array([item]))
             batch = model.writer.write(one)
             scores.append(-model.calculate_loss(batch) * batch.n_decisions)
         scores = torch.stack(scores).detach()

@@ -1,5 +1,7 @@
 """SASRecAll: RecBole's SASRec, trained at all places at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -112,7 +114,7 @@ def test_the_rate_follows_the_schedule_and_the_average_is_what_is_tested(built, 
     config, model, _, valid, loader = built
     config.final_config_dict |= {"lr_scheduler": "linear", "warmup_steps": 2, "ema_decay": 0.5, "epochs": 3}
     config.final_config_dict |= {"train_batch_size": 4, "learner": learner, "learning_rate": 0.1}
-    loader.batch_size = 4
+    loader.settings = replace(loader.settings, batch_size=4)
     trainer, rates, weights = SASRecAllTrainer(config, model), [], []
 
     def note(optimizer, *_):

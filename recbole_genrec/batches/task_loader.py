@@ -1,0 +1,60 @@
+"""Batches of an epoch of task prompts: examples drawn from interactions."""
+
+import numpy as np
+
+from recbole_genrec.batches.epoch_loader import EpochLoader
+from recbole_genrec.batches.tasks import PromptName
+from recbole_genrec.interactions.segments import ragged
+
+
+class TaskLoader(EpochLoader):
+    """Batches of an epoch: examples of all families, drawn anew.
+
+    Args:
+        writer: :class:`~recbole_genrec.batches.tasks.TaskWriter`.
+        data: :class:`~recbole_genrec.batches.tasks.TaskData`.
+        dataset: the training dataset, for RecBole's collectors.
+        examples_per_user: by family, the examples that each user gives to an epoch; of a fraction, as many on average.
+        settings: :class:`~recbole_genrec.batches.epoch_loader.EpochSettings`; a batch is ``batch_size`` examples.
+    """
+
+    def __init__(self, writer, data, dataset, examples_per_user, settings):
+        self.writer, self.data, self.examples_per_user = writer, data, examples_per_user
+        super().__init__(dataset, settings)
+
+    def _plan_rows(self, generator):
+        """Prompt and place of every example, those of like length together."""
+        wished = self.examples_per_user.items()
+        drawn = [example for family, count in wished for example in self._examples(family, count, generator)]
+        length = np.array([self._length(prompt.family, place) for prompt, place in drawn])
+        order = np.argsort(length * (1 + 0.1 * generator.random(len(length))), kind="stable")
+        size = self.settings.batch_size
+        starts = generator.permutation(np.arange(0, len(order), size))
+        return drawn, [order[start : start + size] for start in starts]
+
+    def _examples(self, family, count, generator):
+        """Prompt and place of the examples that users give to a family, ``count`` each."""
+        places = self.data.places(family)
+        users = self.data.store.users[places]
+        first = np.flatnonzero(np.append(True, users[1:] != users[:-1])[: len(users)])
+        available = np.diff(np.append(first, len(users)))
+        drawn = np.floor(count + generator.random(len(first))).astype(np.int64)
+        owner, _ = ragged(drawn)
+        chosen = first[owner] + np.floor(generator.random(len(owner)) * available[owner]).astype(np.int64)
+        number = generator.choice(self.writer.prompts.trained(family), len(owner))
+        return [(PromptName(family, n), i) for n, i in zip(number.tolist(), places[chosen].tolist())]
+
+    def _length(self, family, place):
+        if family != "sequential":
+            return 0
+        return min(place - int(self.data.store.begin(self.data.store.users[place])), self.data.longest)
+
+    def _draw(self, plan, batch):
+        """The examples of a batch."""
+        chosen, has = (plan.rows[row] for row in batch), self.writer.prompts.has
+        return [
+            self.data.example(*prompt, place, plan.generator, has(*prompt, "candidates")) for prompt, place in chosen
+        ]
+
+    def _write(self, plan, batch, drawn):
+        return self.writer.write(drawn)
