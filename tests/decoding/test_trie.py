@@ -12,6 +12,8 @@ from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 
 END = 99
+#: the items of the module's header.
+EXAMPLE = [(9, 4), (5, 6, 7), (5, 6, 8)]
 catalogues = st.lists(
     st.lists(st.integers(0, 3), min_size=1, max_size=5).map(tuple), min_size=1, max_size=20, unique=True
 )
@@ -67,25 +69,61 @@ def test_common_edges_begin_with_the_same_tokens(identifiers, count):
     assert found == {(prefix, prefix) for prefix in set(here) & set(there)}
 
 
-def test_the_example_of_the_header_is_what_the_code_gives():
-    trie = build_trie([(9, 4), (5, 6, 7), (5, 6, 8)], 2)
+def drawn(first, count):
+    """A table of the module's header as ``[{name: text}]``, from the row of names that begins with ``first``."""
     lines = trie_module.__doc__.splitlines()
-    start = next(n for n, line in enumerate(lines) if line.split()[:2] == ["edge", "node"])
-    names, *table = (line.split() for line in lines[start : start + 1 + trie.n_edges])
-    columns = dict(zip(names, zip(*(map(int, row) for row in table))))
-    assert columns.pop("edge") == tuple(range(trie.n_edges)) and len(columns) == 10
-    for name, column in columns.items():
-        assert column == tuple(getattr(trie, f"edge_{name}").tolist())
-    nodes = [list(map(int, re.findall(r"\d+", line[:33]))) for line in lines[start + 7 : start + 9]]
-    ends = trie.node_offset.tolist()
-    assert nodes == [[0, int(trie.node_depth[0]), ends[0]], [1, int(trie.node_depth[1]), *ends[1:]]]
-    text = " ".join(lines).replace("|", " ")
+    start = next(n for n, line in enumerate(lines) if re.match(rf"    {first}  ", line))
+    names = [(match.group().strip(), match.start()) for match in re.finditer(r"\S+( \S+)*", lines[start])]
+    ends = [*(begin for _, begin in names[1:]), None]
+    return [
+        {name: line[begin:end].strip() for (name, begin), end in zip(names, ends)}
+        for line in lines[start + 1 : start + 1 + count]
+    ]
+
+
+def ids(tensor):
+    return " ".join(map(str, tensor.tolist()))
+
+
+def test_the_example_of_the_header_is_what_the_code_gives():
+    trie = build_trie(EXAMPLE, 2)
+    for item, row in enumerate(drawn("item", 3), start=1):
+        own = trie.token[trie.token_offset[item] : trie.token_offset[item + 1]]
+        assert (row["identifier"], row["token"]) == (" ".join(map(str, EXAMPLE[item - 1])), ids(own))
+        assert trie.row_item[int(row["row"].split()[0])] == item
+    for edge, row in enumerate(drawn("edge", 4)):
+        assert int(row.pop("edge")) == edge and len(row) == 10
+        assert {name: int(getattr(trie, f"edge_{name}")[edge]) for name in row} == {n: int(v) for n, v in row.items()}
+    for node, row in enumerate(drawn("node", 2)):
+        assert (row["depth"], row["offset"].split()[0]) == (
+            str(int(trie.node_depth[node])),
+            str(int(trie.node_offset[node])),
+        )
+    text = trie_module.__doc__.replace("| ", "")
     for name in ("path_edge", "path_offset", "token_offset", "inner_token"):
-        drawn = re.search(rf"{name}((?: +\d+)+)", text)[1]
-        assert getattr(trie, name).tolist() == list(map(int, drawn.split()))
-    items = [line.split() for line in lines if re.match(r"    \d     \d \d", line)][:3]
-    rows = [int(re.search(r"2 +(\d) ", line)[1]) for line in lines if re.match(r"    \d     \d \d .* 2  +\d ", line)]
-    assert len(items) == 3 and [int(trie.row_item[row]) for row in rows] == [1, 2, 3]
+        assert re.search(rf"{name}((?: +\d+)+)", text)[1].split() == ids(getattr(trie, name)).split()
+    for name, edges in re.findall(r"item (\d): edges? ([\d, ]+\d)", text):
+        path = trie.path_edge[trie.path_offset[int(name)] : trie.path_offset[int(name) + 1]]
+        assert path.tolist() == list(map(int, edges.split(",")))
+
+
+def test_the_walk_of_the_header_is_what_the_builder_does(monkeypatch):
+    seen, branch = [], trie_module._DepthWalk._branch
+
+    def recorded(walk, first, size):
+        token = walk._token[walk._offset[walk.order[walk.row]] + walk.depth]
+        before = walk.n_nodes, walk.n_edges
+        state = [str(walk.depth), *map(ids, (walk.row, walk.group, token, first))]
+        branch(walk, first, size)
+        made = [
+            f"{edge} (rows" if size[n] > 1 else f"{edge} (row" for n, edge in enumerate(range(before[1], walk.n_edges))
+        ]
+        seen.append([*state, str(before[0]) if walk.n_nodes > before[0] else "-", made])
+
+    monkeypatch.setattr(trie_module._DepthWalk, "_branch", recorded)
+    build_trie(EXAMPLE, 2)
+    rows = [list(row.values()) for row in drawn("depth", 3)]
+    assert [[*row[:-1], re.findall(r"\d \(rows?", row[-1])] for row in rows] == seen
 
 
 def test_children_are_padded_to_the_widest_node():
