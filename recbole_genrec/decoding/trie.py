@@ -35,6 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,8 +122,9 @@ class Trie:
 
     def to(self, device: torch.device | str) -> "Trie":
         """The same trie on another device."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Trie(**{name: value if value is None else value.to(device) for name, value in values.items()})
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {name: value if value is None else value.to(device) for name, value in values.items()}
+        return Trie(**moved)
 
     def children(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Edges of some nodes, padded to the widest.
@@ -150,8 +152,8 @@ class Trie:
             numbers of the edges here, and there, both ``[C]``; of an edge that a new item parts, the upper half is
             common.
         """
-        keys = (trie._path_keys() for trie in (self, former))
-        _, own, other = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+        keys, former_keys = self._path_keys(), former._path_keys()
+        _, own, other = np.intersect1d(keys, former_keys, assume_unique=True, return_indices=True)
         pairs = torch.stack([self.path_edge[torch.from_numpy(own)], former.path_edge[torch.from_numpy(other)]])
         here, there = torch.unique(pairs, dim=1)
         return here, there
@@ -199,7 +201,9 @@ def build_trie(identifiers: Sequence[Sequence[int]], end: int) -> Trie:
     item = walk.order[path["row"]] + 1
     arrays["path_edge"] = path["edge"][np.argsort(item, kind="stable")]  # an item's edges stay in the order of depth
     arrays["path_offset"] = np.append(0, np.bincount(item, minlength=len(identifiers) + 1).cumsum())
-    return Trie(**{name: torch.from_numpy(np.ascontiguousarray(array, np.int64)) for name, array in arrays.items()})
+    whole = {name: np.ascontiguousarray(array, np.int64) for name, array in arrays.items()}
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in whole.items()}
+    return Trie(**tensors)
 
 
 def _flat_tokens(identifiers: Sequence[Sequence[int]], end: int) -> tuple[np.ndarray, np.ndarray]:
