@@ -36,12 +36,12 @@ def take(results, folder):
         lengths = {int(length) for _, _, length in (name.partition("@") for name in board.metrics) if length}
         for row in board.rows:
             for run in row.runs.values():
-                settings = deciding_settings(run.result["config"])
+                settings = deciding_settings(run.result.config)
                 for key in settings.keys() & FOLDER_KEYS:
                     settings[key] = "/".join(Path(settings[key]).parts[-2:])
-                portable = run.result | {"config": settings, "checkpoint": None}
+                portable = run.result.content() | {"config": settings, "checkpoint": None}
                 place = Path(folder) / board.dataset
-                target = result_file(place, run.result["model"], run.result, "json")
+                target = result_file(place, run.result.model, portable, "json")
                 write_text(target, json.dumps(portable, indent=1) + "\n")
                 outcomes = run.outcomes()
                 if outcomes is not None:
@@ -114,9 +114,9 @@ def _published(board):
 
 
 def _machine(result):
-    hardware, versions = result["hardware"], result["versions"]
+    hardware, versions = result.hardware, result.versions
     named = ", ".join(f"{name} {versions[name]}" for name in ("python", "recbole_genrec", "torch", "recbole"))
-    return f"{hardware['device']} {hardware['name']}, {hardware['threads']} of {hardware['cpu_count']} threads, {named}"
+    return f"{hardware.device} {hardware.name}, {hardware.threads} of {hardware.cpu_count} threads, {named}"
 
 
 def main(arguments=None):

@@ -187,7 +187,8 @@ def train(folder, steps, eval_users):
     config, model, loaders, seconds = _prepare(folder, "GenRec", DATASET, epochs=1, eval_users=eval_users)
     batches, valid, test = _FirstBatches(loaders[0], steps), *loaders[1:]
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    clock = Clock(trainer)
+    clock = Clock()
+    trainer.listeners.append(clock)
     start = perf_counter()
     trainer.fit(batches, valid)
     fitted = perf_counter()

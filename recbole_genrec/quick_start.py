@@ -1,6 +1,6 @@
 """The public function: train, evaluate and compare models on one dataset object and one split."""
 
-from recbole_genrec.runs.run import run_models
+from recbole_genrec.runs.run import RunOptions, run_models
 
 
 def run_recbole_genrec(model="GenRec", dataset=None, config_file_list=None, config_dict=None, saved=True):
@@ -21,4 +21,4 @@ def run_recbole_genrec(model="GenRec", dataset=None, config_file_list=None, conf
     Raises:
         GenRecError: a model, dataset, file, key or value is not accepted.
     """
-    return run_models(model, dataset, config_file_list, config_dict, None, saved)
+    return run_models(model, dataset, config_file_list, config_dict, options=RunOptions(saved))

@@ -12,32 +12,36 @@ from benchmarks.fuzz.target import RIGHT, Target
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls
 from recbole_genrec.report.tables import csv_table, latex
+from recbole_genrec.runs.result import Epoch, Hardware, Parameters, RunResult, Seconds, Users
 
 USERS, ITEMS, LENGTH = 6, 9, 4
 
 
 def result(model, seed, hits):
-    """The JSON of a run."""
+    """The result of a run."""
     tested = {"hit@2": hits, "ndcg@2": hits / 2}
-    return {
-        "model": model,
-        "dataset": "shop",
-        "seed": seed,
-        "best_valid_result": tested,
-        "valid_metric": "NDCG@2",
-        "test_result": tested,
-        "users": {"evaluated": USERS, "of": USERS},
-        "outcomes": True,
-        "epochs": 2,
-        "curve": [{"epoch": 1, "train_loss": 2.0, "valid_result": tested}, {"epoch": 2, "train_loss": 1.0}],
-        "seconds": {"train": 3.0, "total": 4.0},
-        "users_per_second": 50.0,
-        "parameters": {"total": 1000},
-        "generation": {"valid_share": 1.0, "grounding": {"exact": 3}},
-        "config": {"eval_args": {"mode": "full", "split": {"LS": "valid_and_test"}}, "topk": [2], "epochs": 2},
-        "versions": {"python": "3.12.0", "recbole_genrec": "0.1.0"},
-        "hardware": {"device": "cpu", "name": "x", "cpu_count": 2, "threads": 1},
-    }
+    first = Epoch(epoch=1, train_loss=2.0, train_seconds=1.0, valid_seconds=1.0, valid_result=tested)
+    return RunResult(
+        model=model,
+        dataset="shop",
+        seed=seed,
+        best_valid_score=hits / 2,
+        best_valid_result=tested,
+        valid_metric="NDCG@2",
+        test_result=tested,
+        test_interval={"hit@2": [0.0, 1.0], "ndcg@2": [0.0, 0.5]},
+        users=Users(evaluated=USERS, of=USERS),
+        outcomes=True,
+        generation={"valid_share": 1.0, "grounding": {"exact": 3}},
+        epochs=2,
+        curve=[first, Epoch(epoch=2, train_loss=1.0, train_seconds=1.0)],
+        seconds=Seconds(train=3.0, total=4.0),
+        users_per_second=50.0,
+        parameters=Parameters(total=1000),
+        config={"eval_args": {"mode": "full", "split": {"LS": "valid_and_test"}}, "topk": [2], "epochs": 2},
+        versions={"python": "3.12.0", "recbole_genrec": "0.1.0"},
+        hardware=Hardware(device="cpu", name="x", cpu_count=2, threads=1),
+    )
 
 
 def outcomes(draw):
@@ -69,9 +73,8 @@ class Reports(Target):
         with_lists = draw.random() < 0.5
         for model in ("GenRec", "SASRec"):
             for seed in (1, 2):
-                path = self.folder / f"{model}-shop-{seed}.json"
-                path.write_text(json.dumps(result(model, seed, draw.random())), "utf-8")
-                made, file = outcomes(draw), path.with_suffix(".npz")
+                result(model, seed, draw.random()).write(self.folder)
+                made, file = outcomes(draw), self.folder / f"{model}-shop-{seed}.npz"
                 made.write(file) if with_lists else made.write_counts(file, [2], self.folder)
         self.places = (self.folder, "metric")  # a metric may be lacking in all of them
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())

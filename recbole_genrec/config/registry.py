@@ -32,8 +32,8 @@ MODELS = {
         "recbole_genrec.model.sasrecall:SASRecAll", "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer"
     ),
 }
-#: RecBole's trainers, made to share their work where there are several processes.
-SHARING = "recbole_genrec.training.sharing:for_several_processes"
+#: derives the class that a run makes its trainer of: with listeners, and sharing its work where several processes run.
+TRAINER_CLASS = "recbole_genrec.training.listeners:trainer_class"
 #: what opens checkpoints of this package for RecBole's ``torch.load`` and ``load_data_and_model``.
 CHECKPOINT_READER = "recbole_genrec.runs.reopen:load_as_recbole"
 RUN_READER = "recbole_genrec.runs.reopen:load_data_and_model"
@@ -85,7 +85,7 @@ def get_model(name: str) -> type:
 
 
 def get_trainer(model_type, name: str, processes: int = 1) -> type:
-    """Return the trainer class of a model: the plugin's own, or the one RecBole picks.
+    """Return the trainer class of a model: the plugin's own, or the one RecBole picks, made to report to listeners.
 
     Args:
         model_type: RecBole's type of the model.
@@ -96,4 +96,4 @@ def get_trainer(model_type, name: str, processes: int = 1) -> type:
         GenRecError: it cannot share its work.
     """
     trainer = plugin_trainer(name) if name in MODELS else import_module("recbole.utils").get_trainer(model_type, name)
-    return resolve(SHARING)(trainer) if processes > 1 else trainer
+    return resolve(TRAINER_CLASS)(trainer, processes)

@@ -2,54 +2,43 @@
 
 import json
 from pathlib import Path
-from time import perf_counter
 
 from recbole_genrec.distributed.world import current
 from recbole_genrec.files.plain import plain
 from recbole_genrec.files.write import write_text
+from recbole_genrec.training.listeners import Listener
 
 
-class Clock:
-    """Listens to a trainer.
+class Clock(Listener):
+    """Keeps the curve of a training.
 
     Args:
-        trainer: RecBole's or the plugin's.
         saved: keep the curve beside the checkpoints, where the trainer has a folder for them: a run that resumes then
-            tells of its first epochs too.
+            has its first epochs, too.
 
     Attributes:
         curve: a dictionary an epoch, with ``epoch`` (from 1), ``train_loss`` and ``train_seconds``, and after a
             validation ``valid_seconds`` and ``valid_result``. A model that is not trained is validated in epoch 0.
     """
 
-    def __init__(self, trainer, saved=False):
+    def __init__(self, saved=False):
         self.curve = []
-        self._trainer, self._saved, self._started = trainer, saved, False
-        train_epoch, valid_epoch = trainer._train_epoch, trainer._valid_epoch
+        self._saved, self._started = saved, False
 
-        def timed_train_epoch(train_data, epoch_idx, *args, **kwargs):
-            self._start()
-            started = perf_counter()
-            loss = train_epoch(train_data, epoch_idx, *args, **kwargs)
-            seconds = perf_counter() - started
-            total = sum(map(float, loss)) if isinstance(loss, tuple) else float(loss)
-            self._add({"epoch": epoch_idx + 1, "train_loss": total, "train_seconds": seconds})
-            return loss
+    def epoch_trained(self, trainer, epoch, loss, seconds):
+        """Add an epoch."""
+        self._read(trainer)
+        self._add(trainer, {"epoch": epoch, "train_loss": loss, "train_seconds": seconds})
 
-        def timed_valid_epoch(*args, **kwargs):
-            self._start()
-            started = perf_counter()
-            score, result = valid_epoch(*args, **kwargs)
-            seconds = perf_counter() - started
-            last = self.curve.pop() if self.curve else {"epoch": 0}
-            self._add(last | {"valid_seconds": seconds, "valid_result": dict(result)})
-            return score, result
+    def epoch_validated(self, trainer, result, seconds):
+        """Add a validation to the last epoch."""
+        self._read(trainer)
+        last = self.curve.pop() if self.curve else {"epoch": 0}
+        self._add(trainer, last | {"valid_seconds": seconds, "valid_result": dict(result)})
 
-        trainer._train_epoch, trainer._valid_epoch = timed_train_epoch, timed_valid_epoch
-
-    def finish(self):
-        """Say that ``fit`` is over; a run that resumed after its last epoch has called nothing else."""
-        self._start()
+    def training_ended(self, trainer):
+        """Read what a run has that resumed after its last epoch: no other event came."""
+        self._read(trainer)
 
     @property
     def epochs(self):
@@ -71,21 +60,22 @@ class Clock:
         """Seconds of validation."""
         return sum(epoch.get("valid_seconds", 0.0) for epoch in self.curve)
 
-    def _start(self):
-        """Take over the epochs before the one that a run resumes with."""
+    def _read(self, trainer):
+        """Take over the epochs before the one that a run resumes with, once."""
         if self._started:
             return
         self._started = True
-        file = self._file()
-        if self._trainer.start_epoch > 0 and file and file.is_file():
+        file = self._file(trainer)
+        if trainer.start_epoch > 0 and file and file.is_file():
             stored = json.loads(file.read_text("utf-8"))
-            self.curve = [epoch for epoch in stored if epoch["epoch"] <= self._trainer.start_epoch]
+            self.curve = [epoch for epoch in stored if epoch["epoch"] <= trainer.start_epoch]
 
-    def _add(self, epoch):
+    def _add(self, trainer, epoch):
         self.curve.append(epoch)
-        if self._file() and current().is_first:
-            write_text(self._file(), json.dumps(plain(self.curve)) + "\n")
+        file = self._file(trainer)
+        if file and current().is_first:
+            write_text(file, json.dumps(plain(self.curve)) + "\n")
 
-    def _file(self):
-        folder = getattr(self._trainer, "run_folder", None)  # RecBole's own trainers cannot resume
+    def _file(self, trainer):
+        folder = getattr(trainer, "run_folder", None)  # RecBole's own trainers cannot resume
         return Path(folder) / "curve.json" if self._saved and folder else None

@@ -1,7 +1,8 @@
 """Bootstrap confidence intervals of RecBole's top-k metrics over the evaluated users."""
 
 import numpy as np
-from recbole.evaluator.base_metric import TopkMetric
+
+from recbole_genrec.training.listeners import Listener
 
 LEVEL = 0.95
 RESAMPLES = 1000
@@ -9,30 +10,19 @@ RESAMPLES = 1000
 DRAWN_AT_ONCE = 10_000_000
 
 
-class RowMetrics:
-    """Keeps what a trainer's top-k metrics gave every row of its last evaluation.
-
-    Args:
-        evaluator: RecBole's ``Evaluator``.
+class RowMetrics(Listener):
+    """Keeps what the top-k metrics gave every row of the last evaluation.
 
     Attributes:
         values: by name, such as ``ndcg@10``, the metric of every row ``[R]``.
     """
 
-    def __init__(self, evaluator):
+    def __init__(self):
         self.values = {}
-        for metric in evaluator.metric_class.values():
-            if isinstance(metric, TopkMetric):
-                self._listen(metric)
 
-    def _listen(self, metric):
-        average = metric.topk_result
-
-        def topk_result(name, value):
-            self.values.update({f"{name}@{k}": value[:, k - 1].astype(float) for k in metric.topk})
-            return average(name, value)
-
-        metric.topk_result = topk_result
+    def rows_measured(self, values):
+        """Keep the rows."""
+        self.values = values
 
 
 def bootstrap_intervals(values, users, seed):

@@ -10,22 +10,20 @@ lengths.
 import hashlib
 import re
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
-from recbole.utils import EvaluatorType
 
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.evaluation.confidence import RowMetrics
 from recbole_genrec.files.write import replacing
 from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.training.listeners import Listener
+from recbole_genrec.training.row_evaluator import RowEvaluator
 
 #: bound of a count.
 _ANY = 2**62
@@ -194,11 +192,11 @@ class Outcomes:
         found = (self.places > 0) & (self.places <= longest)
         hits[self.rows[found], self.places[found] - 1] = 1
         hits[:, -1] = np.bincount(self.rows, minlength=len(hits))  # as RecBole has it: the number of targets comes last
-        evaluator = Evaluator({"metrics": list(names), "topk": list(lengths), "metric_decimal_place": 6})
-        rows, collected = RowMetrics(evaluator), DataStruct()
+        evaluator = RowEvaluator({"metrics": list(names), "topk": list(lengths), "metric_decimal_place": 6})
+        collected = DataStruct()
         collected.set("rec.topk", torch.from_numpy(hits))
         evaluator.evaluate(collected)
-        return rows.values
+        return evaluator.rows
 
 
 def _write(path, arrays):
@@ -228,22 +226,27 @@ def _read_test(path, name):
         return {name: _wide(stored[name]) for name in OF_THE_TEST}
 
 
-class Collected:
-    """Lists and places of an evaluation, batch by batch."""
+class RankedLists(Listener):
+    """Keeps the lists of an evaluation and the targets' places in them: RecBole's collector keeps no items.
 
-    def __init__(self):
+    Args:
+        length: of the lists, K.
+    """
+
+    def __init__(self, length):
+        self.length = length
         self._lists, self._rows, self._targets, self._places = [], [], [], []
         self._n_rows = 0
 
-    def add(self, scores, row, target, length):
-        """Take a batch: scores ``[B, n_items]``, and row in the batch and item of every target, ``[T]`` each."""
-        best, lists = (part.cpu().numpy() for part in torch.topk(scores, length, dim=-1))
-        row, target = row.cpu().numpy(), target.cpu().numpy()
-        at = lists[row] == target[:, None]  # [T, K]
-        self._places.append(np.where(at.any(1), at.argmax(1) + 1, 0))
+    def batch_scored(self, scores, rows, targets):
+        """Keep a batch; see :meth:`Listener.batch_scored`."""
+        best, lists = (part.cpu().numpy() for part in torch.topk(scores, self.length, dim=-1))  # [B, K]
+        rows, targets = rows.cpu().numpy(), targets.cpu().numpy()
+        hits = lists[rows] == targets[:, None]  # [T, K]
+        self._places.append(np.where(hits.any(1), hits.argmax(1) + 1, 0))
         self._lists.append(np.where(np.isneginf(best), 0, lists).astype(np.int32))
-        self._rows.append(row + self._n_rows)
-        self._targets.append(target)
+        self._rows.append(rows + self._n_rows)
+        self._targets.append(targets)
         self._n_rows += len(lists)
 
     def _take_in(self, everyone):
@@ -282,26 +285,6 @@ class Collected:
                 for name, parts in (("rows", self._rows), ("targets", self._targets), ("places", self._places))
             },
         )
-
-
-@contextmanager
-def collecting(trainer):
-    """Listen to what a trainer's evaluation hands to RecBole's collector, which keeps no items; gives a `Collected`."""
-    collector, collected = trainer.eval_collector, Collected()
-    collect = collector.eval_batch_collect
-
-    ranks = trainer.config["eval_type"] == EvaluatorType.RANKING  # else scores come row by row, [rows]
-
-    def eval_batch_collect(scores, interaction, positive_u, positive_i):
-        if ranks and positive_u is not None:
-            collected.add(scores, positive_u, positive_i, max(collector.topk))
-        return collect(scores, interaction, positive_u, positive_i)
-
-    collector.eval_batch_collect = eval_batch_collect
-    try:
-        yield collected
-    finally:
-        del collector.eval_batch_collect
 
 
 def training_counts(train):

@@ -2,7 +2,7 @@
 
 from recbole_genrec.errors import GenRecError, shown
 
-_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", None: "null"}
+NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", None: "null"}
 
 
 def check_shape(value, shape, where):
@@ -62,4 +62,4 @@ def _is(value, kind):
 def _named(shape):
     if isinstance(shape, tuple):
         return " or ".join(map(_named, shape))
-    return "a list" if isinstance(shape, list) else "an object" if isinstance(shape, dict) else _NAMES[shape]
+    return "a list" if isinstance(shape, list) else "an object" if isinstance(shape, dict) else NAMES[shape]

@@ -66,6 +66,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     input_type = InputType.POINTWISE
     #: whether there is anything to train.
     is_trained = True
+    #: score every item, whatever ``decoding`` says: an evaluation that ranks some items alone sets it.
+    scores_all_items = False
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
     plain_with = {"item_embedding": "none", "edge_embedding": False, "item_prior": False}
 
@@ -320,7 +322,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     def rank(self, tree, interaction):
         """Scores ``[B, n_items]`` as :meth:`full_sort_predict` gives them, of the prompts of a fresh tree."""
         left_out = interaction[SEEN] if SEEN in interaction else None
-        if self.engine.decoding == "full":
+        if self.scores_all_items or self.engine.decoding == "full":
             scores = score_catalogue(tree, self.engine.normalization)
             if left_out is not None:
                 scores = scores.scatter(1, left_out.to(scores.device), -torch.inf)

@@ -55,7 +55,7 @@ class Analysis:
     def length(self):
         """Length of the lists that the pictures are about: that of their metric, else the longest of all."""
         _, _, length = self.metric.partition("@")
-        return int(length) if length else max(self.board.rows[0].any.result["config"]["topk"])
+        return int(length) if length else self.board.rows[0].any.result.list_length
 
     def _read(self, row, users):
         histories, popularities, beyond = [], [], []

@@ -164,15 +164,15 @@ def _run_table(analysis):
 
 
 def _run_row(row, seed, path, result):
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    hardware = result["hardware"]
-    machine = f"{hardware['device']} {hardware['name']}, {hardware['cpu_count']} cores, {hardware['threads']} threads"
-    settings = "\n".join(f"{key}: {value}" for key, value in sorted(result["config"].items()))
-    cells = [row.name, seed, path, best_epoch(result) or "", f"{result['seconds']['total']:,.0f}"]
-    cells += [_generation(result.get("generation")), versions, machine]
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    hardware = result.hardware
+    machine = f"{hardware.device} {hardware.name}, {hardware.cpu_count} cores, {hardware.threads} threads"
+    settings = "\n".join(f"{key}: {value}" for key, value in sorted(result.config.items()))
+    cells = [row.name, seed, path, best_epoch(result) or "", f"{result.seconds.total:,.0f}"]
+    cells += [_generation(result.generation), versions, machine]
     return [
         *(escape(str(cell)) for cell in cells),
-        f"<details><summary>{len(result['config'])}</summary><pre>{escape(settings)}</pre></details>",
+        f"<details><summary>{len(result.config)}</summary><pre>{escape(settings)}</pre></details>",
     ]
 
 
@@ -188,10 +188,7 @@ def _generation(generation):
 def _rest(results):
     told = ""
     if results.failed:
-        rows = [
-            [escape(f"{run['model']}, {run['dataset']}, seed {run['seed']}"), escape(run["error"])]
-            for run in results.failed
-        ]
+        rows = [[escape(f"{run.model}, {run.dataset}, seed {run.seed}"), escape(run.error)] for run in results.failed]
         told += f"<h2>Failed runs</h2>\n{_table(['run', 'reason'], rows, 'texts')}"
     if results.repeated:
         names = escape(", ".join(map(str, results.repeated)))

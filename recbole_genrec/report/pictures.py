@@ -125,13 +125,13 @@ def _learning_curves(analysis):
     for row in analysis.rows:
         first = True
         for seed, run in row.runs.items():
-            selected_by = str(run.result["valid_metric"]).lower()
-            validated = [epoch for epoch in run.result.get("curve", []) if "valid_result" in epoch]
+            selected_by = run.result.valid_metric.lower()
+            validated = [epoch for epoch in run.result.curve if selected_by in (epoch.valid_result or {})]
             if not validated:
                 continue
             trace = go.Scatter(
-                x=[epoch["epoch"] for epoch in validated],
-                y=[epoch["valid_result"][selected_by] for epoch in validated],
+                x=[epoch.epoch for epoch in validated],
+                y=[epoch.valid_result[selected_by] for epoch in validated],
                 mode="lines+markers",
                 line={"color": colours[row.name], "width": 1.5},
                 marker={"size": 4},
@@ -144,17 +144,17 @@ def _learning_curves(analysis):
             first = False
     if not traces:
         return None
-    figure = _figure(traces, x="epoch", y=f"validation {analysis.rows[0].any.result['valid_metric']}", showlegend=True)
+    figure = _figure(traces, x="epoch", y=f"validation {analysis.rows[0].any.result.valid_metric}", showlegend=True)
     figure.update_xaxes(nticks=min(12, max(max(trace.x) for trace in traces)))  # no halves of an epoch
     return Picture("Learning curves", figure, "A line is a run; validation, by the metric that selects the epoch.")
 
 
 def _train_seconds(result):
-    return result["seconds"]["train"]
+    return result.seconds.train
 
 
 def _seconds_per_user(result):
-    return 1 / result["users_per_second"]
+    return 1 / result.users_per_second
 
 
 def _quality_by_cost(analysis, title, axis, cost):

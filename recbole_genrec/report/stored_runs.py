@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.runs.identity import deciding_settings
-from recbole_genrec.runs.result import check_run, is_failed, read_json
+from recbole_genrec.runs.result import FailedRun, RunResult, as_run, is_failed, read_json
 
 #: so many settings stand in the name of a row; of more, the caption tells.
 NAMED_SETTINGS = 3
@@ -31,21 +31,21 @@ class Run:
 
     Attributes:
         path: of its JSON.
-        result: what it holds.
+        result: the run's :class:`~recbole_genrec.runs.result.RunResult`.
     """
 
     path: Path
-    result: dict
+    result: RunResult
 
     @cached_property
     def settings(self):
         """The settings that decide its outcome, its seed aside."""
-        return {key: value for key, value in deciding_settings(self.result["config"]).items() if key != "seed"}
+        return {key: value for key, value in deciding_settings(self.result.config).items() if key != "seed"}
 
     def outcomes(self):
         """What its test gave every row, or None where no file beside the JSON says so."""
         path = self.path.with_suffix(".npz")
-        return Outcomes.read(path) if self.result.get("outcomes") and path.is_file() else None
+        return Outcomes.read(path) if self.result.outcomes and path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Row:
 
     def values(self, metric):
         """A test metric of every run that has it, by seed."""
-        tested = {seed: run.result["test_result"].get(metric) for seed, run in self.runs.items()}
+        tested = {seed: run.result.test_result.get(metric) for seed, run in self.runs.items()}
         return {seed: value for seed, value in tested.items() if value is not None}
 
     @property
     def model(self):
         """The model's name without settings."""
-        return self.any.result["model"]
+        return self.any.result.model
 
     @property
     def any(self):
@@ -87,13 +87,13 @@ class Board:
     def metrics(self):
         """Names of all test metrics."""
         return list(
-            dict.fromkeys(name for row in self.rows for run in row.runs.values() for name in run.result["test_result"])
+            dict.fromkeys(name for row in self.rows for run in row.runs.values() for name in run.result.test_result)
         )
 
     @property
     def metric(self):
         """The metric that selected the epochs, where the test has it; else the last one."""
-        chosen = str(self.rows[0].any.result["valid_metric"]).lower()
+        chosen = self.rows[0].any.result.valid_metric.lower()
         return chosen if chosen in self.metrics else self.metrics[-1]
 
 
@@ -103,12 +103,12 @@ class Results:
 
     Attributes:
         boards: one for each dataset and protocol.
-        failed: contents of the ``.failed.json`` files.
+        failed: what the ``.failed.json`` files hold.
         repeated: paths of runs that another run with the same settings and seed stands for.
     """
 
     boards: list[Board]
-    failed: list[dict]
+    failed: list[FailedRun]
     repeated: list[Path]
 
 
@@ -127,12 +127,10 @@ def read_results(folder, only=None):
         raise GenRecError(f"There is no folder {str(folder)!r} to report on: --results=FOLDER names one with runs.")
     paths = [path for path in sorted(folder.rglob("*.json")) if only is None or path.resolve() in only]
     contents = {path: read_json(path) for path in paths}
-    contents = {path: content for path, content in contents.items() if is_failed(path) or _is_run(content)}
-    for path, content in contents.items():
-        check_run(path, content)
-    failed = {path: content for path, content in contents.items() if is_failed(path)}
+    ended = {path: as_run(path, content) for path, content in contents.items() if is_failed(path) or _is_run(content)}
+    failed = {path: run for path, run in ended.items() if is_failed(path)}
     superseded = {path.with_name(path.name.replace(".failed.json", ".json")) for path in failed}
-    runs = [Run(path, content) for path, content in contents.items() if path not in failed.keys() | superseded]
+    runs = [Run(path, result) for path, result in ended.items() if path not in failed.keys() | superseded]
     if not runs and not failed:
         raise GenRecError(f"{str(folder)!r} holds no run: the JSON of a run has 'model', 'test_result' and 'config'.")
     kept, repeated = _without_repetitions(runs)
@@ -148,7 +146,7 @@ def _without_repetitions(runs):
     kept, repeated = {}, []
     for run in runs:
         result = run.result
-        identity = result["model"], result["dataset"], result["seed"], _text(run.settings)
+        identity = result.model, result.dataset, result.seed, _text(run.settings)
         if identity in kept:
             repeated.append(run.path)
         else:
@@ -158,7 +156,7 @@ def _without_repetitions(runs):
 
 def _boards(runs):
     boards = []
-    for dataset, of_dataset in _groups(runs, lambda run: run.result["dataset"]).items():
+    for dataset, of_dataset in _groups(runs, lambda run: run.result.dataset).items():
         protocols = _groups(of_dataset, lambda run: _text(_protocol(run)))
         settings = [_protocol(group[0]) for group in protocols.values()]
         names = _names(dataset, settings, PROTOCOL_KEYS)
@@ -173,9 +171,7 @@ def _protocol(run):
 
 def _rows(runs):
     return [
-        row
-        for model, group in _groups(runs, lambda run: run.result["model"]).items()
-        for row in _variants(model, group)
+        row for model, group in _groups(runs, lambda run: run.result.model).items() for row in _variants(model, group)
     ]
 
 
@@ -183,14 +179,12 @@ def _variants(model, runs):
     known = set.intersection(*(set(run.settings) for run in runs))  # others have come into the package later
     variants = _groups(runs, lambda run: _text({key: run.settings[key] for key in known}))
     settings = [group[0].settings for group in variants.values()]
-    names, told = _names(model, settings, sorted(known)), _differing(settings, sorted(known))
+    names, differing = _names(model, settings, sorted(known)), _differing(settings, sorted(known))
     details = [""] * len(names)
-    if len(told) > NAMED_SETTINGS:
+    if len(differing) > NAMED_SETTINGS:
         names = [f"{model} {number}" for number in range(1, len(names) + 1)]
-        details = [_listed(own, told) for own in settings]
-    seeds = [
-        sorted(((run.result["seed"], run) for run in group), key=lambda pair: pair[0]) for group in variants.values()
-    ]
+        details = [_listed(own, differing) for own in settings]
+    seeds = [sorted(((run.result.seed, run) for run in group), key=lambda pair: pair[0]) for group in variants.values()]
     return [Row(name, dict(pairs), detail) for name, pairs, detail in zip(names, seeds, details)]
 
 
@@ -203,10 +197,10 @@ def _groups(values, key):
 
 def _names(name, variants, keys):
     """Name variants by the settings in which they differ: ``GenRec (item_indexing=hybrid)``; one alone has no need."""
-    told = _differing(variants, keys)
-    if not told:
+    differing = _differing(variants, keys)
+    if not differing:
         return [name] * len(variants)
-    return [f"{name} ({_listed(settings, told)})" for settings in variants]
+    return [f"{name} ({_listed(settings, differing)})" for settings in variants]
 
 
 def _differing(variants, keys):

@@ -14,7 +14,7 @@ def published(board):
     Returns:
         Entries of ``properties/report/published.yaml``; none where the board's protocol is another.
     """
-    protocol = board.rows[0].any.result["config"]["eval_args"]
+    protocol = board.rows[0].any.result.config["eval_args"]
     modes = protocol["mode"].values() if isinstance(protocol["mode"], dict) else [protocol["mode"]]
     if set(modes) != {"full"} or "LS" not in protocol["split"]:
         return []
@@ -41,7 +41,7 @@ def shortfalls(board):
 
 
 def _against_published(row, entries):
-    here_seen = seen_items({"repeatable": True} | row.any.result["config"])
+    here_seen = seen_items({"repeatable": True} | row.any.result.config)
     for entry in entries:
         if row.model not in entry["models"]:
             continue
@@ -60,7 +60,7 @@ def _against_published(row, entries):
 def _unfinished(row):
     late = [seed for seed, run in row.runs.items() if _is_late(run.result)]
     if late:
-        budget = max(run.result["config"]["epochs"] for run in row.runs.values())
+        budget = max(run.result.config["epochs"] for run in row.runs.values())
         yield (
             f"{row.name}: with seed {', '.join(map(str, late))} the best epoch is among the last of the {budget} "
             "allowed, so more epochs may give more."
@@ -69,11 +69,11 @@ def _unfinished(row):
 
 def best_epoch(result):
     """The epoch that was selected, from 1, or None where validation did not select."""
-    scores = [(epoch["epoch"], epoch["valid_result"]) for epoch in result.get("curve", []) if "valid_result" in epoch]
-    return next((epoch for epoch, scored in scores if scored == result["best_valid_result"]), None)
+    scores = [(epoch.epoch, epoch.valid_result) for epoch in result.curve if epoch.valid_result is not None]
+    return next((epoch for epoch, scored in scores if scored == result.best_valid_result), None)
 
 
 def _is_late(result):
     best = best_epoch(result)
-    allowed = result["config"]["epochs"]
-    return bool(best) and result["epochs"] >= allowed and best > LATE * allowed
+    allowed = result.config["epochs"]
+    return bool(best) and result.epochs >= allowed and best > LATE * allowed

@@ -12,8 +12,8 @@ USERS_MARK, SEEDS_MARK = "†", "‡"
 def caption(analysis) -> str:
     """What a table's signs mean, for this board."""
     seeds = sorted({seed for row in analysis.rows for seed in row.runs})
-    users = next(filter(None, (run.result.get("users") for row in analysis.rows for run in row.runs.values())), None)
-    whose = "all users" if not users or users["evaluated"] == users["of"] else _sample(users)
+    users = next(filter(None, (run.result.users for row in analysis.rows for run in row.runs.values())), None)
+    whose = "all users" if not users or users.evaluated == users.of else _sample(users)
     return (
         f"{analysis.name}, test on {whose}. Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, "
         f"where a row has several. The best mean in bold. Marks: differs from {analysis.against}, {USERS_MARK} over "
@@ -37,7 +37,7 @@ def _settings(analysis):
 
 
 def _sample(users):
-    return f"{users['evaluated']:,} of {users['of']:,} users"
+    return f"{users.evaluated:,} of {users.of:,} users"
 
 
 def cells(analysis):
@@ -74,10 +74,10 @@ def _costs(row):
         return mean_and_deviation(map(figure, results))[0]
 
     return [
-        f"{results[0]['parameters']['total']:,}",
-        f"{mean(lambda result: result['epochs']):.0f}",
-        f"{mean(lambda result: result['seconds']['train']):,.0f}",
-        f"{mean(lambda result: result['users_per_second']):,.0f}",
+        f"{results[0].parameters.total:,}",
+        f"{mean(lambda result: result.epochs):.0f}",
+        f"{mean(lambda result: result.seconds.train):,.0f}",
+        f"{mean(lambda result: result.users_per_second):,.0f}",
     ]
 
 

@@ -18,8 +18,8 @@ from recbole_genrec.files.plain import plain
 from recbole_genrec.files.write import write_text
 from recbole_genrec.interactions.dataset_files import check_dataset, check_rows, convert_raw_dump
 from recbole_genrec.runs.identity import differences
-from recbole_genrec.runs.result import check_run, read_json, result_file
-from recbole_genrec.runs.run import run_models, share_data_settings
+from recbole_genrec.runs.result import FailedRun, read_run, result_file
+from recbole_genrec.runs.run import RunOptions, run_models, share_data_settings
 from recbole_genrec.training.trainer import GenRecTrainer
 
 #: what a process is started with: the run comes through its standard input.
@@ -124,7 +124,7 @@ def _is_there(run, start):
     stored = _read(run.file("json"))
     if stored is None:
         return False
-    differing = differences(stored["config"], run.config)
+    differing = differences(stored.config, run.config)
     if not differing:
         _say(f"{start} there already. {_outcome(stored)}")
         return True
@@ -136,18 +136,16 @@ def _is_there(run, start):
 def _failed_before(run):
     """Why a run with the same settings failed, or None."""
     stored = _read(run.file("failed.json"))
-    return stored["error"] if stored and not differences(stored.get("config", {}), run.config) else None
+    return stored.error if stored and not differences(stored.config, run.config) else None
 
 
 def _read(path):
     if not path.is_file():
         return None
     try:
-        content = read_json(path)
-        check_run(path, content)
+        return read_run(path)
     except GenRecError as error:
         raise GenRecError(f"{error} Remove it, and the run is made again.") from error
-    return content
 
 
 def _succeeds(run, start):
@@ -162,10 +160,16 @@ def _succeeds(run, start):
     output = without_passwords(run.file("log").read_text("utf-8", errors="replace"))
     write_text(run.file("log"), output)
     error = _reason(code, output)
-    told = {key: run.order[key] for key in ("model", "dataset")} | {"seed": run.config["seed"], "error": error}
-    told |= {"exit_code": code, "traceback": output[output.rfind("Traceback (most recent call last)") :]}
-    told |= {"config": plain(run.config.final_config_dict)}
-    write_text(run.file("failed.json"), json.dumps(told, indent=2) + "\n")
+    failed = FailedRun(
+        model=run.order["model"],
+        dataset=run.order["dataset"],
+        seed=run.config["seed"],
+        error=error,
+        exit_code=code,
+        traceback=output[output.rfind("Traceback (most recent call last)") :],
+        config=plain(run.config.final_config_dict),
+    )
+    failed.write(run.file("failed.json"))
     _say(f"{start} failed. {error}")
     return False
 
@@ -196,7 +200,7 @@ def make_run():
     threading.Thread(target=_end_with_the_comparison, daemon=True).start()
     asked = order["model"], order["dataset"], order["files"]
     try:
-        run_models(*asked, command_line=order["settings"], beside=order["beside"])
+        run_models(*asked, command_line=order["settings"], options=RunOptions(beside=tuple(order["beside"])))
     except GenRecError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
@@ -216,8 +220,8 @@ def _reason(code, output):
 
 
 def _outcome(result):
-    metric = str(result["valid_metric"]).lower()
-    return ", ".join(f"{name} {value:.4f}" for name, value in result["test_result"].items() if name == metric)
+    metric = result.valid_metric.lower()
+    return ", ".join(f"{name} {value:.4f}" for name, value in result.test_result.items() if name == metric)
 
 
 def _results(planned):

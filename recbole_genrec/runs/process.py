@@ -11,7 +11,6 @@ from pathlib import Path
 from recbole.utils import init_logger
 
 from recbole_genrec.checkpoint.checkpoint import plain_settings
-from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.distributed import threads
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError, without_passwords
@@ -68,8 +67,7 @@ def _silent(root):
     level = root.level
     root.setLevel(logging.ERROR)
     try:
-        with no_tensorboard():
-            yield
+        yield
     finally:
         root.setLevel(level)
 

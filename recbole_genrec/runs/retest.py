@@ -12,12 +12,13 @@ from recbole_genrec.config.keys import known_keys
 from recbole_genrec.config.registry import get_model, get_trainer
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError, unknown_name
-from recbole_genrec.evaluation.confidence import RowMetrics
 from recbole_genrec.files.plain import plain
 from recbole_genrec.interactions.split import SplitData
+from recbole_genrec.runs.machine import hardware, versions
+from recbole_genrec.runs.measure import measure_test, selected_by_validation
 from recbole_genrec.runs.process import ready_cpu, recbole_logging
-from recbole_genrec.runs.result import check_run, hardware, read_json, versions, write_result
-from recbole_genrec.runs.run import build_model, measure_test
+from recbole_genrec.runs.result import Seconds, read_run
+from recbole_genrec.runs.run import build_model
 from recbole_genrec.runs.summary import print_table
 
 #: settings that may be others than in training: they say which lists a model makes and how they are measured.
@@ -28,7 +29,7 @@ TEST_KEYS = (
 )
 #: settings that name files which training has read: a test has what it needs of them in the checkpoint.
 _TRAINING_FILES = ("prompt", "task_prompts", "item_index", "warm_start", "pretrained_checkpoint")
-#: what RecBole makes of other settings, and what only the one who starts a test may say.
+#: derived by RecBole from other settings, and settable only by the caller.
 _NOT_TAKEN = frozenset(("train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "device"))
 _NOT_TRUSTED = frozenset(("trust_remote_code",))
 
@@ -50,13 +51,8 @@ def retest(run, settings=None):
         GenRecError: the run has no checkpoint, or a file, key or value is not accepted.
     """
     path, changes = Path(run), dict(settings or {})
-    stored = read_json(path)
-    check_run(path, stored)
-    checkpoint = stored.get("checkpoint")
-    if not isinstance(checkpoint, str):
-        raise GenRecError(f"{path} names no checkpoint: its run kept none.")
-    if not Path(checkpoint).exists():
-        raise GenRecError(f"The checkpoint of {path}, {checkpoint!r}, is not there, seen from {str(Path.cwd())!r}.")
+    stored = read_run(path)
+    _check_checkpoint(path, stored)
     config = _config(stored, changes)
     folder = Path(changes.get("results_dir", path.parent / "again"))
     if folder.resolve() == path.parent.resolve():
@@ -66,50 +62,72 @@ def retest(run, settings=None):
         ready_cpu(config)
         asked = plain(config.final_config_dict)
         data = SplitData([config])
-        valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
-        init_seed(config["seed"], config["reproducibility"])
-        if is_checkpoint(checkpoint):
-            config[BUILT_FOR] = checkpoint
-        model = build_model(config, data)
-        trainer = get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model)
-        trainer.tensorboard.close()
-        rows, begun = RowMetrics(trainer.evaluator), perf_counter()
-        try:
-            validated = plain(trainer.evaluate(valid_data, True, checkpoint, config["show_progress"]))
-        except RuntimeError as error:
-            if "state_dict" not in str(error):
-                raise
-            raise GenRecError(
-                f"The checkpoint {checkpoint!r} does not fit the model of {path}: data or settings have changed."
-            ) from error
-        validation = perf_counter() - begun
-        tested, seconds = measure_test(config, data, test_data, trainer, rows, folder, True, checkpoint)
-    result = {
-        **stored,
-        **tested,
-        "identifiers": stored.get("identifiers", tested["identifiers"]),  # a checkpoint does not know its collisions
-        "best_valid_result": validated,
-        "best_valid_score": validated[config["valid_metric"].lower()],
-        "valid_metric": config["valid_metric"],
-        "curve": [{key: epoch[key] for key in epoch if key != "valid_result"} for epoch in stored.get("curve", [])],
-        "cold": {},
-        "tasks": {},
-        "users_per_second": (len(data.parts[1]) + len(data.parts[2])) / (validation + seconds),
-        "seconds": {"data": data.seconds, "train": stored["seconds"]["train"], "validate": validation, "test": seconds}
-        | {"total": perf_counter() - started},
-        # the run's own versions and hardware are those of its training
-        "tested_again": {
-            "instead_of": {
-                key: stored["config"].get(key) for key in changes if key not in ("results_dir", "data_path")
-            },
-            "versions": versions(),
-            "hardware": hardware(config["device"]),
-        },
-        "config": asked,
-    }
-    write_result(folder, result)
+        trainer, valid_data, test_data = _prepare(config, data, stored.checkpoint)
+        validated, validation = _validate(trainer, valid_data, path, stored.checkpoint)
+        tested = measure_test(trainer, data, test_data, checkpoint=stored.checkpoint)
+        tested.write_outcomes(folder, config)
+    seconds = {"data": data.seconds, "train": stored.seconds.train, "validate": validation, "test": tested.seconds}
+    # a checkpoint does not know how many titles collided
+    identifiers = {"identifiers": stored.identifiers} if stored.identifiers else {}
+    result = stored.changed(
+        **tested.fields() | identifiers,
+        **selected_by_validation(config, validated[config["valid_metric"].lower()], validated),
+        curve=[_without_validation(epoch) for epoch in stored.curve],
+        cold={},
+        tasks={},
+        users_per_second=(len(data.parts[1]) + len(data.parts[2])) / (validation + tested.seconds),
+        seconds=Seconds(**seconds, total=perf_counter() - started),
+        tested_again=_again(stored, changes, config["device"]),
+        config=asked,
+    )
+    result.write(folder)
     print_table([result])
-    return result
+    return plain(result.content())
+
+
+def _check_checkpoint(path, stored):
+    """Refuse a run without a checkpoint."""
+    if stored.checkpoint is None:
+        raise GenRecError(f"{path} names no checkpoint: its run kept none.")
+    if not Path(stored.checkpoint).exists():
+        where = f"seen from {str(Path.cwd())!r}"
+        raise GenRecError(f"The checkpoint of {path}, {stored.checkpoint!r}, is not there, {where}.")
+
+
+def _prepare(config, data, checkpoint):
+    """The trainer of the model that a checkpoint holds, and loaders of validation and test."""
+    valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
+    init_seed(config["seed"], config["reproducibility"])
+    if is_checkpoint(checkpoint):
+        config[BUILT_FOR] = checkpoint
+    model = build_model(config, data)
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model)
+    trainer.tensorboard.close()
+    return trainer, valid_data, test_data
+
+
+def _validate(trainer, valid_data, path, checkpoint):
+    """Metrics of a checkpoint's validation, and the seconds that it took."""
+    started = perf_counter()
+    try:
+        metrics = trainer.evaluate(valid_data, True, checkpoint, trainer.config["show_progress"])
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise GenRecError(
+            f"The checkpoint {checkpoint!r} does not fit the model of {path}: data or settings have changed."
+        ) from error
+    return plain(metrics), perf_counter() - started
+
+
+def _without_validation(epoch):
+    return {key: value for key, value in epoch.content().items() if key != "valid_result"}
+
+
+def _again(stored, changes, device):
+    """What a result says of its second test: the run's own versions and hardware are those of its training."""
+    replaced = {key: stored.config.get(key) for key in changes if key not in ("results_dir", "data_path")}
+    return {"instead_of": replaced, "versions": versions(), "hardware": hardware(device)}
 
 
 def _config(run, changes):
@@ -118,10 +136,8 @@ def _config(run, changes):
             raise unknown_name("setting of a test", key, TEST_KEYS)
         if key == "eval_args" and (not isinstance(value, dict) or set(value) != {"mode"}):
             raise GenRecError("Of 'eval_args' a test takes the 'mode' alone: the split is that of the training.")
-    stored, dataset = run["config"], run["dataset"]
-    known = (
-        known_keys([get_model(run["model"])], dataset) | all_settings().keys()
-    )  # those of the run's other models, too
+    stored, dataset = run.config, run.dataset
+    known = known_keys([get_model(run.model)], dataset) | all_settings().keys()  # those of the run's other models, too
     known -= _NOT_TAKEN | _NOT_TRUSTED | {"model", "dataset"}
     settings = {key: value for key, value in stored.items() if key in known}
     settings["eval_args"] = stored["eval_args"] | changes.get("eval_args", {})
@@ -132,6 +148,6 @@ def _config(run, changes):
         folder = Path(str(stored.get("data_path")))  # to which RecBole has added the dataset's name
         settings["data_path"] = str(folder.parent if folder.name == dataset else folder)
     left_out = {key: settings.pop(key) for key in _TRAINING_FILES if key in settings}
-    config = GenRecConfig(run["model"], dataset, config_dict=settings)
+    config = GenRecConfig(run.model, dataset, config_dict=settings)
     config.final_config_dict.update(left_out)
     return config

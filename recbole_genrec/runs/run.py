@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from copy import deepcopy
+from dataclasses import dataclass
 from logging import getLogger
 from time import perf_counter
 
@@ -15,14 +16,14 @@ from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.distributed.world import current, joined
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.evaluation.clock import Clock
-from recbole_genrec.evaluation.cold_test import evaluate_cold, row_users
-from recbole_genrec.evaluation.confidence import RowMetrics, bootstrap_intervals
-from recbole_genrec.evaluation.outcomes import collecting
+from recbole_genrec.evaluation.cold_test import evaluate_cold
 from recbole_genrec.files.plain import plain
 from recbole_genrec.interactions.dataset_files import check_dataset, convert_raw_dump
 from recbole_genrec.interactions.split import SplitData
+from recbole_genrec.runs.machine import hardware, versions
+from recbole_genrec.runs.measure import measure_test, selected_by_validation
 from recbole_genrec.runs.process import ready_cpu, recbole_logging, wandb_run
-from recbole_genrec.runs.result import hardware, result_file, versions, write_result
+from recbole_genrec.runs.result import Parameters, RunResult, Seconds
 from recbole_genrec.runs.summary import print_index, print_table, write_table
 from recbole_genrec.training.curves import Curves
 
@@ -45,50 +46,66 @@ SHARED_KEYS = (
 )
 
 
-def run_models(
-    model, dataset, config_file_list=None, config_dict=None, command_line=None, saved=True, beside=(), shown=True
-):
-    """``run_recbole_genrec`` with the settings of a command line, which stand over all others.
+@dataclass(frozen=True)
+class RunOptions:
+    """What is asked of a run beside its settings.
 
-    Keys of the models ``beside`` are known too, although they do not run. Without ``shown`` the console shows warnings
-    alone, and the results are in the files.
+    Attributes:
+        saved: keep the best epoch in ``checkpoint_dir`` and test it; else test the last epoch.
+        beside: models that do not run, whose settings are known, too.
+        shown: show the log and the table of results on the console; else warnings alone, and the results are in the
+            files.
     """
+
+    saved: bool = True
+    beside: tuple = ()
+    shown: bool = True
+
+
+def run_models(model, dataset, config_file_list=None, config_dict=None, command_line=None, options=RunOptions()):
+    """``run_recbole_genrec`` with the settings of a command line, which override all others."""
     models = _model_list(model)
-    known = [*models, *beside]
+    known = [*models, *options.beside]
     configs = [
         GenRecConfig(name, dataset, config_file_list, config_dict, command_line, models=known) for name in models
     ]
-    first = configs[0]
     for config in configs[1:]:
-        share_data_settings(first, config)
-    check_effects(configs, beside)
+        share_data_settings(configs[0], config)
+    check_effects(configs, options.beside)
     with joined() as world:
-        with world.in_turn():  # what has to be converted, the first process converts
-            converted = convert_raw_dump(first)
-            check_dataset(first)
-        with ExitStack() as log:  # a log file, and so a folder of TensorBoard, for each model
-            log.enter_context(recbole_logging(first, console=shown))
-            if converted:
-                getLogger().info(converted)
-            if idle := idle_keys(configs):
-                getLogger().warning(idle)
-            ready_cpu(first)
-            data = SplitData(configs)
-            rehearse(configs[1:], data)
-            results = []
-            for config in configs:
-                if config is not first:
-                    log.close()
-                    log.enter_context(recbole_logging(config, console=shown))
-                with wandb_run(config):
-                    results.append(_run_model(config, data, saved, first["results_dir"]))
-                if world.is_first:
-                    write_result(first["results_dir"], results[-1])
+        results = _run_in_turn(configs, options)
         if world.is_first:
-            write_table(first["results_dir"], results)
-            if shown:
+            write_table(configs[0]["results_dir"], results)
+            if options.shown:
                 print_table(results)
-    return results if len(models) > 1 or not isinstance(model, (str, type)) else results[0]
+    contents = [plain(result.content()) for result in results]
+    return contents if len(models) > 1 or not isinstance(model, (str, type)) else contents[0]
+
+
+def _run_in_turn(configs, options):
+    """Train and test the models one after the other, on the same data; their :class:`RunResult`."""
+    first, world, results = configs[0], current(), []
+    with world.in_turn():  # what has to be converted, the first process converts
+        converted = convert_raw_dump(first)
+        check_dataset(first)
+    with ExitStack() as log:  # a log file, and so a folder of TensorBoard, for each model
+        log.enter_context(recbole_logging(first, console=options.shown))
+        if converted:
+            getLogger().info(converted)
+        if idle := idle_keys(configs):
+            getLogger().warning(idle)
+        ready_cpu(first)
+        data = SplitData(configs)
+        rehearse(configs[1:], data)
+        for config in configs:
+            if config is not first:
+                log.close()
+                log.enter_context(recbole_logging(config, console=options.shown))
+            with wandb_run(config):
+                results.append(_run_model(config, data, options.saved, first["results_dir"]))
+            if world.is_first:
+                results[-1].write(first["results_dir"])
+    return results
 
 
 def show_index(dataset=None, config_file_list=None, config_dict=None, command_line=None):
@@ -143,105 +160,82 @@ def _union(columns, others):
 
 
 def _run_model(config, data, saved, folder):
-    """Train and test a model; returns its result, and writes the outcomes of the test into ``folder``."""
+    """Train and test a model; returns its :class:`RunResult`, and writes the outcomes of the test into ``folder``."""
     started = perf_counter()
     settings = plain(config.final_config_dict)  # as asked for: models and RecBole write into the configuration
-    logger = getLogger()
-    logger.info(config)
+    getLogger().info(config)
+    trainer, loaders = _prepare(config, data)
+    clock = Clock(saved)
+    trainer.listeners += [clock, Curves()]
+    best = trainer.fit(loaders["train"], loaders["valid"], saved=saved, show_progress=config["show_progress"])
+    tested = measure_test(trainer, data, loaders["test"], saved)
+    tested.write_outcomes(folder, config)
+    tasks = _test_tasks(trainer, data, loaders["test"], tested.metrics)
+    cold = _test_cold(trainer, data)
+    _log_tests(trainer.wandblogger, tested.metrics, cold)
+    evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
+    return RunResult(
+        model=config["model"],
+        dataset=config["dataset"],
+        seed=config["seed"],
+        **selected_by_validation(config, *best),
+        valid_score_bigger=config["valid_metric_bigger"],
+        **tested.fields(),
+        cold=cold,
+        epochs=clock.epochs,
+        curve=plain(clock.curve),
+        seconds=_seconds(data, clock, tested, perf_counter() - started),
+        users_per_second=evaluated / (clock.validation + tested.seconds),
+        parameters=_count_parameters(trainer.model),
+        tasks=tasks,
+        usage=trainer.model.usage() if hasattr(trainer.model, "usage") else {},
+        checkpoint=str(trainer.saved_model_file) if saved and trainer.saved_model_file else None,
+        config=settings,
+        versions=versions(),
+        processes=current().size,
+        hardware=hardware(config["device"]),
+    )
+
+
+def _prepare(config, data):
+    """The trainer of a model that is not trained yet, and the loaders ``train``, ``valid`` and ``test``."""
     # before the model: RecBole's transforms write into the configuration what BERT4Rec reads (transform.py:60)
-    valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
+    loaders = {phase: data.evaluation_loader(config, phase) for phase in ("valid", "test")}
     # RecBole seeds again here (quick_start.py:136): a model's start does not depend on the data or on other models.
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = build_model(config, data)
-    logger.info(model)
-    train_data = data.train_loader(config, model)
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model)
-    clock, rows = Clock(trainer, saved), RowMetrics(trainer.evaluator)
-    with Curves(trainer):
-        best_score, best_result = trainer.fit(
-            train_data, valid_data, saved=saved, show_progress=config["show_progress"]
-        )
-    clock.finish()
-    tested, test_seconds = measure_test(config, data, test_data, trainer, rows, folder, saved)
-    test_result = tested["test_result"]
-    tasks = {}
-    if hasattr(model, "evaluate_tasks") and config["test_tasks"] is not False:
-        with whole(model):
-            tasks = model.evaluate_tasks(
-                data.parts[2],
-                config,
-                test_result,
-                lambda: trainer.evaluate(test_data, load_best_model=False, show_progress=False),
-            )
-    cold = {}
-    if data.cold is not None:
-        found = evaluate_cold(config, data.dataset, lambda: data.cold_loader(config), trainer, rows)
-        cold = {"rows": len(data.cold), **found}
-    # every evaluation has written 'eval/...': the test is the one to stay
-    trainer.wandblogger.log_eval_metrics(test_result, head="eval")
-    trainer.wandblogger.log_eval_metrics(cold.get("test_result", {}), head="cold")
-    trainer.wandblogger.log_eval_metrics(cold.get("among_cold", {}).get("test_result", {}), head="among_cold")
-    evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
-    return {
-        "model": config["model"],
-        "dataset": config["dataset"],
-        "seed": config["seed"],
-        "best_valid_score": best_score,
-        "best_valid_result": plain(best_result),
-        "valid_metric": config["valid_metric"],
-        "valid_score_bigger": config["valid_metric_bigger"],
-        **tested,
-        "cold": cold,
-        "epochs": clock.epochs,
-        "curve": clock.curve,
-        "seconds": {
-            "data": data.seconds,
-            "train": clock.training,
-            "validate": clock.validation,
-            "test": test_seconds,
-            "total": data.seconds + perf_counter() - started,
-        },
-        "users_per_second": evaluated / (clock.validation + test_seconds),
-        "parameters": _count_parameters(model),
-        "tasks": tasks,
-        "usage": model.usage() if hasattr(model, "usage") else {},
-        "checkpoint": str(trainer.saved_model_file) if saved and trainer.saved_model_file else None,
-        "config": settings,
-        "versions": versions(),
-        "processes": current().size,
-        "hardware": hardware(config["device"]),
-    }
+    getLogger().info(model)
+    loaders["train"] = data.train_loader(config, model)
+    return get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model), loaders
 
 
-def measure_test(config, data, loader, trainer, rows, folder, saved=True, checkpoint=None):
-    """Test a trainer's model, and write the outcomes into ``folder``.
+def _test_tasks(trainer, data, loader, ranked):
+    """Metrics of the tasks beside the ranking, of a model that has any; ``ranked`` holds those of the ranking."""
+    config, model = trainer.config, trainer.model
+    if not hasattr(model, "evaluate_tasks") or config["test_tasks"] is False:
+        return {}
 
-    Args:
-        config: the run's configuration. data: :class:`SplitData`. loader: of the test. trainer: holds the model.
-        rows: :class:`~recbole_genrec.evaluation.confidence.RowMetrics` of the trainer.
-        saved: test the best epoch; else the model as it is.
-        checkpoint: of the best epoch, where it is not the trainer's own.
+    def evaluate_ranking():
+        return trainer.evaluate(loader, load_best_model=False, show_progress=False)
 
-    Returns:
-        What a result tells of the test, and its seconds.
-    """
-    started = perf_counter()
-    with collecting(trainer) as collected:
-        result = trainer.evaluate(loader, saved, checkpoint, config["show_progress"])
-    seconds, users, model = perf_counter() - started, row_users(loader), trainer.model
-    outcomes = collected.outcomes(users, data.parts[0])
-    if outcomes is not None and current().is_first:
-        outcomes.write(result_file(folder, config["model"], config, "npz"))
-    ranks = hasattr(model, "generation_statistics")
-    told = {
-        "test_result": plain(result),
-        "test_interval": bootstrap_intervals(rows.values, users, config["seed"]),
-        "users": data.users,
-        "outcomes": outcomes is not None,
-        "generation": model.generation_statistics() if ranks else {},
-        "identifiers": model.identifier_statistics() if ranks else {},
-    }
-    return told, seconds
+    with whole(model):
+        return plain(model.evaluate_tasks(data.parts[2], config, ranked, evaluate_ranking))
+
+
+def _test_cold(trainer, data):
+    """The test of cold items, where ``cold_items`` holds some out."""
+    if data.cold is None:
+        return {}
+    config = trainer.config
+    measured = evaluate_cold(config, data.dataset, lambda: data.cold_loader(config), trainer)
+    return {"rows": len(data.cold), **plain(measured)}
+
+
+def _log_tests(logger, metrics, cold):
+    """Let Weights & Biases keep the test under ``eval/``, where every other evaluation has written, too."""
+    logger.log_eval_metrics(metrics, head="eval")
+    logger.log_eval_metrics(cold.get("test_result", {}), head="cold")
+    logger.log_eval_metrics(cold.get("among_cold", {}).get("test_result", {}), head="among_cold")
 
 
 def build_model(config, data):
@@ -289,6 +283,18 @@ def rehearse(configs, data):
         data.train_loader(config, model)
 
 
+def _seconds(data, clock, tested, of_model):
+    """Where the time of a model went; ``of_model`` is all but the reading of the data, which models share."""
+    return Seconds(
+        data=data.seconds,
+        train=clock.training,
+        validate=clock.validation,
+        test=tested.seconds,
+        total=data.seconds + of_model,
+    )
+
+
 def _count_parameters(model):
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return {"total": sum(size for size, _ in sizes), "trainable": sum(size for size, trains in sizes if trains)}
+    trainable = sum(size for size, trains in sizes if trains)
+    return Parameters(total=sum(size for size, _ in sizes), trainable=trainable)

@@ -12,59 +12,58 @@ from recbole_genrec.runs.result import result_file
 
 
 def write_table(folder, results):
-    """Write the table of all results as Markdown: ``<model>+<model>-<dataset>-<seed>.md``."""
-    models = "+".join(result["model"] for result in results)
-    write_text(result_file(folder, models, results[0], "md"), markdown_table(results))
+    """Write the table of several ``RunResult`` as Markdown: ``<model>+<model>-<dataset>-<seed>.md``."""
+    models = "+".join(result.model for result in results)
+    write_text(result_file(folder, models, results[0].content(), "md"), markdown_table(results))
 
 
 def _score(result, metric) -> str:
     """A metric as the table shows it: over a sample of users, with half the width of its confidence interval."""
-    score = result["test_result"].get(metric)
+    score = result.test_result.get(metric)
     if score is None:
         return ""
-    if not _is_sample(result) or metric not in result["test_interval"]:
+    if not _is_sample(result) or metric not in result.test_interval:
         return f"{score:.4f}"
-    low, high = result["test_interval"][metric]
+    low, high = result.test_interval[metric]
     return f"{score:.4f} ±{(high - low) / 2:.4f}"
 
 
 def _is_sample(result):
-    return result["users"]["evaluated"] < result["users"]["of"]
+    return result.users.evaluated < result.users.of
 
 
 def caption(results) -> str:
     """What the table shows: dataset, seed, and over which users where not all of them are evaluated."""
     first = results[0]
-    text = f"{first['dataset']}, seed {first['seed']}: test"
+    text = f"{first.dataset}, seed {first.seed}: test"
     if not _is_sample(first):
         return text
-    users = f"{first['users']['evaluated']:,} of {first['users']['of']:,} users"
+    users = f"{first.users.evaluated:,} of {first.users.of:,} users"
     return f"{text}, {users} (± half of the {LEVEL:.0%} bootstrap interval)"
 
 
 def table_rows(results) -> list[list[str]]:
     """Header and one row a model: test metrics, the one that selects over cold items where there are any, parameters,
     seconds to train, users evaluated a second."""
-    metrics = list(dict.fromkeys(metric for result in results for metric in result["test_result"]))
+    metrics = list(dict.fromkeys(metric for result in results for metric in result.test_result))
     cold = []
-    if results[0].get("cold"):
-        metric = results[0]["valid_metric"].lower()
+    if results[0].cold:
+        metric = results[0].valid_metric.lower()
         cold = [f"cold {metric}", f"among cold {metric}"]
     rows = [["model", *metrics, *cold, "parameters", "trainable", "epochs", "train s", "users/s"]]
     for result in results:
         scores = [_score(result, metric) for metric in metrics]
-        for tested in (result["cold"], result["cold"].get("among_cold")) if cold else ():
+        for tested in (result.cold, result.cold.get("among_cold")) if cold else ():
             scores.append(f"{tested['test_result'][metric]:.4f}" if tested else "")
-        parameters = result["parameters"]
         rows.append(
             [
-                result["model"],
+                result.model,
                 *scores,
-                f"{parameters['total']:,}",
-                f"{parameters['trainable']:,}",
-                str(result["epochs"]),
-                f"{result['seconds']['train']:.0f}",
-                f"{result['users_per_second']:.0f}",
+                f"{result.parameters.total:,}",
+                f"{result.parameters.trainable:,}",
+                str(result.epochs),
+                f"{result.seconds.train:.0f}",
+                f"{result.users_per_second:.0f}",
             ]
         )
     return rows

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from recbole_genrec import __version__
 from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.batches.tokens import PromptParts
+from recbole_genrec.runs.result import read_run, result_file
 
 #: longest list that the card's code asks for.
 LIST_LENGTH = 10
@@ -183,13 +184,12 @@ def _code(facts, history):
 def _measured(folder, config):
     """Metrics of validation and test, empty where unknown, and the users of the test; ``results_dir`` has the test."""
     validation = json.loads((folder / "trainer.json").read_text("utf-8"))["best_valid_result"] or {}
-    path = Path(config["results_dir"]) / f"{config['model']}-{config['dataset']}-{config['seed']}.json"
-    result = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    tested = result.get("checkpoint")
-    if not tested or Path(tested).resolve() != folder.resolve():  # another run of that name
-        return validation, {}, ""
-    users = result["users"]
-    return validation, result["test_result"], f"Test: {users['evaluated']:,} of {users['of']:,} users."
+    path = result_file(config["results_dir"], config["model"], config, "json")
+    result = read_run(path) if path.is_file() else None
+    if not result or not result.checkpoint or Path(result.checkpoint).resolve() != folder.resolve():
+        return validation, {}, ""  # there is none, or one of another run of that name
+    users = result.users
+    return validation, result.test_result, f"Test: {users.evaluated:,} of {users.of:,} users." if users else ""
 
 
 def _table(facts, validation, test, users):

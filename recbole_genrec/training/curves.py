@@ -15,45 +15,43 @@ RecBole's ``Loss/Train`` and ``Vaild_score``, by epoch from 0, stay: a sum over 
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from recbole_genrec.training.listeners import Listener
 
-class Curves:
-    """Listens to a trainer and writes to its TensorBoard. Use it as a context around ``fit``.
 
-    Args:
-        trainer: RecBole's or the plugin's; the latter's own ``writes_steps`` says that it writes losses itself.
+class Curves(Listener):
+    """Writes to the TensorBoard of a trainer, and closes it when the training is over.
+
+    A trainer of the plugin says by its ``writes_steps`` that it writes losses itself.
     """
 
-    def __init__(self, trainer):
-        self._trainer, self._board = trainer, trainer.tensorboard
-        self._step = self._epoch = 0
-        self._own_steps = getattr(trainer, "writes_steps", False)
-        train_epoch, valid_epoch = trainer._train_epoch, trainer._valid_epoch
+    def __init__(self):
+        self._board = self._hook = None
+        self._own_steps = False
+        self._step = self._written = self._epoch = 0
 
-        def written_train_epoch(train_data, epoch_idx, *args, **kwargs):
-            before = self._step
-            loss = train_epoch(train_data, epoch_idx, *args, **kwargs)
-            self._epoch = epoch_idx + 1
-            if self._step > before:
-                total = sum(map(float, loss)) if isinstance(loss, tuple) else float(loss)
-                self._board.add_scalar("train/loss", total / (self._step - before), self._step)
-            return loss
-
-        def written_valid_epoch(*args, **kwargs):
-            score, result = valid_epoch(*args, **kwargs)
-            epoch = self._epoch or trainer.start_epoch  # 0: a model that is not trained
-            for metric, value in result.items():
-                self._board.add_scalar(f"valid/{metric}", float(value), epoch)
-            return score, result
-
-        trainer._train_epoch, trainer._valid_epoch = written_train_epoch, written_valid_epoch
-
-    def __enter__(self):
+    def training_started(self, trainer):
+        """Count the steps of optimizers from now on: RecBole's epoch has no event for a step."""
+        self._board, self._own_steps = trainer.tensorboard, getattr(trainer, "writes_steps", False)
         self._hook = register_optimizer_step_post_hook(self._count)
-        return self
 
-    def __exit__(self, *error):
+    def training_ended(self, trainer):
+        """Stop counting, and close the board: RecBole leaves its thread writing, below whichever folder is the working
+        one."""
         self._hook.remove()
-        self._board.close()  # RecBole leaves its thread writing, below whichever folder is the working one
+        self._board.close()
+
+    def epoch_trained(self, trainer, epoch, loss, seconds):
+        """Write the mean loss over the epoch's steps, where the trainer does not write those of its steps."""
+        self._epoch, steps = epoch, self._step - self._written
+        if steps:
+            self._board.add_scalar("train/loss", loss / steps, self._step)
+            self._written = self._step
+
+    def epoch_validated(self, trainer, result, seconds):
+        """Write the metrics; in epoch 0 those of a model that is not trained."""
+        epoch = self._epoch or trainer.start_epoch
+        for metric, value in result.items():
+            self._board.add_scalar(f"valid/{metric}", float(value), epoch)
 
     def _count(self, optimizer, *_):
         if not self._own_steps:

@@ -6,16 +6,18 @@ process takes none of these paths.
 """
 
 import random
-from contextlib import contextmanager
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from recbole.data.dataloader import NegSampleEvalDataLoader
+from recbole.evaluator import Collector
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.distributed.sharding import whole
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
@@ -24,26 +26,50 @@ from recbole_genrec.errors import GenRecError
 COLLECTED = ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label")
 
 
+class SharedCollector(Collector):
+    """RecBole's collector, which hands out the rows of all processes."""
+
+    def get_data_struct(self):
+        """What was collected, each process's rows after those of the one before; then begin anew."""
+        struct, world = self.data_struct, current()
+        parts = world.gather({key: struct[key].cpu() for key in COLLECTED if key in struct})
+        for key in COLLECTED:
+            tensors = [part[key] for part in parts if key in part]
+            if tensors:
+                struct.set(key, torch.cat(tensors))
+        return super().get_data_struct()
+
+
 class SharedEvaluation:
-    """Mixin before RecBole's trainer: each process evaluates a share of the rows, and all of them get all results."""
+    """Mixin before RecBole's trainer: each process evaluates some of the rows, and all of them get all results.
+
+    Only the first process writes for TensorBoard.
+    """
+
+    def __init__(self, config, model):
+        world = current()
+        with nullcontext() if world.is_first else no_tensorboard():
+            super().__init__(config, model)
+        if world.size > 1:
+            self.eval_collector = SharedCollector(config)
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """RecBole's ``evaluate``; the metrics are taken over the rows of all processes."""
         world = current()
         if world.size == 1 or not eval_data:
             return super().evaluate(eval_data, load_best_model, model_file, show_progress)
-        share = _share(eval_data, world)
-        with _gathering(self.eval_collector, world), whole(self.model):
-            if share is None:  # RecBole would return nothing, and the others would wait for this process
+        own = _own_loader(eval_data, world)
+        with whole(self.model):
+            if own is None:  # RecBole would return nothing, and the others would wait for this process
                 result = self.evaluator.evaluate(self.eval_collector.get_data_struct())
             else:
-                result = super().evaluate(share, load_best_model, model_file, show_progress)
+                result = super().evaluate(own, load_best_model, model_file, show_progress)
         if hasattr(self.model, "merge_statistics"):
             self.model.merge_statistics(world.gather(self.model.statistics))
         return result
 
 
-def _share(loader, world):
+def _own_loader(loader, world):
     """A loader like RecBole's ``loader``, of this process's rows, or ``None`` where it has none; those of all processes
     in order are the whole."""
     dataset = loader._dataset
@@ -57,27 +83,6 @@ def _share(loader, world):
         return None
     part = dataset.copy(dataset.inter_feat[rows])
     return type(loader)(loader.config, part, loader._sampler, shuffle=False)
-
-
-@contextmanager
-def _gathering(collector, world):
-    """Let RecBole's collector hand out the rows of all processes."""
-    get_data_struct = collector.get_data_struct
-
-    def get_all():
-        struct = collector.data_struct
-        parts = world.gather({key: struct[key].cpu() for key in COLLECTED if key in struct})
-        for key in COLLECTED:
-            tensors = [part[key] for part in parts if key in part]
-            if tensors:
-                struct.set(key, torch.cat(tensors))
-        return get_data_struct()
-
-    collector.get_data_struct = get_all
-    try:
-        yield
-    finally:
-        del collector.get_data_struct
 
 
 class SharedTraining(SharedEvaluation, Trainer):

@@ -211,7 +211,7 @@ class TestRunner:
         settings = {"data_path": str(tmp_path / "data"), **SMALL}
         results = run_recbole_genrec("GenRec,SASRec", "tiny", config_dict=settings)
         assert "among cold ndcg@3" in capsys.readouterr().out
-        for result, (_, dataset, make_loader, trainer, _) in zip(results, tested):
+        for result, (_, dataset, make_loader, trainer) in zip(results, tested):
             stored = json.loads(Path(f"results/{result['model']}-tiny-2020.json").read_text("utf-8"))
             cold = stored["cold"]
             assert (cold["items"], cold["of"], cold["rows"]) == (4, 14, len(expected_rows(dataset)))

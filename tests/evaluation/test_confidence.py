@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from recbole.evaluator import Evaluator
-from recbole.evaluator.collector import DataStruct
 
 import recbole_genrec.evaluation.confidence as confidence
-from recbole_genrec.evaluation.confidence import RowMetrics, bootstrap_intervals
+from recbole_genrec.evaluation.confidence import bootstrap_intervals
 
 
 def test_intervals_are_those_of_resampling_row_by_row():
@@ -43,24 +41,6 @@ def test_the_seed_decides_and_memory_does_not(monkeypatch):
 
 def test_nothing_measured_gives_no_interval():
     assert bootstrap_intervals({}, np.arange(3), seed=0) == {}
-
-
-def test_row_metrics_average_to_recboles_result():
-    import torch
-
-    config = {"metrics": ["Hit", "NDCG", "MRR", "ItemCoverage"], "topk": [1, 3], "metric_decimal_place": 6}
-    evaluator = Evaluator(config)
-    rows = RowMetrics(evaluator)
-    struct = DataStruct()
-    hits = torch.tensor([[0, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 1]])  # three users, a list of three, one target each
-    struct.set("rec.topk", hits)
-    struct.set("rec.items", torch.tensor([[1, 2, 3], [2, 3, 4], [1, 4, 2]]))
-    struct.set("data.num_items", 6)
-    result = evaluator.evaluate(struct)
-    assert set(rows.values) == {f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in (1, 3)}
-    for name, value in rows.values.items():
-        assert value.mean() == pytest.approx(result[name], abs=1e-6)
-    assert rows.values["hit@3"].tolist() == [1, 1, 0]
 
 
 def test_no_more_is_drawn_at_once_than_asked_for_and_the_means_are_the_same(monkeypatch):

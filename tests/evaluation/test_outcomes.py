@@ -10,7 +10,7 @@ from recbole.evaluator.collector import DataStruct
 
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.evaluation import outcomes
-from recbole_genrec.evaluation.outcomes import Collected, Outcomes
+from recbole_genrec.evaluation.outcomes import Outcomes, RankedLists
 from tests.builders import SCRATCH
 
 ROWS = [(f"u{user}", f"i{(user * step) % 11}", 1000 + step) for user in range(8) for step in range(4 + user)]
@@ -104,9 +104,9 @@ def test_the_lists_feed_recboles_coverage_and_gini(run):
 
 
 def test_an_item_without_a_score_is_no_recommendation():
-    collected = Collected()
+    collected = RankedLists(3)
     scores = torch.tensor([[-torch.inf, 2.0, -torch.inf, 1.0]])
-    collected.add(scores, torch.tensor([0]), torch.tensor([3]), 3)
+    collected.batch_scored(scores, torch.tensor([0]), torch.tensor([3]))
     assert collected._lists[0].tolist() == [[1, 3, 0]] and collected._places[0].tolist() == [2]
 
 
@@ -170,11 +170,11 @@ def test_arrays_that_do_not_belong_together_are_refused(tmp_path, changes, messa
 
 
 def test_batches_follow_each_other():
-    collected, train = Collected(), SimpleNamespace()
+    collected, train = RankedLists(2), SimpleNamespace()
     for scores, row, target in (([[0, 3, 2, 1]], [0], [2]), ([[0, 1, 2, 3], [0, 2, 1, 3]], [1, 0, 1], [1, 3, 2])):
         scores = torch.tensor(scores, dtype=torch.float)
         scores[:, 0] = -torch.inf
-        collected.add(scores, torch.tensor(row), torch.tensor(target), 2)
+        collected.batch_scored(scores, torch.tensor(row), torch.tensor(target))
     train.iid_field, train.uid_field, train.field2id_token = "i", "u", {"i": ["[PAD]", "a", "b", "c"]}
     train.id2token = lambda field, ids: [f"u{number}" for number in ids]
     with pytest.MonkeyPatch.context() as patch:

@@ -90,7 +90,7 @@ class TestRuns:
         (results / "SASRec-toy-3.failed.json").write_text(json.dumps(kept), "utf-8")
         (results / "benchmark.json").write_text("[1]", "utf-8")
         read = read_results(results)
-        assert read.failed == [kept]
+        assert [run.content() for run in read.failed] == [kept]
         assert [len(row.runs) for row in read.boards[0].rows] == [3, 2]  # what failed since no longer stands there
 
     @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from recbole_genrec.report.statistics import (
     paired_over_users,
 )
 from recbole_genrec.report.stored_runs import Row, Run
+from tests.results import run_result
 
 
 def test_mean_and_deviation():
@@ -107,7 +108,7 @@ def test_holm_rejects_what_stepping_down_rejects(seed):
 
 
 def row(name, values):
-    runs = {seed: Run(None, {"model": name, "test_result": {"ndcg@10": value}}) for seed, value in values.items()}
+    runs = {seed: Run(None, run_result(model=name, test_result={"ndcg@10": value})) for seed, value in values.items()}
     return Row(name, runs)
 
 

@@ -16,7 +16,7 @@ from recbole_genrec.cli.main import main
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.runs import compare
 from recbole_genrec.runs.identity import differences
-from recbole_genrec.runs.run import run_models
+from recbole_genrec.runs.run import RunOptions, run_models
 
 SETTINGS = """\
 topk: [1, 3]
@@ -54,9 +54,8 @@ def made(monkeypatch):
             run.file("log").write_text("Starts.\nTraceback (most recent call last):\n  ...\nKeyError: 'x'\n", "utf-8")
             return 1
         order = run.order
-        run_models(
-            order["model"], order["dataset"], order["files"], command_line=order["settings"], beside=order["beside"]
-        )
+        options = RunOptions(beside=tuple(order["beside"]))
+        run_models(order["model"], order["dataset"], order["files"], command_line=order["settings"], options=options)
         return 0
 
     monkeypatch.setattr(compare, "_make", make)

@@ -13,6 +13,7 @@ from recbole_genrec.cli.main import main
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.runs import tuning
 from recbole_genrec.runs.tuning import read_space, tune
+from tests.results import run_result
 
 SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "topk": [1, 3], "epochs": 1}
 KNOWN = {"learning_rate", "epochs", "topk", "hidden_size", "loss_type", "model", "results_dir"}
@@ -112,15 +113,14 @@ class TestSearch:
 
         def objective(params, files, shown):
             drawn.append(params["learning_rate"])
-            trial = {"model": "SASRec", "best_valid_score": params["learning_rate"], "valid_score_bigger": True}
-            trial |= {"best_valid_result": {}, "test_result": {}, "epochs": 1, "seconds": {"train": 1.0}, "cold": {}}
-            trial |= {"dataset": "tiny", "seed": 2020, "users": {"evaluated": 1, "of": 1}, "users_per_second": 1.0}
-            return trial | {"parameters": {"total": 1, "trainable": 1}}
+            users = {"evaluated": 1, "of": 1}
+            trial = run_result(best_valid_score=params["learning_rate"], valid_score_bigger=True, users=users)
+            return trial.content()
 
         monkeypatch.setattr(tuning, "objective_function", objective)
         path = space_file("learning_rate loguniform -7,-3\nhidden_size quniform 8,16,8\n")
         for algo in ("random", "bayes", "random"):
-            best = tune("SASRec", "tiny", None, settings, path, algo, max_evals=4, early_stop=9)
+            best = tune("SASRec", "tiny", None, settings, params_file=path, algo=algo, max_evals=4, early_stop=9)
             assert best["best_valid_score"] == max(drawn[-4:])
         assert drawn[:4] == drawn[8:] and len(set(drawn[:4])) == 4
         assert "HYPEROPT_FMIN_SEED" not in os.environ
@@ -171,7 +171,7 @@ class TestMistakes:
     def test_a_missing_hyperopt_is_named(self, settings, monkeypatch):
         monkeypatch.setattr(tuning, "find_spec", lambda name: None)
         with pytest.raises(GenRecError, match=r"needs hyperopt: pip install 'recbole_genrec\[tuning\]'"):
-            tune("SASRec", "tiny", None, settings, "mine.space")
+            tune("SASRec", "tiny", None, settings, params_file="mine.space")
 
 
 def test_the_command_line_searches(settings, capsys):

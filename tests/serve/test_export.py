@@ -12,9 +12,9 @@ import yaml
 from recbole_genrec.checkpoint.checkpoint import save_checkpoint
 from recbole_genrec.cli.main import main
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.runs.result import write_result
 from recbole_genrec.serve.export import export
 from tests.builders import SCRATCH, STATE, write_base, write_checkpoint
+from tests.results import run_result
 
 TITLES = ["Toy Story", "GoldenEye", "Four Rooms", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
 SMALL = {**SCRATCH, "decoding": "full", "max_prompt_tokens": 400}
@@ -155,9 +155,9 @@ def test_an_adapter_export_is_pefts_own(world, tmp_path, capsys, case):
 
 def test_the_card_tells_where_the_model_comes_from_and_what_was_measured(world, tmp_path):
     config, _ = world(**CASES["adapter"][2], family="llama")
-    result = {"model": "GenRec", "dataset": "tiny", "seed": config["seed"], "test_result": {"ndcg@3": 0.125}}
-    result["users"] = {"evaluated": 5, "of": 9}
-    write_result("results", {**result, "checkpoint": str(tmp_path / "best")})
+    users = {"evaluated": 5, "of": 9}
+    result = run_result(seed=config["seed"], test_result={"ndcg@3": 0.125}, users=users)
+    result.changed(checkpoint=str(tmp_path / "best")).write("results")
     export("best", "plain", merged=True)
     text = (tmp_path / "plain/README.md").read_text("utf-8")
     metadata = yaml.safe_load(text.split("---\n")[1])
@@ -171,9 +171,13 @@ def test_the_card_tells_where_the_model_comes_from_and_what_was_measured(world, 
     assert "| ndcg@3 | 0.2500 | 0.1250 |" in text and "\nTest: 5 of 9 users.\n" in text
     assert "```\n<s>Toy Story\nGoldenEye\nFour Rooms\n\n```" in text
 
-    write_result("results", {**result, "checkpoint": "another/best"})
+    result.changed(checkpoint="another/best").write("results")
     export("best", "plain", merged=True, overwrite=True)
     assert "| ndcg@3 | 0.2500 |  |" in (tmp_path / "plain/README.md").read_text("utf-8")
+
+    next((tmp_path / "results").glob("*.json")).write_text("{", "utf-8")
+    with pytest.raises(GenRecError, match="GenRec-tiny-.*json is not JSON"):
+        export("best", "plain", merged=True, overwrite=True)
 
 
 @pytest.mark.parametrize(("name", "settings", "message"), [

@@ -10,6 +10,7 @@ from recbole.trainer import Trainer
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.runs import retest
 from recbole_genrec.runs import run as runner
+from recbole_genrec.training.listeners import Listener
 from tests.model.conftest import BLACK, SMALL, WHITE
 
 MODELS = ["GenRec", "GenRecSeq2Seq", "P5", "SASRecAll", "SASRec", "BERT4Rec"]
@@ -54,18 +55,13 @@ def tested(monkeypatch):
     def watch(module):
         measure_test = module.measure_test
 
-        def measured(config, data, loader, trainer, *args):
-            evaluated, begun = trainer.eval_collector.model_collect, []
+        def measured(trainer, *args, **kwargs):
+            class Weights(Listener):
+                def rows_measured(self, values):
+                    seen.append(weights(trainer.model))
 
-            def model_collect(model):
-                begun.append(weights(model))
-                return evaluated(model)
-
-            trainer.eval_collector.model_collect = model_collect
-            result = measure_test(config, data, loader, trainer, *args)
-            del trainer.eval_collector.model_collect
-            seen.extend(begun)
-            return result
+            with trainer.listening(Weights()):
+                return measure_test(trainer, *args, **kwargs)
 
         monkeypatch.setattr(module, "measure_test", measured)
 
