@@ -1,4 +1,4 @@
-"""What a test gave every row: the list, and each target's place in it; one compressed file beside the run's JSON.
+"""What a test gave every row: the list, and each target's rank in it; one compressed file beside the run's JSON.
 
 A file that is kept for long has the places without the lists, and counts of the items recommended. What all runs of a
 test have in common, such as users and targets, is in a file of its own then, which theirs name.
@@ -37,7 +37,7 @@ TESTS = "tests"
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The test of one run. An item is its place in ``items``; place 0 is no item.
+    """The test of one run. An item is its index in ``items``; index 0 is no item.
 
     Attributes:
         items: tokens ``[n_items]``.
@@ -48,7 +48,7 @@ class Outcomes:
             kept, and only then are there the last three.
         rows: each target's row ``[T]``.
         targets: the item ``[T]``.
-        places: its place in the row's list, from 1; 0 where it is not in it ``[T]``.
+        places: its rank in the row's list, from 1; 0 where it is not in it ``[T]``.
         lengths: lengths of lists whose items are counted, ascending, K the last ``[M]``.
         recommended: how often each item is among the first ``lengths[m]`` of a list, place 0 the gaps ``[M, n_items]``.
         full: how many lists have neither a gap nor an item twice among their first ``lengths[m]`` ``[M]``.

@@ -43,8 +43,8 @@ def differences(stored, config):
         ``{key: (stored value, value asked for)}``
     """
     old, new = deciding_settings(stored), deciding_settings(plain(config.final_config_dict))
-    told = old.keys() | (new.keys() & config.external_config_dict.keys())
-    return {key: (old.get(key), new.get(key)) for key in sorted(told) if old.get(key) != new.get(key)}
+    compared = old.keys() | (new.keys() & config.external_config_dict.keys())
+    return {key: (old.get(key), new.get(key)) for key in sorted(compared) if old.get(key) != new.get(key)}
 
 
 @cache

@@ -123,8 +123,8 @@ def tune(model, dataset=None, config_file_list=None, config_dict=None, **search)
     trials = []
 
     def trial(params, files):
-        place = {"results_dir": str(folder / str(len(trials)))}
-        outcome = objective_function({**fixed, **params, **place}, files, shown=False)
+        own_folder = {"results_dir": str(folder / str(len(trials)))}
+        outcome = objective_function({**fixed, **params, **own_folder}, files, shown=False)
         trials.append(Trial(params, RunResult.model_validate(outcome)))
         return outcome
 

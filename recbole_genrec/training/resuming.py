@@ -79,17 +79,17 @@ class Resuming:
         """Files that ``best``, ``last`` and ``previous`` have in common."""
         return SharedFiles()
 
-    def _go_on(self):
+    def _resume_if_asked(self):
         """Resume where the setting asks for it, once."""
         resume, self._resume_from = self._resume_from, ""
         if resume:
-            folder = self.world.from_first(lambda: self._find(resume))
+            folder = self.world.from_first(lambda: self._folder_to_resume(resume))
             if folder is not None:
                 self.resume_checkpoint(folder)
             else:
                 self.logger.warning(nothing_to_resume(self.config, Path(self.checkpoint_dir)))
 
-    def _find(self, resume):
+    def _folder_to_resume(self, resume):
         """The folder to resume from, or ``None`` to start anew."""
         if resume == "previous":
             return self.run_folder / "previous"

@@ -95,7 +95,7 @@ class SharedTraining(SharedEvaluation, Trainer):
         self.world.spread(parameter.data for parameter in model.parameters())
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        """RecBole's epoch, in which every process takes its share of each batch."""
+        """RecBole's epoch, in which every process takes its rows of each batch."""
         self.model.train()
         loss_func = loss_func or self.model.calculate_loss
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
@@ -111,10 +111,10 @@ class SharedTraining(SharedEvaluation, Trainer):
             own = rows(interaction, self.world.share(len(interaction))).to(self.device)
             loss = torch.zeros(())
             if len(own):
-                share = loss_weight(self.model, own) / weight
+                own_weight = loss_weight(self.model, own) / weight
                 with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
                     parts = loss_func(own)
-                loss = (sum(parts) if isinstance(parts, tuple) else parts) * share
+                loss = (sum(parts) if isinstance(parts, tuple) else parts) * own_weight
                 scaler.scale(loss).backward()
             loss = self.world.total([loss.item()])[0]
             self._check_nan(torch.tensor(loss))
@@ -156,7 +156,7 @@ def for_several_processes(trainer_class):
         trainer_class: RecBole's or the plugin's.
 
     Raises:
-        GenRecError: it has a training of its own, which nobody has taught to share.
+        GenRecError: it has a training loop of its own, which works in one process.
     """
     if issubclass(trainer_class, SharedEvaluation):
         return trainer_class

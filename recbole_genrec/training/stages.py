@@ -25,7 +25,7 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``, stage after stage; see :meth:`GenRecTrainer.fit`."""
         self._saves = saved
-        self._go_on()
+        self._resume_if_asked()
         if self._begins(0) and self.stages.pretrained_checkpoint:
             load_checkpoint_into(self.model, self.stages.pretrained_checkpoint)
             self.logger.info(f"Pretrained weights of {self.stages.pretrained_checkpoint}")

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, heard where it can stop without a loss."""
+"""Signals that ask a run to stop, which it does where nothing is lost."""
 
 import signal
 import threading
@@ -20,7 +20,7 @@ class StopRequest:
         self.signal = 0
 
     @contextmanager
-    def heard(self):
+    def listening(self):
         """Listen for the length of a block. A second signal is no longer listened to: it does what it did before.
 
         Python hands signals to the main thread alone; elsewhere nothing is changed.

@@ -32,7 +32,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
     Several processes share every batch and add their gradients up, so that each step is that of a single process.
 
     Three checkpoints stand in ``<checkpoint_dir>/<model>-<dataset>-<seed>-<hash of the settings>``: ``best`` on
-    validation; ``last``, the end of the last epoch or a place within one, from which ``resume: auto`` goes on with the
+    validation; ``last``, the end of the last epoch or a step within one, from which ``resume: auto`` goes on with the
     same batches and random numbers as if it had never stopped; and ``previous``, the ``last`` before it. SIGTERM and
     Ctrl-C write ``last`` and end the training with :class:`~recbole_genrec.errors.Interrupted`.
 
@@ -67,7 +67,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self._stop = StopRequest()
         self._epoch, self._done = 0, START
         self._random_states = None
-        self._last_batch, self._agreed_signal = None, 0
+        self._last_batch, self._common_signal = None, 0
 
     def _build_optimizer(self, **kwargs):
         """The optimizer that ``learner`` names, over the trainable parameters; Adam and AdamW spare norms and biases
@@ -107,7 +107,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self._saves, self._validates = saved, bool(valid_data) and self.eval_step > 0
         if self.world.rank:  # the same batches, but dropout of its own
             torch.manual_seed(self.config["seed"] + self.world.rank)
-        self._go_on()
+        self._resume_if_asked()
 
         def end_of_epoch(epoch, valid_score):  # early stopping has counted the epoch, ``best`` is written by now
             self.average.swap_out()
@@ -115,7 +115,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
             if callback_fn:
                 callback_fn(epoch, valid_score)
 
-        with self._stop.heard():
+        with self._stop.listening():
             result = super().fit(train_data, valid_data, verbose, saved, show_progress, end_of_epoch)
         if number := max(self.world.gather(self._stop.signal)):  # it came when nothing was left to do
             self._interrupt(number)
@@ -146,7 +146,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         bar = tqdm(total=len(train_data), ncols=100, desc=description, disable=not show_progress)
         n_tokens, start = 0, perf_counter()
         with bar:
-            for batches in self._rest(_in_groups(train_data, accumulated), steps):
+            for batches in self._remaining(_in_groups(train_data, accumulated), steps):
                 loss, weight, tokens = self._optimizer_step(list(map(self._packed, batches)), loss_func, total_steps)
                 loss_sum, weight_sum = loss_sum + loss * weight, weight_sum + weight
                 self._write_step(loss)
@@ -158,15 +158,15 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
                 self._done = steps, loss_sum, weight_sum
                 if self.arguments.save_steps and self.step % self.arguments.save_steps == 0:
                     self._save_last(epoch_idx - 1)
-                self._heed()
+                self._stop_if_asked()
         if not self._validates or (epoch_idx + 1) % self.eval_step:
             self._end_epoch(epoch_idx)
             if not self._validates:  # RecBole writes ``best`` next
                 self.average.swap_in()
         return loss_sum / max(weight_sum, 1)
 
-    def _rest(self, groups, steps):
-        """What an epoch still has to train on after so many steps; random numbers go on from the checkpoint."""
+    def _remaining(self, groups, steps):
+        """Yield the batch groups that remain after ``steps``; random numbers continue from the checkpoint."""
         for _ in islice(groups, steps):
             pass
         if self._random_states:
@@ -175,42 +175,42 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         yield from groups
 
     def _packed(self, batch):
-        """This process's share of a batch, ready for the loss; ``None`` where there are fewer rows than processes."""
+        """This process's rows of a batch, ready for the loss; ``None`` where there are fewer rows than processes."""
         if not isinstance(batch, Interaction):
             return batch
         own = rows(batch, self.world.share(len(batch)))
         return self.model.pack_interaction(own) if len(own) else None
 
-    def _heed(self):
-        """Stop where a signal has asked for it, with ``last`` written in the middle of the epoch.
+    def _stop_if_asked(self):
+        """Write ``last`` in the middle of the epoch and stop, if a signal asked for it.
 
         Raises:
             Interrupted: one has.
         """
-        number = self._stop.signal if self.world.size == 1 else self._agreed_signal
+        number = self._stop.signal if self.world.size == 1 else self._common_signal
         if number:
             self.average.swap_out()
             self._save_last(self._epoch - 1)
             self._interrupt(number)
 
-    def _heed_alone(self):
-        """As :meth:`_heed`, between the batches of an evaluation, where several processes do not meet."""
+    def _stop_between_batches(self):
+        """As :meth:`_stop_if_asked`, between the batches of an evaluation, where several processes do not meet."""
         if self.world.size == 1:
-            self._heed()
+            self._stop_if_asked()
 
     def _interrupt(self, number):
         self._stop.signal = 0
         kept = "nothing is saved, as 'saved' is false"
         if self._saves:
             kept = f"{str(self.run_folder / 'last')!r} is saved, and --resume=auto goes on from it"
-        place = f"epoch {self._epoch}, step {self._done[0]}" if self._done[0] else f"the end of epoch {self._epoch}"
-        raise Interrupted(number, f"by {signal.Signals(number).name} at {place}; {kept}.")
+        moment = f"epoch {self._epoch}, step {self._done[0]}" if self._done[0] else f"the end of epoch {self._epoch}"
+        raise Interrupted(number, f"by {signal.Signals(number).name} at {moment}; {kept}.")
 
     def _optimizer_step(self, batches, loss_func, total_steps):
         """One step on the mean loss over all of ``batches``, as if they were one batch.
 
         Args:
-            batches: this process's share of each, or ``None``.
+            batches: this process's rows of each, or ``None``.
 
         Returns:
             The loss over all processes, the number of terms it is the mean of, and the number of tokens.
@@ -218,11 +218,11 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self.optimizer.zero_grad()
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * learning_rate_factor(self.step, total_steps, self.schedule)
-        weight, n_tokens = self._agree(batches)
+        weight, n_tokens = self._sum_over_processes(batches)
         total_loss = 0.0
         for batch in batches:
             if batch is None:
-                self._keep_step()
+                self._compute_along()
                 continue
             with torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
                 loss = loss_func(batch.to(self.device)) * (batch.n_decisions / weight)
@@ -249,19 +249,21 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self.tensorboard.add_scalar(f"{self.stage}/loss", loss, self.step)
         self.tensorboard.add_scalar(f"{self.stage}/learning_rate", self.optimizer.param_groups[0]["lr"], self.step)
 
-    def _agree(self, batches):
-        """What all processes have in a step: terms of the loss, at least one, and tokens; and a signal that any heard,
-        so that all of them stop after the same step."""
+    def _sum_over_processes(self, batches):
+        """Terms of the loss, at least one, and tokens of a step, over all processes.
+
+        A signal that any process received goes along, so that all of them stop after the same step.
+        """
         own = [batch for batch in batches if batch is not None]
         mine = [sum(batch.n_decisions for batch in own), sum(batch.n_tokens for batch in own)]
-        heard = [self._stop.signal * (rank == self.world.rank) for rank in range(self.world.size)]
-        weight, n_tokens, *heard = map(int, self.world.total([*mine, *heard]))
-        self._agreed_signal = max(heard)
+        signals = [self._stop.signal * (rank == self.world.rank) for rank in range(self.world.size)]
+        weight, n_tokens, *signals = map(int, self.world.total([*mine, *signals]))
+        self._common_signal = max(signals)
         if own and self._is_spread:
             self._last_batch = own[-1]
         return max(weight, 1), n_tokens
 
-    def _keep_step(self):
+    def _compute_along(self):
         """Compute along with the processes that have rows where this one has none: they share their layers."""
         if not self._is_spread:
             return
@@ -270,11 +272,11 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         (self.model.calculate_loss(self._last_batch.to(self.device)) * 0.0).backward()
 
     def _full_sort_batch_eval(self, *args):
-        self._heed_alone()
+        self._stop_between_batches()
         return super()._full_sort_batch_eval(*args)
 
     def _neg_sample_batch_eval(self, *args):
-        self._heed_alone()
+        self._stop_between_batches()
         return super()._neg_sample_batch_eval(*args)
 
     def _valid_epoch(self, valid_data, show_progress=False):

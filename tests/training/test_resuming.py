@@ -123,7 +123,7 @@ def test_resume_from_a_folder_and_from_a_run(make_run):
     first.fit()
     for place in (first.trainer.run_folder, first.trainer.run_folder / "last"):
         run = make_run("elsewhere", epochs=3, resume=str(place))
-        run.trainer._go_on()
+        run.trainer._resume_if_asked()
         assert run.trainer.start_epoch == 2 and run.trainer.step == first.trainer.step
         assert run.trainer.run_folder == first.trainer.run_folder
 

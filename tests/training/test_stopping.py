@@ -55,7 +55,7 @@ def test_a_signal_stops_between_the_batches_of_an_evaluation(make_run):
     run = make_run()
     run.trainer._stop.signal = signal.SIGTERM
     run.trainer.world = World(rank=0, size=2)
-    run.trainer._heed_alone()  # several processes do not meet there
+    run.trainer._stop_between_batches()  # several processes do not meet there
     run.trainer.world = World()
     with pytest.raises(Interrupted, match="by SIGTERM"):
         run.trainer.evaluate(run.test, load_best_model=False)

@@ -111,10 +111,10 @@ def test_accumulated_batches_equal_one_large_batch(make_run, small, large):
 def test_a_step_is_the_mean_over_all_terms_of_its_batches(make_run, sizes, agreed):
     batches = [size and SimpleNamespace(n_decisions=size[0], n_tokens=size[1]) for size in sizes]
     trainer = make_run().trainer
-    assert trainer._agree(batches) == agreed and trainer._agreed_signal == 0
+    assert trainer._sum_over_processes(batches) == agreed and trainer._common_signal == 0
     trainer._stop.signal = signal.SIGTERM
-    trainer._agree(batches)
-    assert trainer._agreed_signal == signal.SIGTERM
+    trainer._sum_over_processes(batches)
+    assert trainer._common_signal == signal.SIGTERM
 
 
 def test_an_epoch_trains_whatever_state_the_model_was_left_in(make_run):
@@ -127,14 +127,14 @@ def test_an_epoch_trains_whatever_state_the_model_was_left_in(make_run):
 def test_a_process_without_rows_computes_along_where_layers_are_spread(make_run):
     run = make_run()
     gradients = [parameter.grad for parameter in run.trainer._trainable()]
-    run.trainer._keep_step()
+    run.trainer._compute_along()
     assert gradients == [None] * len(gradients) == [parameter.grad for parameter in run.trainer._trainable()]
     run.trainer._is_spread = True
     with pytest.raises(GenRecError, match="the first batch has fewer rows than processes"):
-        run.trainer._keep_step()
+        run.trainer._compute_along()
     batch = next(iter(run.train))
-    run.trainer._agree([batch, None])
-    run.trainer._keep_step()
+    run.trainer._sum_over_processes([batch, None])
+    run.trainer._compute_along()
     gradients = [parameter.grad for parameter in run.trainer._trainable() if parameter.grad is not None]
     assert gradients and all((gradient == 0).all() for gradient in gradients)
 
