@@ -5,34 +5,41 @@ et al. "Large Language Models are Zero-Shot Rankers for Recommender Systems", EC
 
 Deviations from the papers:
 
-* ``ranking: scoring`` has a local model score titles instead of writing lists: the exact top-K of the whole catalogue.
-* ``ranking: chat`` (:mod:`.promptllm_chat`) ranks the whole catalogue, too: open recommendation, or candidates that are
-  retrieved from training interactions. The target is put among sampled candidates only where RecBole samples them for
-  every model.
-* Prompts are in words of our own.
+* ``ranking: scoring``: a local model scores titles instead of writing lists: the exact top-K of the whole catalogue.
+* ``ranking: chat`` ranks the whole catalogue, too: either without candidates, or among candidates retrieved from
+  training interactions. The target is put among sampled candidates only where RecBole samples them for every model.
+* The prompts are worded differently.
 """
 
 from dataclasses import replace
-from functools import partial
 from logging import getLogger
 
 import numpy as np
 import torch
+from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.questions import FewShot, QuestionWriter, TrainingCounts, draw_examples
 from recbole_genrec.batches.tasks import TaskData, task_columns
-from recbole_genrec.batches.tokens import MIDDLE, prepend_examples
+from recbole_genrec.batches.tokens import prepend_examples
+from recbole_genrec.catalogue.catalogue import Catalogue
+from recbole_genrec.catalogue.index import build_index
+from recbole_genrec.catalogue.schemes import draft_identifiers
+from recbole_genrec.chat.chat_answers import ChatAnswers
 from recbole_genrec.chat.client import ChatClient
-from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, P5Arguments, PromptLLMArguments
-from recbole_genrec.decoding.finite import FiniteLogits
-from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
-from recbole_genrec.decoding.tree import prompt_tree
-from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.chat.grounding import Grounder
+from recbole_genrec.config.arguments import (
+    EngineArguments,
+    IndexingArguments,
+    P5Arguments,
+    PromptArguments,
+    PromptLLMArguments,
+)
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.genrec import GenRec
+from recbole_genrec.model.scoring_answers import ScoringAnswers
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.question_prompts import load_questions
 from recbole_genrec.prompt.task_prompts import TARGETS
@@ -41,34 +48,38 @@ from recbole_genrec.prompt.task_prompts import TARGETS
 class PromptLLM(GenRec):
     """PromptLLM; see the module's header and :class:`GenerativeRecommender`.
 
-    With ``ranking: chat`` the class gives a :class:`~recbole_genrec.model.promptllm_chat.ChatPromptLLM`.
+    The model asks questions, and ``answers`` has them answered: by the model's own backbone or, with ``ranking: chat``,
+    by a server. In the second case the model has texts of items, but no backbone, trie or packer.
 
     Attributes:
         settings: :class:`~recbole_genrec.config.arguments.PromptLLMArguments`.
         writer: :class:`~recbole_genrec.batches.questions.QuestionWriter`.
+        answers: :class:`~recbole_genrec.model.scoring_answers.ScoringAnswers` or
+            :class:`~recbole_genrec.chat.chat_answers.ChatAnswers`.
+        chat: the :class:`~recbole_genrec.chat.client.ChatClient` of ``ranking: chat``, else ``None``.
         tasks: what :meth:`evaluate_tasks` tests.
         task: ``sequential`` or ``direct``: what :meth:`full_sort_predict` ranks for.
-        chat: the client of a server, where one answers.
     """
 
-    chat = None
     is_trained = False
-
-    def __new__(cls, config=None, dataset=None):
-        # RecBole knows one class a model; without arguments, a copy is made of an object of any class
-        if cls is PromptLLM and config is not None and PromptLLMArguments.from_config(config).ranking == "chat":
-            from recbole_genrec.model.promptllm_chat import ChatPromptLLM
-
-            cls = ChatPromptLLM
-        return super().__new__(cls)
 
     def __init__(self, config, dataset):
         self.check_settings(config)
         self.settings, self.seed = PromptLLMArguments.from_config(config), config["seed"]
         self.examples = draw_examples(dataset, self.settings.few_shot, self.seed)
         self.task = "sequential"
-        self._find_language_model(config, dataset)
+        self.chat = ChatClient(self.settings) if self.settings.ranking == "chat" else None
+        if self.chat is None:
+            self._build_language_model(config, dataset)
+        else:
+            self._build_texts(config, dataset)
         self._prepare_tasks(config, dataset)
+        if self.chat is None:
+            self.answers = ScoringAnswers(self, self.max_target_tokens)
+        else:
+            grounder = Grounder(self.catalogue.texts, self.settings.fuzzy_threshold)
+            self.answers = ChatAnswers(self.chat, grounder, self.writer, self.k)
+            self.reset_statistics()
         if self.chat is not None or "direct" in self.tasks:
             self.counts = TrainingCounts(dataset)
 
@@ -97,12 +108,12 @@ class PromptLLM(GenRec):
 
     @classmethod
     def needs_for_all_scores(cls, config):
-        """See the base class; the answers of a chat name the best items alone."""
+        """See the base class; a chat names the best items only."""
         chat = PromptLLMArguments.from_config(config).ranking == "chat"
         return super().needs_for_all_scores(config) + chat * ["'ranking: scoring'"]
 
-    def _find_language_model(self, config, dataset):
-        """The base class's constructor; nothing of what it makes is trained."""
+    def _build_language_model(self, config, dataset):
+        """Build what the base class builds; nothing of it is trained."""
         super().__init__(config, dataset)
         self.requires_grad_(False)
         if self.arguments["backbone"].backbone == SCRATCH:
@@ -119,6 +130,25 @@ class PromptLLM(GenRec):
         """See the base class; also ratings and reviews, where tasks ask for them."""
         asked = task_columns(config).values() if cls._asked_tasks(config) else ()
         return super().text_columns(config)._replace(interactions=tuple(asked))
+
+    def _build_texts(self, config, dataset):
+        """Read the unique texts of the items, and build nothing else: the server has the language model.
+
+        Raises:
+            GenRecError: ``topk`` asks for more items than there are.
+        """
+        SequentialRecommender.__init__(self, config, dataset)  # the parents between would load a language model
+        self.arguments = {"prompt": PromptArguments.from_config(config)}
+        self.k = max(config["topk"])
+        if self.k >= self.n_items:
+            raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
+        item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
+        texts = self._item_texts(dataset.item_texts(), item_tokens)
+        settings = IndexingArguments.from_config(config)
+        draft = draft_identifiers("title", item_tokens, texts, None, settings=settings, seed=self.seed)
+        index = build_index(draft, item_tokens, lambda texts, follows: [list(text.encode()) for text in texts])
+        self.catalogue = Catalogue(item_tokens, texts, index.symbols, index)
+        self._device = config["device"]
 
     def _prepare_tasks(self, config, dataset):
         settings, asked = P5Arguments.from_config(config), self._asked_tasks(config)
@@ -154,9 +184,50 @@ class PromptLLM(GenRec):
     def training_loader(self, config, train_dataset):
         return ()
 
+    def calculate_loss(self, batch):
+        """See the base class.
+
+        Raises:
+            GenRecError: a server has the language model.
+        """
+        if self.chat is not None:
+            raise GenRecError("PromptLLM with 'ranking: chat' has no loss: the language model is the server's.")
+        return super().calculate_loss(batch)
+
+    def _apply(self, fn, recurse=True):
+        if self.chat is not None:  # there is no trie to move
+            return SequentialRecommender._apply(self, fn, recurse)
+        return super()._apply(fn, recurse)
+
+    @property
+    def compute_device(self):
+        """Device of the parameters; that of the configuration where there are none."""
+        return super().compute_device if self.chat is None else self._device
+
+    # ---- statistics ----
+
     def usage(self):
-        """What answers have cost so far; a model of one's own counts nothing."""
-        return {}
+        """Requests, tokens and cost of the run so far; a local model counts nothing."""
+        return self.answers.usage()
+
+    def reset_statistics(self):
+        """See the base class."""
+        if self.chat is None:
+            super().reset_statistics()
+        else:
+            self.statistics = {"lists": 0, "valid_lists": 0, "filled_lists": 0}
+            self.answers.reset()
+
+    def generation_statistics(self):
+        """See the base class; of a chat also how its titles were found."""
+        if self.chat is None:
+            return super().generation_statistics()
+        valid = self.statistics["valid_lists"] / max(self.statistics["lists"], 1)
+        return {**self.statistics, "valid_share": valid, **self.answers.grounding()}
+
+    def identifier_statistics(self):
+        """See the base class; a chat names items by their texts, whatever tokens the server's model has."""
+        return super().identifier_statistics() if self.chat is None else {}
 
     # ---- ranking ----
 
@@ -165,31 +236,42 @@ class PromptLLM(GenRec):
         """Scores of the catalogue ``[B, n_items]``: of K items each, -inf elsewhere."""
         if self.task == "direct":
             return self._rank_candidates(interaction)
-        return super().full_sort_predict(interaction)
+        if self.chat is None:
+            return super().full_sort_predict(interaction)
+        histories, seen = self._histories(interaction), self._seen(interaction)
+        if not self.settings.chat_candidates:
+            return self._scores(self.answers.name_items("sequential", histories), left_out=seen)
+        count, left_out = self.settings.chat_candidates, seen or [()] * len(histories)
+        candidates = [self.counts.candidates(history, count, items) for history, items in zip(histories, left_out)]
+        return self._scores(self.answers.name_items("choice", histories, candidates), left_out=seen)
+
+    @torch.no_grad()
+    def predict(self, interaction):
+        """Score of each row's item after its history ``[B]``. A chat orders the rows of a user as candidates."""
+        if self.chat is None:
+            return super().predict(interaction)
+        items = interaction[self.ITEM_ID].cpu().numpy()
+        keys = torch.cat(
+            [interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN][:, None], interaction[self.USER_ID][:, None]], 1
+        )
+        questions, row = torch.unique(keys.cpu(), dim=0, return_inverse=True)
+        row, histories, candidates = row.numpy(), [], []
+        for number, question in enumerate(questions.numpy()):
+            histories.append(question[: question[-2]])
+            generator = np.random.default_rng([self.seed, int(question[-1])])
+            # RecBole puts the target first: a random order does not give it away
+            candidates.append(generator.permutation(np.unique(items[row == number])))
+        return self._scores(self.answers.name_items("choice", histories, candidates), candidates)[row, items]
 
     def _rank_candidates(self, interaction):
-        """Scores for direct recommendation: the target among items that the user has not had, as in P5."""
+        """Scores for direct recommendation: the target among items new to the user, as in P5."""
         histories, candidates = self._histories(interaction), []
-        rows = zip(interaction[self.USER_ID].tolist(), interaction[self.ITEM_ID].tolist())
-        for place, (user, item) in enumerate(rows):
+        users_and_items = zip(interaction[self.USER_ID].tolist(), interaction[self.ITEM_ID].tolist())
+        for row, (user, item) in enumerate(users_and_items):
             generator = np.random.default_rng([self.seed, user])
-            candidates.append(self.data.candidates(item, histories[place], generator))
-            histories[place] = generator.permutation(histories[place])
-        return self._scores(self._choose(histories, candidates), candidates, self._seen(interaction))
-
-    def _choose(self, histories, candidates):
-        """The candidates of each history, the best first: lists of item ids."""
-        ending = "" if self.template.lead else "\n"  # identifiers begin as the template has them
-        prompts = [
-            self._tokens("direct", partial(self.writer.about_items, *row), len(row[0]), ending)
-            for row in zip(histories, candidates)
-        ]
-        items = torch.from_numpy(np.concatenate(candidates)).to(self.compute_device)
-        row = np.repeat(np.arange(len(candidates)), list(map(len, candidates)))
-        rows = torch.from_numpy(row).to(items.device)
-        found = score_pairs(self._tree(prompts, self.trie), rows, items, self.engine.normalization).cpu().numpy()
-        order = [own[np.argsort(-found[row == place], kind="stable")] for place, own in enumerate(candidates)]
-        return [own.tolist() for own in order]
+            candidates.append(self.data.candidates(item, histories[row], generator))
+            histories[row] = generator.permutation(histories[row])
+        return self._scores(self.answers.choose(histories, candidates), candidates, self._seen(interaction))
 
     def _histories(self, interaction):
         items, lengths = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].tolist()
@@ -209,11 +291,14 @@ class PromptLLM(GenRec):
                 them come the items with the fewest training interactions, the least likely hits.
             left_out: item ids of each row that are not listed, as sets.
         """
+        left_out = left_out or [()] * len(lists)
+        if self.chat is not None:
+            named = (len(set(items).difference(seen)) for items, seen in zip(lists, left_out))
+            self.statistics["filled_lists"] += sum(count < self.k for count in named)
         scores = torch.full((len(lists), self.n_items), -torch.inf)
         filled = []
-        for row, items in enumerate(lists):
+        for row, (items, barred) in enumerate(zip(lists, left_out)):
             following = [] if rest is None else rest[row].tolist()
-            barred = () if left_out is None else left_out[row]
             ranked = [item for item in dict.fromkeys([*items, *following]) if item not in barred]
             if len(ranked) < self.k:
                 least_seen = self.counts.least_seen[: self.k + len(ranked) + len(barred)].tolist()
@@ -249,13 +334,9 @@ class PromptLLM(GenRec):
                 self.task = "direct"
                 result = dict(evaluate_ranking())
                 self.task = "sequential"
-                result |= self._grounding()
+                result |= self.answers.grounding()
             found[task] = {f"{len(self.examples)}-shot" if self.examples else "zero-shot": result}
         return found
-
-    def _grounding(self):
-        """How the items of lists were found in answers; a model of one's own writes none."""
-        return {}
 
     def _evaluate_texts(self, task, places, config):
         target = self.data.texts[TARGETS[task]]
@@ -265,79 +346,10 @@ class PromptLLM(GenRec):
             return {"examples": 0}
         size, answers, read = config["eval_batch_size"], [], {}
         for start in range(0, len(places), size):
-            answers += self._answer(task, places[start : start + size])
+            answers += self.answers.answer(task, places[start : start + size])
         if task == "rating":
             rated = self.data.texts["rating"][self.data.seen]
             mean = float(np.mean([float(text) for text in rated if text]))
             read = {"unread": sum(answer is None for answer in answers)}
             answers = [mean if answer is None else answer for answer in answers]
         return text_task_metrics(task, answers, [target[place] for place in places], config) | read
-
-    def _answer(self, task, places):
-        """Answers to questions about interactions: ratings, ``None`` for one that cannot be read, or texts."""
-        prompts = [
-            self._tokens(task, partial(self.writer.about_interaction, task, place), self.data.longest)
-            for place in places
-        ]
-        return self._rate(prompts) if task == "rating" else self._write(prompts)
-
-    def _tokens(self, task, fields, n_history, ending=""):
-        """Tokens of a question; the oldest items go until it fits.
-
-        Args:
-            task: the task.
-            fields: number of items to drop -> fields.
-            n_history: items that can be dropped.
-            ending: what stands after the cue.
-
-        Raises:
-            GenRecError: it does not fit without any history.
-        """
-        longest, dropped = self.arguments["prompt"].max_prompt_tokens - self.max_target_tokens, 0
-        start = [] if self.backbone.bos_id is None else [self.backbone.bos_id]
-        while True:
-            tokens = start + self.backbone.encode(self.writer.prompt(task, fields(dropped)) + ending)
-            if len(tokens) <= longest:
-                return tokens
-            if dropped >= n_history:
-                raise GenRecError(
-                    f"'max_prompt_tokens' ({longest + self.max_target_tokens}) is too short for {task!r}: a question "
-                    f"without history takes {len(tokens)} tokens, and an answer {self.max_target_tokens} "
-                    "('max_target_tokens')."
-                )
-            dropped += 1 + (n_history - dropped) // 8
-
-    def _tree(self, prompts, trie):
-        lengths = torch.tensor(list(map(len, prompts)))
-        table = torch.full((len(prompts), int(lengths.max())), self.backbone.pad_id)
-        for row, tokens in enumerate(prompts):
-            table[row, : len(tokens)] = torch.tensor(tokens)
-        embeds = self.backbone.embed(table.to(self.compute_device))
-        return prompt_tree(self.backbone, trie, embeds, lengths.to(self.compute_device))
-
-    def _rate(self, prompts):
-        """Mean rating under the probabilities of the ratings that training has ``[B]``."""
-        ratings = self.writer.ratings
-        trie = build_trie([tuple(self.backbone.encode(f" {text}", MIDDLE)) for text in ratings], self.packer.tokens.end)
-        tree = self._tree(prompts, trie.to(self.compute_device))
-        share = score_catalogue(tree, self.engine.normalization)[:, 1:].softmax(-1)
-        return (share @ torch.tensor([float(text) for text in ratings], device=share.device)).tolist()
-
-    def _write(self, prompts):
-        """The first line that the model writes after each prompt, greedily."""
-        width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), self.backbone.pad_id)
-        mask = torch.zeros_like(ids)
-        for row, tokens in enumerate(prompts):
-            ids[row, width - len(tokens) :], mask[row, width - len(tokens) :] = torch.tensor(tokens), 1
-        written = self.backbone.causal_model.generate(
-            input_ids=ids.to(self.compute_device),
-            attention_mask=mask.to(self.compute_device),
-            max_new_tokens=self.max_target_tokens,
-            do_sample=False,
-            num_beams=1,
-            logits_processor=[FiniteLogits(self.backbone)],
-            pad_token_id=self.backbone.pad_id,
-        )
-        texts = self.backbone.tokenizer.batch_decode(written[:, width:], skip_special_tokens=True)
-        return [(text.strip().splitlines() or [""])[0] for text in texts]

@@ -1,5 +1,7 @@
 import pytest
 
+from tests.servers import save_chat_model
+
 #: a scratch model that learns a small world in a second or two.
 SMALL = {
     "scratch_hidden_size": 32,
@@ -20,6 +22,9 @@ SMALL = {
     "stopping_step": 60,
     "show_progress": False,
 }
+#: the secret of fixtures that chat with a server; it may come into no file.
+KEY = "sk-very-secret-0123456789"
+#: the items of the checkerboard, in the order in which users walk along them.
 BLACK = ["Heat", "Heat 2", "Alien", "The Sting", "The Thing", "Up"]
 WHITE = ["Big", "Big Fish", "Brazil", "The Killing", "Toy Story", "Toy Story 2"]
 
@@ -34,3 +39,34 @@ def checkerboard(tmp_path, write_dataset, monkeypatch):
         rows += [(f"u{user}", colour[(start + time) % 6], 1_000_000_000 + time) for time in range(length)]
     items = [(title, title) for title in BLACK + WHITE]
     return SMALL | {"data_path": write_dataset(tmp_path / "data", rows, items)}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A tiny LLaMA over bytes that has learnt nothing."""
+    return save_chat_model(tmp_path_factory.mktemp("checkpoint"), "")
+
+
+@pytest.fixture
+def local(checkerboard, checkpoint):
+    """Settings of ``ranking: scoring``."""
+    return checkerboard | {"backbone": checkpoint, "max_prompt_tokens": 512}
+
+
+@pytest.fixture
+def chat(checkerboard, monkeypatch):
+    """Settings of ``ranking: chat`` with a server."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def settings(server, **changes):
+        return checkerboard | {
+            "ranking": "chat",
+            "chat_model": "small",
+            "base_url": getattr(server, "url", server),
+            "retry_wait": 0.01,
+            "request_timeout": 5.0,
+            "max_prompt_tokens": 512,
+            **changes,
+        }
+
+    return settings
