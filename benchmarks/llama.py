@@ -13,7 +13,7 @@ from recbole_genrec.backbone.scratch import train_tokenizer
 from recbole_genrec.batches.packing import Packer, Windows
 from recbole_genrec.batches.tokens import item_context, tokenize_prompt
 from recbole_genrec.catalogue.index import build_index
-from recbole_genrec.catalogue.schemes import draft_identifiers
+from recbole_genrec.catalogue.schemes import Given, draft_identifiers
 from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.decoding.scoring import score_catalogue
 from recbole_genrec.decoding.search import search
@@ -97,7 +97,7 @@ def build_setting(model, tokenizer, texts, histories, template, window):
     template = load_template(template)
     context = item_context(template)
     numbers = [str(number) for number in range(len(texts))]
-    draft = draft_identifiers("title", numbers, texts, None, settings=None, seed=0)
+    draft = draft_identifiers("title", Given(numbers, texts))
     index = build_index(
         draft, numbers, lambda texts, follows: backbone.encode_many([template.lead + text for text in texts], context)
     )

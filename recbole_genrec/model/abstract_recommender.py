@@ -19,7 +19,7 @@ from recbole_genrec.batches.tokens import template_parts
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import build_index, read_draft
 from recbole_genrec.catalogue.item_text import item_columns, item_text
-from recbole_genrec.catalogue.schemes import Sequences, draft_identifiers, needs_interactions
+from recbole_genrec.catalogue.schemes import Given, Sequences, draft_identifiers, needs_interactions
 from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
     BUILT_FOR,
@@ -252,15 +252,9 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             users, items, offsets = train_sequences(dataset)
             user_tokens = dataset.field2id_token[dataset.uid_field][users].tolist()
             sequences = Sequences(user_tokens, items - 1, offsets)  # item id i stands at place i - 1
-        return draft_identifiers(
-            settings.item_indexing,
-            item_tokens,
-            texts,
-            sequences,
-            settings=settings,
-            seed=config["seed"],
-            embed_texts=backbone and partial(embed_texts, backbone, device=config["device"]),
-        )
+        vectors = backbone and partial(embed_texts, backbone, device=config["device"])
+        given = Given(item_tokens, texts, sequences, settings, config["seed"], vectors)
+        return draft_identifiers(settings.item_indexing, given)
 
     def kept_state(self):
         """The tensors by name that a checkpoint holds: all but an adapted backbone's own, which are frozen."""

@@ -25,7 +25,7 @@ from recbole_genrec.batches.tasks import TaskData, task_columns
 from recbole_genrec.batches.tokens import prepend_examples
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import build_index
-from recbole_genrec.catalogue.schemes import draft_identifiers
+from recbole_genrec.catalogue.schemes import Given, draft_identifiers
 from recbole_genrec.chat.chat_answers import ChatAnswers
 from recbole_genrec.chat.client import ChatClient
 from recbole_genrec.chat.grounding import Grounder
@@ -144,8 +144,7 @@ class PromptLLM(GenRec):
             raise GenRecError(f"'topk' asks for {self.k} items, but the catalogue has {self.n_items - 1}.")
         item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
         texts = self._item_texts(dataset.item_texts(), item_tokens)
-        settings = IndexingArguments.from_config(config)
-        draft = draft_identifiers("title", item_tokens, texts, None, settings=settings, seed=self.seed)
+        draft = draft_identifiers("title", Given(item_tokens, texts))
         index = build_index(draft, item_tokens, lambda texts, follows: [list(text.encode()) for text in texts])
         self.catalogue = Catalogue(item_tokens, texts, index.symbols, index)
         self._device = config["device"]

@@ -1,4 +1,4 @@
-"""A checkpoint as a folder that needs this package no more: peft's adapter, or a plain language model.
+"""A checkpoint as a folder that works without this package: peft's adapter, or a plain language model.
 
 ::
 
@@ -11,6 +11,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,33 +79,23 @@ def export(checkpoint, output, merged=False, overwrite=False, trust_remote_code=
     config = read_config(folder, trust_remote_code)
     settings = {key: value for group in ARGUMENT_GROUPS for key, value in vars(group.from_config(config)).items()}
     _check_plain(folder, config, settings)
-    if merged and settings["quantization"] != "none":
-        raise GenRecError(
-            f"The adapter in {str(folder)!r} was trained beside {settings['quantization']} weights, which no plain "
-            "checkpoint holds: export it without --merged."
-        )
-    if not merged and not (folder / "adapter").is_dir():
-        raise GenRecError(f"The checkpoint {str(folder)!r} holds a whole model and no adapter: add --merged.")
-    if (folder / "adapter").is_dir():
-        read_tensors(folder / "adapter" / SAFETENSORS_WEIGHTS_NAME)  # peft would take a pickle in its place
+    _check_form(folder, settings, merged)
     tokenizer = read_saved_tokenizer(folder / "tokenizer", BackboneArguments.from_config(config))
-    prompts, items = read_prompt(folder), read_items(folder)
-    parts = config.model_class.prompt_parts(prompts, Backbone(None, tokenizer))
+    parts = config.model_class.prompt_parts(read_prompt(folder), Backbone(None, tokenizer))
+    facts = Facts(
+        name=output.name,
+        folder=folder,
+        config=config,
+        settings=settings,
+        parts=parts,
+        items=read_items(folder),
+        is_seq2seq=_is_seq2seq(folder, config),
+        merged=merged,
+    )
     with replacing_folder(output) as fresh:
-        difference = None
-        if merged:
-            difference = _write_merged(fresh, folder, config, tokenizer, parts, items)
-        else:
-            shutil.copytree(folder / "adapter", fresh, dirs_exist_ok=True)
-        _write_tokenizer(fresh, tokenizer)
-        for name in ("prompt.yaml", "items.json"):
-            shutil.copyfile(folder / name, fresh / name)
-        kind = "merged model" if merged else "adapter"
-        facts = Facts(
-            output.name, folder, config, settings, parts, items, _is_seq2seq(folder, config), merged, difference
-        )
+        facts = _write_model(fresh, facts, tokenizer)
         write_card(fresh / "README.md", facts, tokenizer, EXAMPLE_ITEMS)
-    return Export(output, kind, len(items["tokens"]), difference)
+    return Export(output, "merged model" if merged else "adapter", len(facts.items["tokens"]), facts.difference)
 
 
 def _check_output(output, overwrite):
@@ -127,6 +118,41 @@ def _check_plain(folder, config, settings):
             )
 
 
+def _check_form(folder, settings, merged):
+    """Refuse a form, whole model or adapter, that the checkpoint cannot be written in.
+
+    Raises:
+        GenRecError: so, or the adapter's file is damaged.
+    """
+    adapter = folder / "adapter"
+    if merged and settings["quantization"] != "none":
+        raise GenRecError(
+            f"The adapter in {str(folder)!r} was trained beside {settings['quantization']} weights, which no plain "
+            "checkpoint holds: export it without --merged."
+        )
+    if not merged and not adapter.is_dir():
+        raise GenRecError(f"The checkpoint {str(folder)!r} holds a whole model and no adapter: add --merged.")
+    if adapter.is_dir():
+        read_tensors(adapter / SAFETENSORS_WEIGHTS_NAME)  # peft would take a pickle in its place
+
+
+def _write_model(fresh, facts, tokenizer):
+    """Write the model or the adapter, the tokenizer, the prompt and the items into the folder ``fresh``.
+
+    Returns:
+        ``facts`` with the ``difference`` of a merged adapter.
+    """
+    folder = facts.folder
+    if facts.merged:
+        facts = replace(facts, difference=_write_merged(fresh, facts, tokenizer))
+    else:
+        shutil.copytree(folder / "adapter", fresh, dirs_exist_ok=True)
+    _write_tokenizer(fresh, tokenizer)
+    for name in ("prompt.yaml", "items.json"):
+        shutil.copyfile(folder / name, fresh / name)
+    return facts
+
+
 def _yaml(value):
     return json.dumps(value).strip('"')
 
@@ -138,17 +164,18 @@ def _is_seq2seq(folder, config):
     return AutoConfig.from_pretrained(folder / "backbone", **code).is_encoder_decoder
 
 
-def _write_merged(fresh, folder, config, tokenizer, parts, items):
+def _write_merged(fresh, facts, tokenizer):
     """Write the language model; returns how far the example's log-probabilities are from the adapter's."""
+    folder, config, parts, items = facts.folder, facts.config, facts.parts, facts.items
     prompt = torch.tensor([parts.write(items["identifiers"][:EXAMPLE_ITEMS])])
     difference = None
     if (folder / "adapter").is_dir():
-        model = _with_adapter(folder, config, tokenizer)
+        model = _with_adapter(facts, tokenizer)
         before = _next_log_probs(model, prompt)
         model = model.merge_and_unload()
         difference = float((_next_log_probs(model, prompt) - before).abs().max())
     else:
-        auto_class = AutoModelForSeq2SeqLM if _is_seq2seq(folder, config) else AutoModelForCausalLM
+        auto_class = AutoModelForSeq2SeqLM if facts.is_seq2seq else AutoModelForCausalLM
         model = _quietly(read_saved_model, folder / "backbone", BackboneArguments.from_config(config), auto_class)
     model.generation_config.eos_token_id = parts.end
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -166,13 +193,13 @@ def _write_tokenizer(fresh, tokenizer):
         path.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
 
-def _with_adapter(folder, config, tokenizer):
-    """The backbone of a run as it was loaded then, with rows for the new tokens and the adapter around it."""
-    read = read_seq2seq if _is_seq2seq(folder, config) else read_backbone
-    model = _quietly(read, BackboneArguments.from_config(config), []).model
+def _with_adapter(facts, tokenizer):
+    """The backbone that the run loaded, with rows for the new tokens and the adapter around it."""
+    read = read_seq2seq if facts.is_seq2seq else read_backbone
+    model = _quietly(read, BackboneArguments.from_config(facts.config), []).model
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    return PeftModel.from_pretrained(model, folder / "adapter").eval()
+    return PeftModel.from_pretrained(model, facts.folder / "adapter").eval()
 
 
 @torch.no_grad()

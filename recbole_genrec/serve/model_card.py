@@ -125,7 +125,7 @@ class Facts:
     is_seq2seq: bool
     merged: bool
     #: largest difference of a log-probability to the adapter's, or ``None``.
-    difference: float | None
+    difference: float | None = None
 
 
 def write_card(path, facts, tokenizer, n_example):

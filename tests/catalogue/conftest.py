@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_genrec.catalogue.index import build_index
-from recbole_genrec.catalogue.schemes import Sequences, draft_identifiers
+from recbole_genrec.catalogue.schemes import Given, Sequences, draft_identifiers
 from recbole_genrec.config.arguments import IndexingArguments
 
 
@@ -52,7 +52,7 @@ def index():
         texts = [f"Item {item[1:]}" for item in items] if texts is None else texts
         quick = {"semantic_codes": 16, "semantic_latent_size": 8, "semantic_steps": 20}
         arguments = IndexingArguments(item_indexing=scheme, **quick | settings)
-        options = {"settings": arguments, "seed": seed, "embed_texts": embed_texts}
-        return build_index(draft_identifiers(scheme, items, texts, sequences, **options), items, encode)
+        given = Given(items, texts, sequences, arguments, seed, embed_texts)
+        return build_index(draft_identifiers(scheme, given), items, encode)
 
     return build

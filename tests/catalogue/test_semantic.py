@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_genrec.catalogue.schemes import Given, Sequences
-from recbole_genrec.catalogue.schemes.rqvae import ResidualAutoencoder, nearest, train
+from recbole_genrec.catalogue.schemes.rqvae import ResidualAutoencoder, Training, nearest, train
 from recbole_genrec.catalogue.text_vectors import embed_items
 from recbole_genrec.config.arguments import IndexingArguments
 from recbole_genrec.errors import GenRecError
@@ -24,7 +24,7 @@ def clusters():
 
 
 def trained(vectors, levels=3, codes=8, steps=150, seed=0):
-    return train(vectors, levels, codes, 8, steps, 3e-3, np.random.default_rng(seed))
+    return train(vectors, Training(levels, codes, 8, steps, 3e-3), np.random.default_rng(seed))
 
 
 def test_nearest_codes():
@@ -121,7 +121,7 @@ def test_unseen_items_have_codes_by_their_text_and_change_no_other(index):
 
 def given(texts, source, embed_texts=None):
     settings = IndexingArguments(text_embedding=source, text_embedding_revision="v2")
-    return Given(texts, texts, len(texts), None, settings, 0, embed_texts)
+    return Given(texts, texts, settings=settings, embed_texts=embed_texts, n_seen=len(texts))
 
 
 def test_vectors_from_a_backbone():

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_genrec.catalogue.index import build_index
-from recbole_genrec.catalogue.schemes import draft_identifiers, known_indexings
+from recbole_genrec.catalogue.schemes import Given, draft_identifiers, known_indexings
 from recbole_genrec.errors import GenRecError
 
 
@@ -18,7 +18,7 @@ def merging(texts, follows=False):
 
 def index(texts, encode=by_character, items=None):
     items = items or [f"t{n:06}" for n in range(len(texts))]
-    return build_index(draft_identifiers("title", items, texts), items, encode)
+    return build_index(draft_identifiers("title", Given(items, texts)), items, encode)
 
 
 # few letters, so that titles collide, also with the suffixes and with the names of items without text
@@ -91,4 +91,4 @@ def test_a_tokenizer_that_cannot_tell_items_apart_is_refused():
 def test_unknown_schemes_list_the_known_ones():
     assert "title" in known_indexings()
     with pytest.raises(GenRecError, match="Unknown item indexing 'titel'. Did you mean 'title'"):
-        draft_identifiers("titel", [], [])
+        draft_identifiers("titel", Given([], []))

@@ -1,18 +1,18 @@
 """Item indexing: the schemes that give every item its identifier.
 
 A scheme is one file and one line of ``PLACES``. It is a function ``scheme(given: Given) -> Draft``,
-registered under its name. It writes an identifier as pieces: texts, and codes, which are new tokens of the model. What
-happens to the pieces afterwards, tokens, uniqueness, is the same for all: :mod:`recbole_genrec.catalogue.index`.
+registered under its name. It writes an identifier as pieces: texts, and codes, which are new tokens of the model.
+:mod:`recbole_genrec.catalogue.index` then turns the pieces of any scheme into tokens and makes identifiers unique.
 
-Identifiers may learn from training interactions, and from nothing else. Even the numbers of items and users leak:
-RecBole gives them out in the order in which they first come, test interactions included. So no scheme sees them. It
-sees the items of the training interactions in the order of their raw tokens, then the others in that order.
+Identifiers may learn from training interactions only. Even RecBole's numbers of items and users leak: they follow the
+order of first appearance, test interactions included. So a scheme does not see them. It sees the items of the training
+interactions sorted by their raw tokens, then the other items sorted likewise.
 
 Letters: I items, S of them seen in training, U users, N training interactions.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +20,7 @@ import numpy as np
 from recbole_genrec.config.registry import resolve
 from recbole_genrec.errors import GenRecError, unknown_name
 
-#: where each scheme is, ``module:function``; it is imported when it is asked for: some need libraries that the engine
-#: does without.
+#: where each scheme is, ``module:function``. It is imported on first use: some need libraries that nothing else needs.
 PLACES = {
     "collaborative": "recbole_genrec.catalogue.schemes.collaborative:collaborative_index",
     "hybrid": "recbole_genrec.catalogue.schemes.hybrid:hybrid_index",
@@ -51,7 +50,7 @@ class Sequences(NamedTuple):
 
     #: raw user tokens ``[U]``.
     users: list
-    #: places of the items in the catalogue, user after user ``[N]``.
+    #: positions of the items in the catalogue, user after user ``[N]``.
     items: np.ndarray
     #: user number u has items ``offsets[u]`` to ``offsets[u + 1]``, ``[U + 1]``.
     offsets: np.ndarray
@@ -59,28 +58,31 @@ class Sequences(NamedTuple):
 
 @dataclass(frozen=True)
 class Given:
-    """All that a scheme may look at."""
+    """All that a scheme may look at.
 
-    #: raw item tokens ``[I]``: those of the training interactions, sorted, then the others, sorted.
+    :func:`draft_identifiers` takes it in catalogue order and hands it to the scheme in the order described below.
+    """
+
+    #: raw item tokens ``[I]``. A scheme sees those of the training interactions first, sorted, then the others, sorted.
     items: list
     #: text of each item ``[I]``, ``None`` where it has none.
     texts: list
-    #: how many items the training interactions have, S: they stand first.
-    n_seen: int
-    #: training interactions as places in ``items``; the users in the order of their raw tokens.
-    sequences: Sequences | None
-    #: :class:`~recbole_genrec.config.arguments.IndexingArguments`.
-    settings: object
-    seed: int
+    #: training interactions as positions in ``items``. A scheme sees the users in the order of their raw tokens.
+    sequences: Sequences | None = None
+    #: :class:`~recbole_genrec.config.arguments.IndexingArguments`, for a scheme that has settings.
+    settings: object = None
+    seed: int = 0
     #: the backbone's own vectors of texts: list of texts -> float array ``[len(texts), D]``; ``None``: it has none.
     embed_texts: Callable | None = None
+    #: number of items in the training interactions, S: they come first. :func:`draft_identifiers` counts them.
+    n_seen: int = 0
 
     def random(self, purpose):
-        """A generator of random numbers that depends on the seed and the purpose alone."""
+        """A random number generator that depends on the seed and the purpose only."""
         return np.random.default_rng([self.seed, *purpose.encode()])
 
     def shuffled(self):
-        """Places of all items in random order, the seen ones first, so that the others do not move them ``[I]``."""
+        """Positions of all items in random order ``[I]``; seen items come first, so unseen ones do not move them."""
         unseen = np.arange(self.n_seen, len(self.items))
         return np.concatenate([self.random("seen").permutation(self.n_seen), self.random("unseen").permutation(unseen)])
 
@@ -91,9 +93,9 @@ class Draft:
 
     #: for each item a tuple of texts and :class:`Code`; an empty one is written ``item <token>`` later.
     pieces: list
-    #: what the scheme has to report: name and value, both for people to read.
+    #: what the scheme reports: name and value, both for people to read.
     facts: dict = field(default_factory=dict)
-    #: items in the order in which they may keep an identifier that others have, too; ``None``: that of ``pieces``.
+    #: order in which items may keep an identifier that others have, too; ``None``: that of ``pieces``.
     order: np.ndarray | None = None
 
     @property
@@ -107,9 +109,9 @@ def register(name, interactions=True, new_items=None):
 
     Args:
         name: the value of ``item_indexing``.
-        interactions: whether it wants ``Given.sequences``; without, all items count as unseen.
-        new_items: how it names items that come after training, without new tokens: (pieces of the items that there
-            are, texts of the new ones) -> pieces of the new ones; ``None``: it cannot.
+        interactions: whether it needs ``Given.sequences``; without them, all items count as unseen.
+        new_items: names items that come after training, without new tokens: (pieces of the existing items, texts of the
+            new ones) -> pieces of the new ones; ``None``: it cannot.
     """
 
     def add(scheme):
@@ -125,7 +127,7 @@ def known_indexings():
 
 
 def needs_interactions(scheme):
-    """Whether the scheme ``scheme`` wants training interactions.
+    """Whether the scheme ``scheme`` needs training interactions.
 
     Raises:
         GenRecError: there is no such scheme.
@@ -138,7 +140,7 @@ def draft_new_items(scheme, pieces, texts):
 
     Args:
         scheme: name of an indexing scheme.
-        pieces: of the items that there are.
+        pieces: of the existing items.
         texts: of the new items, ``None`` for an item without text.
 
     Returns:
@@ -158,7 +160,7 @@ def draft_new_items(scheme, pieces, texts):
 
 
 def _scheme(name):
-    """The function of a scheme, whether it wants training interactions, and how it names new items."""
+    """The function of a scheme, whether it needs training interactions, and how it names new items."""
     if name not in known_indexings():
         raise unknown_name("item indexing", name, known_indexings())
     if name not in _SCHEMES:
@@ -166,17 +168,13 @@ def _scheme(name):
     return _SCHEMES[name]
 
 
-def draft_identifiers(scheme, items, texts, sequences=None, *, settings=None, seed=0, embed_texts=None):
+def draft_identifiers(scheme, given):
     """Have a scheme write identifiers.
 
     Args:
         scheme: name of an indexing scheme.
-        items: I raw item tokens in catalogue order, without the padding item.
-        texts: I item texts, ``None`` for an item without text.
-        sequences: training interactions, for a scheme that wants them.
-        settings: :class:`~recbole_genrec.config.arguments.IndexingArguments`, for a scheme that has settings.
-        seed: of everything random.
-        embed_texts: the backbone's vectors of texts, see :class:`Given`.
+        given: :class:`Given` in catalogue order, without the padding item; its ``sequences`` for a scheme that needs
+            them.
 
     Returns:
         A :class:`Draft` in catalogue order.
@@ -184,33 +182,35 @@ def draft_identifiers(scheme, items, texts, sequences=None, *, settings=None, se
     Raises:
         GenRecError: unknown scheme, or a setting does not fit the data.
     """
-    if needs_interactions(scheme) and sequences is None:
+    if not needs_interactions(scheme):
+        given = replace(given, sequences=None)
+    elif given.sequences is None:
         raise GenRecError(f"'item_indexing: {scheme}' needs training interactions.")
-    order, n_seen, own = _without_numbers(items, sequences if needs_interactions(scheme) else None)
-    given = Given([items[i] for i in order], [texts[i] for i in order], n_seen, own, settings, seed, embed_texts)
-    draft = _scheme(scheme)[0](given)
+    order, n_seen, sequences = _without_numbers(given.items, given.sequences)
+    items, texts = [given.items[i] for i in order], [given.texts[i] for i in order]
+    draft = _scheme(scheme)[0](replace(given, items=items, texts=texts, sequences=sequences, n_seen=n_seen))
     pieces = [()] * len(items)
-    for place, written in zip(order, draft.pieces, strict=True):
-        pieces[place] = written
+    for position, written in zip(order, draft.pieces, strict=True):
+        pieces[position] = written
     return Draft(pieces, draft.facts, order)
 
 
 def _without_numbers(items, sequences):
-    """The catalogue in an order that says nothing of how items and users were numbered.
+    """Order the catalogue by raw tokens, so that RecBole's numbers of items and users cannot leak.
 
     Returns:
-        Places in the catalogue in that order ``[I]``, S, and the interactions in these terms.
+        Positions in the catalogue in that order ``[I]``, S, and the interactions in terms of that order.
     """
-    by_token = np.array(sorted(range(len(items)), key=lambda place: str(items[place])), np.int64)
+    by_token = np.array(sorted(range(len(items)), key=lambda position: str(items[position])), np.int64)
     if sequences is None:
         return by_token, 0, None
     seen = np.bincount(sequences.items, minlength=len(items))[by_token] > 0
     order = np.concatenate([by_token[seen], by_token[~seen]])
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
+    rank = np.empty(len(order), np.int64)  # position in the catalogue -> position in this order
+    rank[order] = np.arange(len(order))
     users = sorted(range(len(sequences.users)), key=lambda user: str(sequences.users[user]))
     begin, end = sequences.offsets[:-1], sequences.offsets[1:]
-    histories = [place[sequences.items[begin[user] : end[user]]] for user in users]
+    histories = [rank[sequences.items[begin[user] : end[user]]] for user in users]
     offsets = np.cumsum([0, *map(len, histories)])
     flat = np.concatenate(histories) if histories else np.zeros(0, np.int64)
     return order, int(seen.sum()), Sequences([sequences.users[user] for user in users], flat, offsets)

@@ -8,13 +8,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 
 def k_means(points, n_clusters, random, n_init=1):
-    """Cluster points, fewer clusters where there are fewer distinct points.
+    """Cluster points, into fewer clusters if there are fewer distinct points.
 
     Args:
         points: ``[N, D]``, N at least 1.
-        n_clusters: most clusters.
+        n_clusters: maximum number of clusters.
         random: a numpy generator.
-        n_init: how many starts to choose the best of.
+        n_init: number of starts; the best result is kept.
 
     Returns:
         The cluster of each point ``[N]`` and the centres ``[clusters, D]``.

@@ -20,23 +20,23 @@ from recbole_genrec.catalogue.schemes.clusters import k_means
 WINDOW = 50
 #: most pairs that are counted; the window is smaller where there would be more.
 MOST_PAIRS = 100_000_000
-#: a node of at most so many items is split by dense linear algebra.
+#: a node of at most this many items is split by dense linear algebra.
 DENSE = 300
-#: restarts of the search for eigenvectors of larger ones; what has been found by then is used.
+#: restarts of the search for eigenvectors of larger nodes; those found by then are used.
 MOST_RESTARTS = 300
 
 
 @register("collaborative")
 def collaborative_index(given):
-    """Write the path of each item and its place in the leaf.
+    """Write the path of each item and its number in the leaf.
 
-    Items unseen in training have a branch of their own at the root, below which they are spread at random.
+    Items unseen in training are spread at random below a separate branch of the root.
     """
     paths, facts = cluster_paths(given)
     pieces, size = [], {}
     for path in paths:
-        place = size[path] = size.get(path, -1) + 1
-        pieces.append((*path, Code(len(path), place)))
+        number = size[path] = size.get(path, -1) + 1
+        pieces.append((*path, Code(len(path), number)))
     facts["largest leaf"] = 1 + max(size.values(), default=-1)
     pieces += spread_unseen(given)
     return Draft(pieces, facts)
@@ -46,15 +46,15 @@ def cluster_paths(given):
     """Cluster the seen items.
 
     Returns:
-        For each of them a tuple of :class:`~recbole_genrec.catalogue.schemes.Code`, the clusters from the root down to
-        a leaf, and what there is to report.
+        For each seen item a tuple of :class:`~recbole_genrec.catalogue.schemes.Code`, the clusters from the root to a
+        leaf; and facts to report.
     """
     settings, random = given.settings, given.random("clusters")
     graph = co_occurrences(given.sequences, given.n_seen)
     paths, rest = [()] * given.n_seen, [np.arange(given.n_seen)]
     sizes = []
     while rest:  # level by level
-        with threadpool_limits(1):  # several threads would add in any order, and such small matrices are slower for it
+        with threadpool_limits(1):  # several threads add in any order, and are slower for such small matrices
             split = [_split(graph, node, settings, random) for node in rest if len(node) > settings.cluster_leaf_size]
         sizes.append(sum(map(len, split)))
         for clusters in split:
@@ -71,7 +71,7 @@ def cluster_paths(given):
 
 
 def co_occurrences(sequences, n_items):
-    """How often two items stand within a window of a history: a symmetric sparse array ``[n_items, n_items]``."""
+    """Count how often two items occur within a window of a history: a symmetric sparse array ``[n_items, n_items]``."""
     items = sequences.items
     user = np.repeat(np.arange(len(sequences.users)), np.diff(sequences.offsets))
     window = max(1, min(WINDOW, MOST_PAIRS // max(len(items), 1)))
@@ -87,7 +87,7 @@ def co_occurrences(sequences, n_items):
 
 def _split(graph, node, settings, random):
     """Split the items ``node`` of the graph into at least two clusters, a list of arrays."""
-    # uneven clusters: twice as many as would do if all were full keep the tree from growing deep
+    # clusters are uneven: twice as many as full ones would need keep the tree shallow
     n_clusters = min(settings.cluster_branches, -(-2 * len(node) // settings.cluster_leaf_size), len(node))
     vectors = _embed(graph[node][:, node], n_clusters, random)
     label = np.zeros(len(node), np.int64)
@@ -96,7 +96,7 @@ def _split(graph, node, settings, random):
     clusters = [node[label == number] for number in np.unique(label)]
     if len(clusters) > 1:
         return clusters
-    # nothing tells these items apart: deal them out
+    # the vectors do not separate these items: split them at random
     return [np.sort(part) for part in np.array_split(random.permutation(node), n_clusters)]
 
 
@@ -114,7 +114,7 @@ def _embed(graph, dimensions, random):
         try:
             # far more exact than k-means needs
             values, vectors = eigsh(normalised, dimensions, which="LA", v0=start, tol=1e-4, maxiter=MOST_RESTARTS)
-        except ArpackNoConvergence as error:  # many clusters that are equally separate
+        except ArpackNoConvergence as error:  # many equally separate clusters
             values, vectors = error.eigenvalues, error.eigenvectors
     vectors = vectors[:, -dimensions:][:, values[-dimensions:] > 1e-6]
     length = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""Hybrid indexing: a few codes that similar items share, then what is the item's own.
+"""Hybrid indexing: a few codes that similar items have in common, then an identifier of the item alone.
 
 Reference: Wenyue Hua et al. "How to Index Item IDs for Recommendation Foundation Models", 2023, arXiv 2305.06569 (HID:
-a collaborative path and an independent token). The other combinations go the same way.
+a collaborative path and an independent token). The other combinations work the same way.
 """
 
 from recbole_genrec.catalogue.schemes import Code, Draft, register
@@ -24,14 +24,16 @@ SUFFIXES = {"title": title_index, "independent": independent_index}
 def hybrid_index(given):
     """Write the first ``hybrid_levels`` codes of ``hybrid_prefix``, then the item as ``hybrid_suffix`` writes it.
 
-    Items unseen in training have the prefix that ``hybrid_prefix`` gives them.
+    Items unseen in training get their prefix from ``hybrid_prefix``, too.
     """
     settings = given.settings
     prefixes, facts = PREFIXES[settings.hybrid_prefix](given)
     prefixes = [codes[: settings.hybrid_levels] for codes in prefixes]
-    own = SUFFIXES[settings.hybrid_suffix](given).pieces
-    # the item's own codes are of a level that no prefix has
+    suffixes = SUFFIXES[settings.hybrid_suffix](given).pieces
+    # codes of a suffix have a level that no prefix uses
     level = settings.hybrid_levels
-    own = [tuple(p._replace(level=level + p.level) if isinstance(p, Code) else p for p in item) for item in own]
+    suffixes = [
+        tuple(p._replace(level=level + p.level) if isinstance(p, Code) else p for p in item) for item in suffixes
+    ]
     facts["prefixes"] = f"{len(set(prefixes)):,}"
-    return Draft([prefix + item for prefix, item in zip(prefixes, own)], facts)
+    return Draft([prefix + item for prefix, item in zip(prefixes, suffixes)], facts)

@@ -10,7 +10,7 @@ from recbole_genrec.catalogue.schemes import Code, Draft, register
 
 @register("independent")
 def independent_index(given):
-    """Give every item a code of its own. The token of an item unseen in training keeps its random embedding."""
+    """Give every item a separate code. The token of an item unseen in training keeps its random embedding."""
     number = np.empty(len(given.items), np.int64)
     number[given.shuffled()] = np.arange(len(given.items))
     return Draft([(Code(0, n),) for n in number.tolist()])

@@ -1,6 +1,6 @@
 """Random indexing: every item is a random number, written in digits (RID in Hua et al. 2023, arXiv 2305.06569).
 
-A control: items that share digits have nothing else in common.
+A control: items with common digits have nothing else in common.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from recbole_genrec.catalogue.schemes import Draft, register
 def in_digits(number_of_item):
     """Write numbers ``[I]``, a permutation of 0 to I - 1, with one piece a digit and leading zeros.
 
-    Digit by digit, since a tokenizer may take several for one token, and then numbers that begin alike would not.
+    Digit by digit: a tokenizer may merge several digits, so that numbers with a common beginning would lose it.
     """
     width = len(str(len(number_of_item) - 1))
     return [tuple(f"{number:0{width}d}") for number in number_of_item.tolist()]

@@ -7,6 +7,7 @@ Letters: I items, B batch, D input size, Z latent size, L levels, C codes of a l
 """
 
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +21,12 @@ from recbole_genrec.catalogue.schemes.clusters import k_means
 BATCH = 512
 #: weight of the loss that keeps the encoder near its codes.
 COMMITMENT = 0.25
-#: codes that no vector took in so many steps are dead, and are looked for as often.
+#: a code that no vector has taken for this many steps is dead; dead codes are looked for at this interval.
 PATIENCE = 50
 
 
 class ResidualAutoencoder(nn.Module):
-    """Encoder, L codebooks of which each quantises what the ones before it have left over, and decoder."""
+    """An encoder, L codebooks, each of which quantises the residual of those before it, and a decoder."""
 
     def __init__(self, input_size, latent_size, levels, codes):
         super().__init__()
@@ -41,7 +42,8 @@ class ResidualAutoencoder(nn.Module):
             latent: ``[B, Z]``.
 
         Returns:
-            codes ``[B, L]``, the sums of their vectors ``[B, Z]`` and what each level had to quantise ``[L, B, Z]``.
+            Codes ``[B, L]``, the sums of their vectors ``[B, Z]``, and the residuals that each level quantised
+            ``[L, B, Z]``.
         """
         residual, codes, residuals = latent, [], []
         total = torch.zeros_like(latent)
@@ -70,7 +72,7 @@ class ResidualAutoencoder(nn.Module):
 
     @torch.no_grad()
     def reconstruction_error(self, vectors):
-        """Mean squared error of ``vectors [B, D]`` behind their codes."""
+        """Mean squared error of ``vectors [B, D]`` reconstructed from their codes."""
         return mse_loss(self.decoder(self.quantize(self.encoder(vectors))[1]), vectors).item()
 
 
@@ -80,25 +82,36 @@ def nearest(points, codebook):
     return torch.addmm(codebook.square().sum(1), points, codebook.T, alpha=-2).argmin(1)
 
 
-def train(vectors, levels, codes, latent_size, steps, learning_rate, random):
+class Training(NamedTuple):
+    """Shape of an autoencoder and length of its training."""
+
+    levels: int
+    #: codes of a level.
+    codes: int
+    latent_size: int
+    steps: int
+    #: of Adam.
+    learning_rate: float
+
+
+def train(vectors, settings, random):
     """Train an autoencoder.
 
     Args:
         vectors: ``[I, D]`` float32 tensor, I at least 1.
-        levels, codes, latent_size: its shape.
-        steps: of training, with Adam.
-        learning_rate: of Adam.
+        settings: :class:`Training`.
         random: a numpy generator of all random numbers; torch's own are left alone.
 
     Returns:
-        The :class:`ResidualAutoencoder`, and the number of codes that were dead and put to use again.
+        The :class:`ResidualAutoencoder`, and the number of dead codes that were put to use again.
     """
+    levels, codes = settings.levels, settings.codes
     with _reproducible(random):
-        model = ResidualAutoencoder(vectors.shape[1], latent_size, levels, codes)
-        optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+        model = ResidualAutoencoder(vectors.shape[1], settings.latent_size, levels, codes)
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         _start_from_clusters(model, vectors[_draw(vectors, random)], random)
-        idle, revived = torch.zeros(levels, codes, dtype=torch.long), 0
-        for step in range(steps):
+        idle, revived = torch.zeros(levels, codes, dtype=torch.long), 0  # steps without a vector, by code
+        for step in range(settings.steps):
             batch = vectors[_draw(vectors, random)]
             loss, chosen, residuals = model.loss(batch)
             optimizer.zero_grad()
@@ -106,8 +119,8 @@ def train(vectors, levels, codes, latent_size, steps, learning_rate, random):
             optimizer.step()
             idle += 1
             idle[torch.arange(levels), chosen] = 0
-            # not at the end, where nothing would settle any more
-            if step % PATIENCE == PATIENCE - 1 and step < 0.8 * steps:
+            # not near the end: a moved code needs time to settle
+            if step % PATIENCE == PATIENCE - 1 and step < 0.8 * settings.steps:
                 revived += _revive(model, idle, residuals, random)
         return model.eval(), revived
 
@@ -131,7 +144,7 @@ def _draw(vectors, random):
 
 @torch.no_grad()
 def _start_from_clusters(model, batch, random):
-    """Start each codebook at the centres of what it has to quantise."""
+    """Start each codebook at cluster centres of the residuals that it quantises."""
     residual = model.encoder(batch)
     for codebook in model.codebooks:
         _, centres = k_means(residual.numpy(), len(codebook), random)
@@ -142,9 +155,18 @@ def _start_from_clusters(model, batch, random):
 
 @torch.no_grad()
 def _revive(model, idle, residuals, random):
-    """Move dead codes to where there are vectors: ``idle [L, C]`` in steps, ``residuals [L, B, Z]``; returns how many.
+    """Move dead codes to random residuals of their level.
 
-    A small catalogue may leave codes dead for good: it has fewer vectors than a level has codes.
+    A small catalogue may leave codes dead: it has fewer vectors than a level has codes.
+
+    Args:
+        model: its codebooks are changed.
+        idle: steps since a vector took each code ``[L, C]``; set to 0 for those moved.
+        residuals: ``[L, B, Z]``.
+        random: a numpy generator.
+
+    Returns:
+        The number of codes moved.
     """
     dead = idle >= PATIENCE
     for codebook, level_dead, points in zip(model.codebooks, dead, residuals):
@@ -155,7 +177,7 @@ def _revive(model, idle, residuals, random):
 
 
 def _scattered(points, count, random):
-    """``count`` of the ``points [N, Z]`` at random, a little off their places."""
+    """``count`` of the ``points [N, Z]``, drawn at random, with a little noise ``[count, Z]``."""
     chosen = points[torch.from_numpy(random.integers(len(points), size=count))]
     noise = torch.from_numpy(random.standard_normal(chosen.shape).astype(np.float32))
     return chosen + 0.01 * points.std().nan_to_num() * noise

@@ -9,7 +9,7 @@ to use again; the first of the items that share all codes keeps them, and only t
 import torch
 
 from recbole_genrec.catalogue.schemes import Code, Draft, register
-from recbole_genrec.catalogue.schemes.rqvae import train
+from recbole_genrec.catalogue.schemes.rqvae import Training, train
 from recbole_genrec.catalogue.text_vectors import embed_items
 
 
@@ -17,14 +17,14 @@ from recbole_genrec.catalogue.text_vectors import embed_items
 def semantic_index(given):
     """Write one code for each level.
 
-    Codes are learned on the texts of seen items. Items unseen in training have codes like all others: their text says.
+    Codes are learned on the texts of seen items. Unseen items get codes from their texts in the same way.
     """
     codes, facts = semantic_codes(given)
     return Draft(codes, facts)
 
 
 def semantic_codes(given):
-    """For each item a tuple of :class:`~recbole_genrec.catalogue.schemes.Code`, and what there is to report."""
+    """For each item a tuple of :class:`~recbole_genrec.catalogue.schemes.Code`; and facts to report."""
     settings, random = given.settings, given.random("semantic")
     if not given.items:
         return [], {}
@@ -32,15 +32,14 @@ def semantic_codes(given):
     learned = vectors[: given.n_seen] if given.n_seen else vectors
     centre, scale = learned.mean(0), learned.std(correction=0).clamp(min=1e-9)
     vectors, learned = (vectors - centre) / scale, (learned - centre) / scale
-    model, revived = train(
-        learned,
+    training = Training(
         settings.semantic_levels,
         settings.semantic_codes,
         settings.semantic_latent_size,
         settings.semantic_steps,
         settings.semantic_learning_rate,
-        random,
     )
+    model, revived = train(learned, training, random)
     codes = model.encode(vectors)
     kept = 1 - model.reconstruction_error(learned) / max(learned.var(0, correction=0).mean().item(), 1e-9)
     used = ", ".join(str(len(level.unique())) for level in codes.T)

@@ -1,8 +1,8 @@
-"""Sequential indexing: items are numbered as users come to them (SID in Hua et al. 2023, arXiv 2305.06569).
+"""Sequential indexing: items are numbered along users' histories (SID in Hua et al. 2023, arXiv 2305.06569).
 
-Items that were chosen one after the other have numbers that begin alike. The numbering that was published with P5 (Geng
-et al. 2022) counts all interactions, users in order: a test item that no user has chosen before is then the highest
-number so far plus one, so test items give themselves away. Here only training interactions count, users shuffled.
+Items chosen one after the other have numbers that begin alike. The numbering published with P5 (Geng et al. 2022)
+counts all interactions, users in order. There, a test item that no user has chosen before is the highest number so far
+plus one, which gives test items away. Here only training interactions count, and users are shuffled.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from recbole_genrec.catalogue.schemes.random_number import in_digits, next_numbe
 
 @register("sequential", new_items=next_numbers)
 def sequential_index(given):
-    """Number the items as they first come, user after user; items unseen in training follow in random order."""
+    """Number items by first occurrence, user after user; items unseen in training follow in random order."""
     sequences = given.sequences
     users = given.random("users").permutation(len(sequences.users))
     begin, end = sequences.offsets[:-1], sequences.offsets[1:]

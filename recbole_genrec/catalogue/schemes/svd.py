@@ -1,7 +1,8 @@
 """SVD indexing: an item's codes are its quantised latent factors.
 
 Reference: Aleksandr Petrov and Craig Macdonald "Generative Sequential Recommendation with GPTRec", 2023, arXiv
-2306.11114 (SVD tokenisation). Items whose factors share all bins get one more code; the paper's would be the same item.
+2306.11114 (SVD tokenisation). Items whose factors fall into the same bins get one more code; in the paper they
+have the same identifier.
 """
 
 import numpy as np
@@ -10,15 +11,15 @@ from scipy.sparse.linalg import svds
 
 from recbole_genrec.catalogue.schemes import Code, Draft, register
 
-#: standard deviation of the noise that parts items with equal factors, whose range is 1.
+#: standard deviation of the noise that separates items with equal factors; factors are scaled to a range of 1.
 NOISE = 1e-5
-#: a matrix with a side of at most so many rows is factorised by dense linear algebra.
+#: a matrix whose smaller side is at most this long is factorised by dense linear algebra.
 DENSE = 300
 
 
 @register("svd")
 def svd_index(given):
-    """Write one code for each latent dimension: the bin of the item's factor, all bins holding as many items.
+    """Write one code for each latent dimension: the bin of the item's factor. All bins hold equally many items.
 
     Items unseen in training have no factors; each of their codes is drawn at random.
     """
@@ -40,10 +41,10 @@ def svd_index(given):
 
 
 def item_factors(sequences, n_items, dimensions, random):
-    """Right singular vectors of the matrix of users and their items, by falling singular value.
+    """Right singular vectors of the matrix of users and items, in order of decreasing singular value.
 
     Returns:
-        ``[n_items, dimensions]``; zeros where the matrix has too low a rank.
+        ``[n_items, dimensions]``; zeros where the rank of the matrix is too low.
     """
     user = np.repeat(np.arange(len(sequences.users)), np.diff(sequences.offsets))
     matrix = csr_array((np.ones(len(user)), (user, sequences.items)), shape=(len(sequences.users), n_items))

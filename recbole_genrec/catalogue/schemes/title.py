@@ -7,7 +7,7 @@ from recbole_genrec.catalogue.schemes import Draft, register
 
 
 def by_text(pieces, texts):
-    """Name items as their texts, whatever the others are called."""
+    """Name new items by their texts; the identifiers of the others do not matter."""
     return [(text,) if text else () for text in texts]
 
 
