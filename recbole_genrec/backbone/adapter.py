@@ -1,4 +1,4 @@
-"""LoRA adapters through ``peft``: which layers of a language model are adapted, and what of it is trained.
+"""LoRA adapters through ``peft``: which layers of a language model are adapted, and which weights are trained.
 
 LoRA: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685.
 """
@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from recbole_genrec.backbone.new_tokens import token_rows
 from recbole_genrec.errors import GenRecError
 
-#: peft's own word for every linear layer but the head.
+#: peft's name for all linear layers except the head.
 ALL_LINEAR = "all-linear"
 
 
@@ -31,7 +31,7 @@ def add_adapter(model, arguments, new_tokens=()):
     else:
         chosen = {name: layer for target in targets for name, layer in _layers_called(target, layers).items()}
         targets = list(targets)
-    if several:  # by their whole names, since those that see have layers of the same names
+    if several:  # by full names: the vision tower of a multimodal model has layers of the same short names
         targets = list(chosen)
     adapter = LoraConfig(
         task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
@@ -41,30 +41,30 @@ def add_adapter(model, arguments, new_tokens=()):
         target_modules=targets,
         fan_in_fan_out=any(
             isinstance(layer, Conv1D) for layer in chosen.values()
-        ),  # GPT-2 keeps its weights transposed
+        ),  # GPT-2 stores its weights transposed
         trainable_token_indices=token_rows(model, new_tokens) if new_tokens else None,
     )
     with warnings.catch_warnings():  # peft reads a property that transformers has renamed
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.* is deprecated", FutureWarning)
         adapted = get_peft_model(model, adapter)
-    for name in adapter_names(adapted):  # peft keeps LoRA in float32, but rows in the dtype of their table
+    for name in adapter_names(adapted):  # peft keeps LoRA in float32, but trained rows in the dtype of their table
         parameter = adapted.get_parameter(name)
         parameter.data = parameter.data.float()
     return adapted
 
 
 def _usual_targets(model, layers):
-    """peft's own choice for the family of ``model``; where it has none, queries and values, or every linear layer."""
-    own = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.get_text_config().model_type)
+    """The layers that peft chooses for the family of ``model``; else queries and values, or all linear layers."""
+    default = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.get_text_config().model_type)
     names = {name.rsplit(".", 1)[-1] for name in layers}
-    for targets in (own, ("q_proj", "v_proj")):
+    for targets in (default, ("q_proj", "v_proj")):
         if isinstance(targets, (list, tuple)) and names.issuperset(targets):
             return tuple(targets)
     return (ALL_LINEAR,)
 
 
 def adapter_names(model):
-    """Names of the parameters that an adapter adds to ``model``, a ``peft`` model; tied ones once."""
+    """Names of the parameters that an adapter adds to ``model``, a ``peft`` model; tied parameters once."""
     parts = (".lora_", ".trainable_tokens_delta.")
     return {name for name, _ in model.named_parameters() if any(part in name for part in parts)}
 
@@ -81,12 +81,12 @@ def _layers_called(target, layers):
 
 
 def _is_one_of_several(model):
-    """Whether the language model is a part of a model that sees or hears, too."""
+    """Whether the language model is part of a multimodal model."""
     return model.config.get_text_config() is not model.config and not model.config.is_encoder_decoder
 
 
 def freeze_other_senses(model):
-    """Freeze what of a model that sees or hears is no language model: prompts are text, so it would get no gradient."""
+    """Freeze the towers of a multimodal model for images and sound: prompts are text, so they would get no gradient."""
     if not _is_one_of_several(model):
         return
     kept = {id(p) for part in (model.get_decoder(), model.get_output_embeddings()) for p in part.parameters()}

@@ -33,7 +33,7 @@ class Backbone(nn.Module):
         self.tokenizer = tokenizer
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.hidden_dropout = nn.Dropout(hidden_dropout)
-        #: whether the model may run the kernel for branches; the self-check says so.
+        #: whether the model may use the kernel for branches; the self-check decides.
         self.fast_branches = True
         self._special_ids = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
@@ -44,7 +44,7 @@ class Backbone(nn.Module):
 
     @property
     def config(self):
-        """Of the language model, where it is a part of one that sees or hears, too."""
+        """Configuration of the language model, also where it is part of a multimodal model."""
         return self.causal_model.config.get_text_config()
 
     @property
@@ -53,7 +53,7 @@ class Backbone(nn.Module):
 
     @property
     def embedding_std(self):
-        """Standard deviation of the input embeddings: new vectors of this size disturb nothing."""
+        """Standard deviation of the input embeddings, a size at which added vectors do no harm."""
         return float(self.causal_model.get_input_embeddings().weight.detach().float().std())
 
     @property

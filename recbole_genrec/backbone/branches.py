@@ -18,16 +18,16 @@ KERNEL = "trunk_and_branches"
 
 @dataclass
 class BranchChunk:
-    """Branch tokens in the columns ``begin`` to ``stop`` see trunk columns before ``trunk`` and others from ``own`` on.
+    """A block of columns ``begin`` to ``stop`` of branch tokens, and the columns that they may see.
 
-    The mask ``[W, Q, K]`` says which of these a token sees: Q are the columns ``begin`` to ``stop``, K the trunk's
-    first ``trunk`` columns and the columns ``own`` to ``stop``.
+    The mask ``[W, Q, K]`` says which columns a token sees: Q are the columns ``begin`` to ``stop``; K are the first
+    ``trunk`` columns of the trunk, then the columns ``branch`` to ``stop`` of branches.
     """
 
     begin: int
     stop: int
     trunk: int
-    own: int
+    branch: int
     mask: torch.Tensor
 
 
@@ -45,7 +45,8 @@ def attend(module, query, key, value, attention_mask, branches, **kwargs):
     parts = [sdpa_attention_forward(module, *trunk, None, **kwargs)[0]]
     for chunk in branches.chunks:
         keys, values = (
-            torch.cat([states[:, :, : chunk.trunk], states[:, :, chunk.own : chunk.stop]], 2) for states in (key, value)
+            torch.cat([states[:, :, : chunk.trunk], states[:, :, chunk.branch : chunk.stop]], 2)
+            for states in (key, value)
         )
         queries = query[:, :, chunk.begin : chunk.stop]
         parts.append(sdpa_attention_forward(module, queries, keys, values, chunk.mask[:, None], **kwargs)[0])

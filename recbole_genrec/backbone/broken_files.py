@@ -1,9 +1,9 @@
-"""What the libraries of Hugging Face raise at a file that is damaged, was edited, or cannot be written."""
+"""Errors that the libraries of Hugging Face raise for a file that is damaged, was edited, or cannot be written."""
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-#: met by editing and damaging the files of a saved model at random: configuration, tokenizer and weights.
+#: found by randomly editing and damaging the files of a saved model: configuration, tokenizer and weights.
 UNREADABLE = (
     *(OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, ImportError, RuntimeError),
     *(StrictDataclassError, SafetensorError),
@@ -11,10 +11,10 @@ UNREADABLE = (
 
 
 class ReplaceError:
-    """Context manager: raise another error in the place of one of ``kinds``, or of a bare ``Exception``.
+    """Context manager: replace an error of one of ``kinds``, or a bare ``Exception``, by another error.
 
-    The tokenizers library raises a bare ``Exception`` whatever happens. Its subclasses are other libraries' own: one
-    that ``kinds`` does not name passes, as a fault of the program.
+    The tokenizers library raises a bare ``Exception`` for everything. A subclass that ``kinds`` does not name
+    comes from another library and passes, as an error of the program.
 
     Args:
         make: takes the error that was raised, gives the one to raise.

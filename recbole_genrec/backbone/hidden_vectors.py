@@ -1,4 +1,4 @@
-"""A pretrained backbone's own vectors of texts.
+"""Vectors of texts from the hidden states of a pretrained backbone.
 
 Letters: B texts at once, T tokens, H hidden size.
 """
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-#: tokens of a text that are read, at most.
+#: most tokens of a text that are read.
 LONGEST = 256
 
 
@@ -16,8 +16,8 @@ def embed_texts(backbone, texts, device, batch_size=64):
     """Mean of each text's last hidden states.
 
     Args:
-        backbone: a :class:`~recbole_genrec.backbone.backbone.Backbone`, which moves to ``device``; a quantised one is
-            where it shall be.
+        backbone: a :class:`~recbole_genrec.backbone.backbone.Backbone`, which moves to ``device``; a quantised one
+            stays where it is.
         texts: list of texts; one without tokens has a zero vector.
         device: where to compute.
         batch_size: texts at once.

@@ -1,7 +1,7 @@
 """Keys and values for searches: prompts first, then many small forwards, each over some of the prompts.
 
-The growing cache of ``transformers`` copies all it holds at every forward and takes every row along. Here new columns
-are written into room that is there already, and rows that a forward does not concern stay out of it.
+The cache of ``transformers`` copies its whole content at every forward and computes all rows. Here new columns are
+written into preallocated space, and a forward only reads the selected rows.
 
 Letters: R rows, A heads, C columns, T new tokens, D size of a head.
 """
@@ -13,7 +13,7 @@ from itertools import chain
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
-#: columns of room beyond the prompts; doubled where they do not suffice.
+#: preallocated columns beyond the prompts; doubled when they run out.
 SPARE = 64
 
 
@@ -30,7 +30,7 @@ def cache_argument(model_class):
 class TreeCache(DynamicCache):
     """Keys and values of all layers, a row for each prompt.
 
-    A row that a column has no token for holds zeros there, or a token that is padding: the mask has to hide both.
+    Where a row has no token for a column, it holds zeros or a padding token; the mask has to hide both.
 
     Args:
         n_rows: prompts.
@@ -47,7 +47,7 @@ class TreeCache(DynamicCache):
         return self._layers.setdefault(number, (_Columns(self.n_rows, self.width), _Columns(self.n_rows, self.width)))
 
     def select(self, rows):
-        """Let the forwards from now on concern these rows ``[R]``, or all where ``rows`` is ``None``."""
+        """Select the rows ``[R]`` of the next forwards; ``None`` selects all."""
         self.rows = rows
 
     def rewind(self):
@@ -92,9 +92,9 @@ class _Columns:
 class PromptBody(DynamicCache):
     """Puts the keys and values of prompts into the first columns of a :class:`TreeCache`, and stops the forward there.
 
-    Of a prompt's tokens, only the last one's state is asked for. The others are done with as soon as the last layer
-    has their keys and values: its attention and its feed-forward block, a good third of a model with two layers, need
-    not run. Give this cache to a forward over all tokens but the last, and catch :class:`Filled`.
+    Only the state of a prompt's last token is needed. The other tokens are finished as soon as the last layer has their
+    keys and values: its attention and its feed-forward block, a good third of a model with two layers, need not run.
+    Give this cache to a forward over all tokens but the last, and catch :class:`Filled`.
 
     Args:
         cache: the :class:`TreeCache`.

@@ -18,7 +18,7 @@ from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 from recbole_genrec.errors import GenRecError
 
 SCRATCH = "scratch"
-#: what ``scratch`` builds for an encoder-decoder, by family.
+#: builders of an encoder-decoder for ``scratch``, by family.
 SCRATCH_SEQ2SEQ = {"t5": build_scratch_t5, "bart": build_scratch_bart}
 
 
@@ -34,8 +34,8 @@ def read_backbone(arguments, corpus, checkpoint=None):
     Args:
         arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`.
         corpus: list of texts; the tokenizer of a scratch model is trained on it, a pretrained one does not need it.
-        checkpoint: a checkpoint folder that the model is built for. A scratch model takes its tokenizer, and a
-            pretrained model that it holds whole is read from it.
+        checkpoint: a checkpoint folder that the model is built for. A scratch model takes its tokenizer from it, and
+            a pretrained model is read from it if the checkpoint holds the whole model.
 
     Returns:
         A :class:`~recbole_genrec.backbone.backbone.Backbone`.
@@ -77,7 +77,7 @@ def read_seq2seq(arguments, corpus, family="t5", checkpoint=None):
 
 
 def _scratch(build, arguments, corpus, checkpoint):
-    """A scratch model by one of the builders, with a kernel that this installation and the family have."""
+    """A scratch model by one of the builders, if this installation and the family have the attention kernel."""
     tokenizer = _stored_tokenizer(checkpoint, arguments)
     try:
         return build(arguments, corpus, tokenizer)
@@ -90,13 +90,13 @@ def _scratch(build, arguments, corpus, checkpoint):
 
 
 def check_tokenizer(checkpoint, tokenizer, arguments):
-    """Refuse a checkpoint whose tokenizer is another than that of the model it shall be loaded into.
+    """Refuse a checkpoint whose tokenizer differs from that of the model it is loaded into.
 
     Args:
         checkpoint: its folder. tokenizer: the model's. arguments: as for :func:`read_saved`.
 
     Raises:
-        GenRecError: it is.
+        GenRecError: they differ.
     """
     if problem := other_tokens(_stored_tokenizer(checkpoint, arguments), tokenizer):
         raise GenRecError(
@@ -152,7 +152,7 @@ def read_saved_tokenizer(folder, arguments):
     code = saved_code(Path(folder) / "tokenizer_config.json", arguments)
     with _refusing(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, **code)
-        tokenizer("a", add_special_tokens=False)  # some settings are looked at only now
+        tokenizer("a", add_special_tokens=False)  # some settings are only read now
         return tokenizer
 
 
@@ -271,12 +271,12 @@ def _dtype(arguments):
 
 
 def _refusing(folder):
-    """Refuse a folder in which a file cannot be read, whoever damaged or edited it."""
+    """Refuse a folder with a file that cannot be read because it was damaged or edited."""
     return ReplaceError(lambda error: _refusal(str(folder), error), UNREADABLE)
 
 
 def _refusal(name, error):
-    """What ``transformers`` says, without its advice, or what it comes to here."""
+    """The message of ``transformers`` without its advice, or a clearer one."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason = lines[0]
     if "trust_remote_code" in str(error):

@@ -13,20 +13,20 @@ def add_tokens(backbone, names, seed):
     """Add tokens to a backbone's tokenizer and to its embeddings.
 
     The tokens are special ones, so that text that looks like one of them stays plain text. A new row of the embeddings,
-    and of the output head where it has weights of its own, is drawn like the rows that are there: from normal
-    distributions with their mean and deviation in each dimension. (``transformers`` would draw all new rows within
-    1e-9 of the mean, and tokens that begin alike are hard to tell apart.)
+    and of the output head if it has separate weights, is drawn like the existing rows: from normal distributions with
+    their mean and standard deviation in each dimension. (``transformers`` would draw all new rows within 1e-9 of the
+    mean, and tokens that begin alike are hard to tell apart.)
 
     Args:
         backbone: a :class:`~recbole_genrec.backbone.backbone.Backbone` without an adapter; it is changed in place.
         names: N names of new tokens.
-        seed: of the drawing, which leaves torch's own random numbers alone.
+        seed: of the new rows; torch's global generator is not used.
 
     Returns:
         List of N token ids.
 
     Raises:
-        GenRecError: the tokenizer has a token of such a name already.
+        GenRecError: the tokenizer already has a token of one of these names.
     """
     if not names:
         return []
@@ -38,8 +38,8 @@ def add_tokens(backbone, names, seed):
     n_before = len(tokenizer)
     tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in names], special_tokens=True)
     ids = tokenizer.convert_tokens_to_ids(names)
-    with torch.random.fork_rng(devices=[]):  # transformers draws rows, too
-        if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:  # else there is room in the padding
+    with torch.random.fork_rng(devices=[]):  # transformers draws random rows, too
+        if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:  # else padding rows are used
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     generator = torch.Generator().manual_seed(seed)
     for table in _tables(model):
@@ -50,18 +50,18 @@ def add_tokens(backbone, names, seed):
     return ids
 
 
-def other_tokens(stored, own):
-    """What sets a tokenizer that was stored apart from a model's own, or ``None``.
+def other_tokens(stored, current):
+    """The first difference between a stored tokenizer and a model's, in words, or ``None``.
 
-    Two tokenizers of the same vocabulary are taken for the same: both come from the same training or the same files.
+    Tokenizers with equal vocabularies count as equal: they come from the same training or the same files.
     """
-    there, here = stored.get_vocab(), own.get_vocab()
+    there, here = stored.get_vocab(), current.get_vocab()
     if there == here:
         return None
     if len(there) != len(here):
         return f"{len(there):,} tokens there, {len(here):,} here"
     number, token = min((number, token) for token, number in there.items() if here.get(token) != number)
-    return f"token {number} is {token!r} there and {own.convert_ids_to_tokens(number)!r} here"
+    return f"token {number} is {token!r} there and {current.convert_ids_to_tokens(number)!r} here"
 
 
 def _draw_rows(weight, ids, n_before, generator):
@@ -73,19 +73,19 @@ def _draw_rows(weight, ids, n_before, generator):
 
 
 def _tables(model):
-    """The input embeddings, and the output head where it has weights of its own."""
+    """The input embeddings, and the output head if it has separate weights."""
     inputs, head = model.get_input_embeddings(), model.get_output_embeddings()
     return [inputs] if head is None or head.weight is inputs.weight else [inputs, head]
 
 
 def token_rows(model, ids):
-    """What peft's ``trainable_token_indices`` wants: rows ``ids`` of every table that holds them, by module name.
+    """The value of peft's ``trainable_token_indices``: rows ``ids`` of every table that holds them, by module name.
 
-    Rows of these tables alone are trained and stored, not whole tables (``modules_to_save``), which would outweigh the
-    adapter a hundred times and move the tokens of plain text, too. A head with tied weights follows the embeddings.
+    Only these rows are trained and stored. Whole tables (``modules_to_save``) would be a hundred times larger than the
+    adapter, and would change the tokens of plain text, too. A head with tied weights follows the embeddings.
 
     Raises:
-        GenRecError: the head has a bias, which peft's rows leave out.
+        GenRecError: the head has a bias, which peft does not train by row.
     """
     tables = _tables(model)
     if getattr(model.get_output_embeddings(), "bias", None) is not None:
@@ -106,6 +106,6 @@ def trained_rows(table, token_ids):
     adapter = table.token_adapter
     (name,) = adapter.active_adapters
     old, rows = adapter.base_layer.weight[token_ids], adapter.trainable_tokens_delta[name]
-    place = token_ids - adapter.token_indices[name][0]  # new tokens are numbered consecutively
-    new = (place >= 0) & (place < len(rows))
-    return torch.where(new[..., None], rows[place.clamp(0, len(rows) - 1)].to(old.dtype), old)
+    position = token_ids - adapter.token_indices[name][0]  # new tokens are numbered consecutively
+    new = (position >= 0) & (position < len(rows))
+    return torch.where(new[..., None], rows[position.clamp(0, len(rows) - 1)].to(old.dtype), old)

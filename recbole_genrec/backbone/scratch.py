@@ -1,4 +1,4 @@
-"""The offline default: a small LLaMA and a byte-level BPE tokenizer, both made from the catalogue's own text."""
+"""The offline default: a small LLaMA and a byte-level BPE tokenizer, both made from the catalogue's text."""
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
@@ -23,7 +23,7 @@ def train_tokenizer(corpus, vocab_size, special_tokens=SPECIAL_TOKENS):
     """Train a byte-level BPE tokenizer (Sennrich et al. 2016) whose merges may cross spaces.
 
     Titles repeat whole phrases ("The Return of the "), so merging across words shortens them further than the
-    usual word-bound merges do. Any text can be encoded: the alphabet is all 256 bytes.
+    usual merges within words do. Any text can be encoded: the alphabet is all 256 bytes.
 
     Args:
         corpus: item texts and the prompt's fixed texts.
@@ -50,12 +50,12 @@ def build_scratch(arguments, corpus, tokenizer=None):
     """Build the small LLaMA of ``arguments`` with random weights and a tokenizer trained on ``corpus``.
 
     Embeddings are tied and drawn with a standard deviation of ``0.5 / sqrt(hidden size)``, so that the first
-    logits are of order one half. Draw the seed before the call.
+    logits are of order one half. Set torch's seed before the call.
 
     Args:
         arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`.
         corpus: list of texts.
-        tokenizer: one that :func:`train_tokenizer` gave, in place of one for ``corpus``.
+        tokenizer: one from :func:`train_tokenizer`, instead of training one on ``corpus``.
 
     Returns:
         A :class:`~recbole_genrec.backbone.backbone.Backbone`.
@@ -83,11 +83,11 @@ def build_scratch_t5(arguments, corpus, tokenizer=None):
     """Build a small T5 with random weights and a tokenizer trained on ``corpus``; see :func:`build_scratch`.
 
     Args:
-        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`; the layers are those of the encoder, and
-            as many of the decoder. T5's own dropout, which is also on the weights of attention and takes as long as its
-            matrix products on a CPU, is off.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`; encoder and decoder have this number of
+            layers each. T5's dropout is off: it also applies to attention weights, where it takes as long as the matrix
+            products on a CPU.
         corpus: list of texts.
-        tokenizer: one that :func:`train_tokenizer` gave, in place of one for ``corpus``.
+        tokenizer: one from :func:`train_tokenizer`, instead of training one on ``corpus``.
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
@@ -115,14 +115,14 @@ def build_scratch_t5(arguments, corpus, tokenizer=None):
 def build_scratch_bart(arguments, corpus, tokenizer=None):
     """Build a small BART (Lewis et al. 2020) with random weights and a tokenizer with a mask, trained on ``corpus``.
 
-    Weights and embeddings are drawn with a standard deviation of ``0.5 / sqrt(hidden size)``: BART's own 0.02 suits a
-    width of 768 and more, a narrow model learns slowly from it.
+    Weights and embeddings are drawn with a standard deviation of ``0.5 / sqrt(hidden size)``: BART's default of 0.02
+    suits a width of at least 768; a narrow model learns slowly from it.
 
     Args:
         arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`, read as by :func:`build_scratch_t5`;
-            BART's own dropout is off for the same reason.
+            BART's dropout is off for the same reason.
         corpus: list of texts.
-        tokenizer: one with a mask that :func:`train_tokenizer` gave, in place of one for ``corpus``.
+        tokenizer: one from :func:`train_tokenizer` with a mask token, instead of training one on ``corpus``.
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.

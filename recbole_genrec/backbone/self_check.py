@@ -1,19 +1,19 @@
-"""Whether a language model can do what the engine asks of it: the model itself is asked, on a few tokens.
+"""A check on a few tokens that a language model computes what packed training and search need.
 
 Training lays responses out as branches of one history, and search feeds siblings of a tree at once. Both need a model
-that sees a token where its position id and its mask put it, wherever it stands in the sequence. Models that count for
-themselves (ALiBi), carry a state along (Mamba, RWKV) or look at their neighbours in the sequence (convolutions) do not.
+in which a token's position id and mask count, not its column in the sequence. Models that count positions themselves
+(ALiBi), carry a state (Mamba, RWKV) or mix neighbouring columns (convolutions) do not work.
 
 One example, of a trunk of four tokens with two branches, as it is fed::
 
     column     0   1   2   3 | 4   5 | 6   7
     token      t0  t1  t2  t3  a0  a1  b0  b1
     position   0   1   2   3   2   3   4   5
-    sees       causally      | t0 t1 | t0 t1 t2 t3, and its own branch
+    sees       causally      | t0 t1 | t0 t1 t2 t3, and its branch
 
 The states of ``a0 a1`` must be those of the plain sequence ``t0 t1 a0 a1``, and ``b0 b1`` likewise at the trunk's end.
 The check repeats the first branch until the columns run as far ahead of the positions as in a long window of training:
-some families look back over so many columns, whatever the positions say.
+some families look back over a fixed number of columns, whatever the positions.
 
 Letters: N trunk tokens, T all tokens, H hidden size.
 """
@@ -29,15 +29,15 @@ from recbole_genrec.errors import GenRecError
 BRANCHES = (16, 4)
 #: columns of a packed window or of a search, as a multiple of the longest prompt.
 COLUMNS = 4
-#: and at most so many columns of branches: those that count columns look back over fewer.
+#: most columns of branches: families that count columns look back over fewer.
 MOST_COLUMNS = 4096
-#: how far states may be apart by rounding, as a share of their length: in float32, and in anything coarser. Twelve
-#: random layers of bfloat16 came to 0.024. A wrong position or a missing token moves them by their own length.
+#: largest difference of states by rounding, relative to their norm: in float32, and in coarser types. Twelve random
+#: layers of bfloat16 reached 0.024. A wrong position or a missing token changes states by about their norm.
 TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}
 COARSE_TOLERANCE = 0.2
-#: share of the tokens that must be alike: in half precision an expert may be a near tie, and rounding chooses it.
+#: fraction of the tokens that must agree: in half precision, rounding may decide between two nearly tied experts.
 ALIKE = 0.75
-#: what a model may raise that is fed as it does not expect.
+#: errors of a model that gets inputs it does not expect.
 FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, NotImplementedError)
 
 
@@ -45,16 +45,16 @@ FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, Key
 def self_check(backbone, name, longest, packs=True):
     """Refuse a causal language model that packed training or search would compute wrongly.
 
-    A model that is right with a plain mask, but not with the faster kernel for branches, goes without that kernel.
+    A model that is right with a plain mask, but not with the faster kernel for branches, does not use that kernel.
 
     Args:
         backbone: a :class:`~recbole_genrec.backbone.backbone.Backbone`; its ``fast_branches`` may be set to false.
         name: what the user calls it.
         longest: tokens that a prompt may have with its response.
-        packs: whether training packs responses; search alone is checked otherwise.
+        packs: whether training packs responses; if not, only search is checked.
 
     Raises:
-        GenRecError: it is one; the message names the family and the reason.
+        GenRecError: it would; the message names the family and the reason.
     """
     config = backbone.config
     family = f"The backbone {name!r} is of the family {config.model_type!r}, which cannot be used: "
@@ -85,11 +85,11 @@ def self_check(backbone, name, longest, packs=True):
 
 
 def attention_window(config):
-    """Tokens that the layers with the shortest view look back over, or ``None`` where all see everything."""
+    """Smallest attention window of the layers, in tokens, or ``None`` if all see everything."""
     kinds = set(getattr(config, "layer_types", None) or ("sliding_attention",))
     windows = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
-    found = [getattr(config, key, None) for kind, key in windows.items() if kind in kinds]
-    return min(filter(None, found), default=None)
+    sizes = [getattr(config, key, None) for kind, key in windows.items() if kind in kinds]
+    return min(filter(None, sizes), default=None)
 
 
 def _first_line(error):
@@ -132,15 +132,15 @@ class _Example:
         owner = torch.arange(len(parts)).repeat_interleave(length)
         order = torch.cat([torch.arange(part.shape[1]) for part in parts])
         trunk = torch.arange(self.trunk.shape[1]) < fork[owner][:, None]
-        own = (owner[:, None] == owner) & (order[:, None] >= order)
-        mask = torch.cat([trunk, own], 1)[None]
+        branch = (owner[:, None] == owner) & (order[:, None] >= order)
+        mask = torch.cat([trunk, branch], 1)[None]
         return torch.cat(parts, 1), (fork[owner] + order)[None].to(self.device), mask.to(self.device)
 
 
 def _problem(backbone, example, packs):
     """What the model computes otherwise than token after token, or ``None``."""
-    own = backbone.causal_model(inputs_embeds=example.whole, use_cache=False).logits[:, -BRANCHES[1] :]
-    if not _alike(backbone.logits(example.plain_last).to(own.dtype), own):
+    logits = backbone.causal_model(inputs_embeds=example.whole, use_cache=False).logits[:, -BRANCHES[1] :]
+    if not _alike(backbone.logits(example.plain_last).to(logits.dtype), logits):
         return "its head makes other scores of its states, in a way that is not known here"
     if packs and not _packed(backbone, example):
         return (
@@ -190,8 +190,8 @@ def _searched(backbone, example):
     return backbone(embeds, position, mask, cache)[:, -BRANCHES[1] :]
 
 
-def _alike(found, expected):
+def _alike(states, expected):
     """Whether states ``[1, T, H]`` of most tokens are the same but for rounding."""
     tolerance = TOLERANCE.get(expected.dtype, COARSE_TOLERANCE)
-    apart = (found.float() - expected.float()).norm(dim=-1) / expected.float().norm(dim=-1).clamp_min(1e-6)
+    apart = (states.float() - expected.float()).norm(dim=-1) / expected.float().norm(dim=-1).clamp_min(1e-6)
     return bool((apart <= tolerance).float().mean() >= ALIKE)

@@ -1,7 +1,7 @@
 """An encoder-decoder language model behind the calls that the engine needs.
 
-The encoder reads the prompt once. The decoder writes the answer after a start token: what stands before an answer is
-one token, whatever the prompt, and the prompt is looked up through cross-attention.
+The encoder reads the prompt once. The decoder writes the answer after one start token, whatever the prompt, and reads
+the prompt through cross-attention.
 
 Shapes: B batch, P prompt tokens, T new tokens, C cached tokens with the new ones, R selected rows, H hidden size.
 """
@@ -22,7 +22,7 @@ SCALED_FAMILIES = ("t5", "mt5")
 
 
 class EncodedPrompts(NamedTuple):
-    """What the encoder made of some prompts."""
+    """Prompts as the encoder returns them."""
 
     #: ``[B, P, H]``.
     states: torch.Tensor
@@ -39,7 +39,7 @@ class Seq2SeqBackbone(Backbone):
     Args: those of :class:`~recbole_genrec.backbone.backbone.Backbone`.
 
     Raises:
-        GenRecError: the family places its tokens in a way that is not known here.
+        GenRecError: the family has positions of an unknown kind.
     """
 
     is_encoder_decoder = True
@@ -65,7 +65,7 @@ class Seq2SeqBackbone(Backbone):
 
     @property
     def mask_id(self):
-        """Token that stands for what is masked, or ``None`` where the tokenizer has none."""
+        """The mask token, or ``None`` if the tokenizer has none."""
         return self.tokenizer.mask_token_id
 
     @property
@@ -74,7 +74,7 @@ class Seq2SeqBackbone(Backbone):
         return self.config.decoder_start_token_id
 
     def read(self, input_embeds, lengths):
-        """Let the encoder read prompts.
+        """Run the encoder over prompts.
 
         Args:
             input_embeds: ``[B, P, H]``, right-padded, from :meth:`embed`.
@@ -133,10 +133,11 @@ class Seq2SeqBackbone(Backbone):
 
     @contextmanager
     def _placed(self, position_ids, key_positions):
-        """Let the decoder's tokens stand at the given positions: a tree's siblings share theirs.
+        """Context in which the decoder's tokens have the given positions: siblings in a tree have the same one.
 
-        The decoder itself only counts. T5 asks for a bias by distance, BART for a vector by position; the answer to
-        either is put in the place of the method that would count.
+        ``transformers`` gives the decoder no argument for positions: its tokens are counted. T5 computes a bias by
+        distance, BART a vector by position. So the method that computes either is replaced on this one module while
+        the context is open.
         """
         decoder = self.causal_model.get_decoder()
         if self._is_relative:
@@ -197,7 +198,7 @@ class Seq2SeqCache(EncoderDecoderCache):
         self.select(None)
 
     def select(self, rows):
-        """Let the forwards from now on concern these rows ``[R]``, or all where ``rows`` is ``None``."""
+        """Select the rows ``[R]`` of the next forwards; ``None`` selects all."""
         self.rows = rows
         self.self_attention_cache.select(rows)
         self.cross_attention_cache.select(rows)
@@ -233,7 +234,7 @@ class _CrossCache(DynamicCache):
 
 
 class _CrossLayer:
-    """What attention reads of a layer: ``keys`` and ``values`` of the selected rows ``[R, A, P, D]``."""
+    """What cross-attention reads of a layer: ``keys`` and ``values`` of the selected rows ``[R, A, P, D]``."""
 
     def __init__(self, keys, values):
         self._all = keys, values

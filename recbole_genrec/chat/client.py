@@ -14,13 +14,13 @@ from logging import WARNING, getLogger
 from recbole_genrec.chat.reply_cache import AnswerCache, is_count
 from recbole_genrec.errors import GenRecError
 
-#: statuses after which the same request may succeed.
+#: HTTP statuses after which the same request may succeed.
 TRANSIENT = (408, 409, 425, 429)
-#: longest wait between two attempts, in seconds: of our own, and of what a server asks for.
+#: longest wait between two attempts, in seconds: of the client's backoff, and of a server's Retry-After.
 LONGEST_BACKOFF, LONGEST_ASKED = 60.0, 600.0
-#: characters of an answer: more than any model writes, and few enough to be looked through.
+#: characters of an answer that are read: more than any model writes, and few enough to search.
 LONGEST_ANSWER = 1_000_000
-#: what a server that asks for no key is given.
+#: the key sent to a server that needs none.
 NO_KEY = "none"
 #: a shorter key is a placeholder, such as EMPTY, which an answer may hold by chance.
 SHORTEST_KEY = 16
@@ -28,22 +28,22 @@ SHORTEST_KEY = 16
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server has answered."""
+    """One answer of a server."""
 
-    #: the text; empty where the server refused to answer or its filter took the answer away.
+    #: the text; empty if the server refused to answer or filtered the answer.
     text: str
     finish_reason: str | None
-    #: as the server counts them; ``None``: it does not.
+    #: as the server counts them; ``None`` if it does not.
     input_tokens: int | None
     output_tokens: int | None
 
 
 @dataclass
 class Usage:
-    """What a run has used: every request counts once, however often its answer was looked at."""
+    """What a run has used. A request counts once, even if its answer is used several times."""
 
     requests: int = 0
-    #: of these, answered from the cache.
+    #: requests answered from the cache.
     from_cache: int = 0
     #: attempts that had to be repeated.
     retries: int = 0
@@ -54,7 +54,7 @@ class Usage:
 
 
 class _Abandoned(Exception):
-    """Not sent any more, since another request has failed for good."""
+    """A request was not sent, because another one has failed after all attempts."""
 
 
 class ChatClient:
@@ -91,11 +91,11 @@ class ChatClient:
         self.usage = Usage()
         self._counted, self._sent_tokens = set(), (0, 0)
         self._json_mode = settings.json_mode
-        # RecBole's seeds are for what is measured: a wait must not draw from the same numbers.
+        # not RecBole's seeded generator: the number of waits must not change what is measured.
         self._random = random.Random()
 
     def ask(self, conversations):
-        """Answers to conversations, in their order; equal ones are sent once.
+        """Answer conversations, in their order; equal ones are sent once.
 
         Args:
             conversations: lists of messages, ``{"role": ..., "content": ...}``.
@@ -104,13 +104,13 @@ class ChatClient:
             A list of :class:`Answer`.
 
         Raises:
-            GenRecError: a request has failed for good. What was answered by then is kept.
+            GenRecError: a request has failed after all attempts. Earlier answers are kept in the cache.
         """
         bodies = [self._body(messages) for messages in conversations]
         keys = [self.cache.key(self.base_url, body) for body in bodies]
         with _quiet_libraries():
-            found = _run(self._ask_all(dict(zip(keys, bodies))))
-        return [found[key] for key in keys]
+            answers = _run(self._ask_all(dict(zip(keys, bodies))))
+        return [answers[key] for key in keys]
 
     def _body(self, messages):
         body = {"model": self.settings.chat_model, "messages": messages}
@@ -135,18 +135,18 @@ class ChatClient:
         async with self._openai.AsyncOpenAI(
             api_key=self._key or NO_KEY,
             base_url=self.base_url,
-            max_retries=0,  # ours: the number of attempts is a setting, and they are counted
+            max_retries=0,  # the client repeats requests itself: attempts are a setting, and are counted
             timeout=self.settings.request_timeout,
         ) as server:
             tasks = [self._ask_one(server, limit, key, body) for key, body in unknown.items()]
-            found = await asyncio.gather(*tasks, return_exceptions=True)
-        failures = [result for result in found if isinstance(result, BaseException)]
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
         for failure in sorted(failures, key=lambda failure: isinstance(failure, _Abandoned)):
             raise failure
-        return answers | dict(zip(unknown, found))
+        return answers | dict(zip(unknown, results))
 
     def _kept(self, key, body):
-        """What the cache has for a request, also as it was sent to a server that refuses ``response_format``."""
+        """The cache's entry of a request, also of one sent without ``response_format``."""
         entry = self.cache.get(key)
         if entry is None and "response_format" in body:
             entry = self.cache.get(self.cache.key(self.base_url, _without_format(body)))
@@ -159,12 +159,12 @@ class ChatClient:
                 request = {"base_url": self.base_url, **sent}
                 self.cache.put(self.cache.key(self.base_url, sent), {"request": request, **entry})
             except BaseException:
-                self._stop.set()  # what is under way may finish, and is kept; nothing new is sent
+                self._stop.set()  # requests under way may finish, and their answers are kept; nothing new is sent
                 raise
         return self._count(key, entry, from_cache=False)
 
     async def _attempts(self, server, body):
-        """Send a request until it is answered: the entry, and the body that was sent in the end."""
+        """Send a request until it is answered; returns the entry and the body sent last."""
         openai, attempt = self._openai, 0
         while True:
             if self._stop.is_set():
@@ -195,7 +195,7 @@ class ChatClient:
 
     async def _send(self, server, body):
         options = {key: value for key, value in body.items() if key not in ("model", "messages")}
-        # httpx bounds the time between two bytes only: a server that drips would never be given up.
+        # httpx limits only the time between two bytes: a server that sends byte by byte would never time out.
         completion = await asyncio.wait_for(
             server.chat.completions.create(model=body["model"], messages=body["messages"], extra_body=options),
             self.settings.request_timeout,
@@ -203,13 +203,13 @@ class ChatClient:
         return {name: self._unsaid(value) for name, value in _entry(completion).items()}
 
     def _unsaid(self, value):
-        """What is kept of a part of an answer: a server may repeat the key that it was sent."""
+        """A part of an answer without the API key, which a server may repeat."""
         if isinstance(value, str) and len(self._key) >= SHORTEST_KEY:
             return value.replace(self._key, "***")
         return value
 
     def _refuses_format(self, error, sent):
-        """Whether a server does not know ``response_format``; it is left out from then on."""
+        """Whether an error says that a server does not know ``response_format``; later requests leave it out."""
         if "response_format" not in sent or error.status_code not in (400, 422):
             return False
         if "response_format" not in f"{error.message} {error.param} {error.body}":
@@ -220,9 +220,11 @@ class ChatClient:
         return True
 
     def _wait(self, attempt, asked):
-        """Seconds until the next attempt: what the server asks for, else doubled each time, with jitter."""
-        own = min(self.settings.retry_wait * 2 ** (attempt - 1), LONGEST_BACKOFF) * (0.5 + self._random.random() / 2)
-        return own if asked is None else min(max(own, asked), LONGEST_ASKED)
+        """Seconds until the next attempt: exponential backoff with jitter, at least what the server asks for."""
+        backoff = min(self.settings.retry_wait * 2 ** (attempt - 1), LONGEST_BACKOFF) * (
+            0.5 + self._random.random() / 2
+        )
+        return backoff if asked is None else min(max(backoff, asked), LONGEST_ASKED)
 
     def _said(self, error):
         body = error.body if isinstance(error.body, dict) else {}
@@ -257,8 +259,8 @@ class ChatClient:
         return answer
 
     def report(self):
-        """The usage, ready for JSON, with its ``cost``, and with what of it was ``spent``: not from the cache; both are
-        ``None`` where no prices are known."""
+        """The usage, ready for JSON, with its ``cost``, and ``spent``, the cost without cached answers; both ``None``
+        if no prices are known."""
         used = (self.usage.input_tokens, self.usage.output_tokens)
         return {**asdict(self.usage), "cost": self._price(used), "spent": self._price(self._sent_tokens)}
 
@@ -268,10 +270,10 @@ class ChatClient:
 
 
 def _entry(completion):
-    """What is kept of a completion.
+    """The entry of a completion for the cache.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a completion.
     """
     choices = getattr(completion, "choices", None)
     message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
@@ -292,7 +294,7 @@ def _entry(completion):
 
 
 def _text(part, name):
-    """A text of a completion; the openai package hands on whatever else a server may have written in its place."""
+    """A text of a completion. A server may send another type, which the openai package passes on unchecked."""
     value = getattr(part, name, None)
     return value if isinstance(value, str) else None
 
@@ -307,7 +309,7 @@ def _without_format(body):
 
 
 def _is_transient(error):
-    if error.code == "insufficient_quota":  # OpenAI says 429 for an empty account, too
+    if error.code == "insufficient_quota":  # OpenAI sends 429 for an empty account, too
         return False
     return error.status_code in TRANSIENT or error.status_code >= 500
 
@@ -333,7 +335,7 @@ def _cause(error):
 
 
 def _run(coroutine):
-    """Run a coroutine to its end, also where an event loop is running already, as in a notebook."""
+    """Run a coroutine to its end, even if an event loop is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -344,7 +346,7 @@ def _run(coroutine):
 
 @contextmanager
 def _quiet_libraries():
-    """The HTTP libraries write a line a request into every log that listens at INFO, as RecBole's does."""
+    """Silence the HTTP libraries, which log every request at INFO, the level of RecBole's log."""
     loggers = [getLogger(name) for name in ("openai", "httpx", "httpx2")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,8 +1,8 @@
-"""From what a chat model writes to items of the catalogue: read the answer, repair it, match its titles, count.
+"""Turn an answer of a chat model into items of the catalogue: read it, repair it, match its titles, count.
 
 The steps are those of the studies of ChatGPT as a recommender (Liu et al. 2023, "Is ChatGPT a Good Recommender? A
-Preliminary Study", arXiv 2304.10149, output refinement): what is not in the form that was asked for is repaired, and
-what the catalogue does not have is no recommendation.
+Preliminary Study", arXiv 2304.10149, output refinement): answers in another form than the requested one are
+repaired, and titles outside the catalogue are dropped.
 """
 
 import json
@@ -15,11 +15,11 @@ from itertools import islice
 
 from recbole_genrec.files.text import unescape
 
-#: catalogue titles that are looked at for one that the catalogue does not have; brackets at which JSON may begin.
+#: closest catalogue titles considered for an unknown title; opening brackets at which JSON is tried.
 LOOKED_AT = 8
 
 _FENCE = re.compile(r"```[\w-]*")
-#: a string, or what is left of one: without the second way to end, every quote would be read to the end of the text
+#: a string, possibly cut off: without the second ending, matching would be quadratic in the text
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)("|\\?\Z)', re.DOTALL)
 _BULLET = re.compile(r"^[^\S\n]*(?:\d+[^\S\n]*[.):]|[-*\u2022])\s+(\S.*)", re.MULTILINE)
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
@@ -34,18 +34,18 @@ class GroundingReport:
     """Counts. Every title is one of ``exact``, ``fuzzy``, ``repeated``, ``out_of_candidates`` and ``invented``."""
 
     answers: int = 0
-    #: answers without any title: the model declined, was cut off by a filter, or wrote about something else.
+    #: answers without a title: the model declined, a filter cut it off, or it wrote about something else.
     refused: int = 0
-    #: answers with titles that were not the JSON that was asked for.
+    #: answers with titles that were not the requested JSON.
     repaired: int = 0
     titles: int = 0
     exact: int = 0
     fuzzy: int = 0
-    #: a title for an item that the list has already.
+    #: titles of an item that is in the list already.
     repeated: int = 0
-    #: in the catalogue, but not among the candidates.
+    #: titles in the catalogue, but not among the candidates.
     out_of_candidates: int = 0
-    #: in no way in the catalogue.
+    #: titles that match nothing in the catalogue.
     invented: int = 0
 
     def report(self):
@@ -77,13 +77,13 @@ def read_titles(text):
         text: an answer that should be JSON with one list of titles.
 
     Returns:
-        Titles, and how they were found: ``json``; ``repaired``, in something that was not quite JSON or in a list with
-        bullets or numbers; or ``lines``, where every line may or may not be one.
+        Titles, and their form: ``json``; ``repaired``, from damaged JSON or a list with bullets or numbers; or
+        ``lines``, any of which may be a title or not.
     """
     value, clean = read_json(text)
     try:
         titles = _titles_of(value)
-    except RecursionError:  # lists within lists that the reader of JSON has just managed
+    except RecursionError:  # lists nested almost as deeply as the JSON reader allows
         titles = None
     if titles is not None:
         return titles, "json" if clean else "repaired"
@@ -95,7 +95,7 @@ def read_titles(text):
     titles = [title for title in titles if title.strip()]
     if titles:
         return titles, "repaired"
-    # an object that is nested too deeply for the reader of JSON, which differs between versions of Python, is no title
+    # an object nested too deeply for the JSON reader is no title; the limit depends on the version of Python
     return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith('{"')], "lines"
 
 
@@ -125,7 +125,7 @@ def _unescape(string):
 
 
 def read_number(text, key, lowest, highest):
-    """A number in an answer, moved into its bounds, or ``None`` where there is none.
+    """A number in an answer, clipped to its bounds, or ``None`` if there is none.
 
     Args:
         text: an answer that should be JSON, ``{key: number}``; else the first number in it counts.
@@ -135,8 +135,8 @@ def read_number(text, key, lowest, highest):
     value, _ = read_json(text)
     value = value.get(key) if isinstance(value, dict) else value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        found = _NUMBER.search(value if isinstance(value, str) else text)
-        value = float(found[0].replace(",", ".")) if found else None
+        match = _NUMBER.search(value if isinstance(value, str) else text)
+        value = float(match[0].replace(",", ".")) if match else None
     if value is None or value != value:
         return None
     return float(min(max(value, lowest), highest))  # in this order: a whole number may be too large for a float
@@ -150,15 +150,15 @@ def read_text(text, key):
 
 
 class Grounder:
-    """Finds the items that titles stand for.
+    """Finds the items that titles refer to.
 
-    A title is exact if it equals an item's but for case, punctuation and spaces. It is fuzzy if, without bracketed
-    parts, articles and the order of words, ``rapidfuzz`` finds it close enough; but a number is never another number:
+    A title is exact if it equals an item's up to case, punctuation and spaces. It is fuzzy if ``rapidfuzz`` finds it
+    close enough, ignoring bracketed parts, articles and the order of words. Numbers must be equal:
     "Heat 2" is not "Heat", nor "Rocky II" "Rocky III".
 
     Args:
         texts: unique texts of the items 1 to I.
-        threshold: similarity from 0 to 100 that a fuzzy match needs at least.
+        threshold: lowest similarity of a fuzzy match, from 0 to 100.
     """
 
     def __init__(self, texts, threshold):
@@ -190,21 +190,21 @@ class Grounder:
         return self._literal.get(title) or self._folded.get(_folded(title))
 
     def _find_similar(self, title):
-        """Items that a title may stand for, the likeliest first."""
+        """Items that a title may refer to, the likeliest first."""
         from rapidfuzz import fuzz, process
 
         bare, marks = _bare(title), _marks(title)
         if not bare:
             return ()
-        found = process.extract(bare, self._bare, scorer=fuzz.ratio, score_cutoff=self.threshold, limit=LOOKED_AT)
-        return tuple(place + 1 for _, _, place in found if _agree(marks, self._marks[place]))
+        closest = process.extract(bare, self._bare, scorer=fuzz.ratio, score_cutoff=self.threshold, limit=LOOKED_AT)
+        return tuple(position + 1 for _, _, position in closest if _same_numbers(marks, self._marks[position]))
 
     def ground(self, text, limit, candidates=None):
-        """The items of an answer, without repetition, at most ``limit``; all of it is counted.
+        """The items of an answer, without repetition, at most ``limit``; updates the counts of :attr:`report`.
 
         Args:
             text: the answer.
-            limit: items asked for; titles beyond it are not looked at.
+            limit: number of items asked for; further titles are ignored.
             candidates: item ids to choose from; ``None``: the whole catalogue.
 
         Returns:
@@ -213,7 +213,7 @@ class Grounder:
         report = self.report
         report.answers += 1
         titles, form = read_titles(text)
-        if form == "lines":  # prose is no title: only what the catalogue has counts
+        if form == "lines":  # a line may be prose: only titles of the catalogue count
             titles = [title for title in titles if self._find_exact(title)]
         if not titles:
             report.refused += 1
@@ -241,13 +241,13 @@ def _folded(text):
 
 
 def _bare(text):
-    """Words without bracketed parts, sorted, so that "Sting, The" is "The Sting", and without articles."""
+    """Sorted words without bracketed parts and articles, so that "Sting, The" equals "The Sting"."""
     words = _folded(_BRACKETS.sub(" ", text)).split()
     return " ".join(sorted(word for word in words if word not in _ARTICLES) or words)
 
 
 def _marks(text):
-    """Numbers outside of brackets, Roman ones too, and those inside."""
+    """Numbers outside of brackets, Roman ones too, and numbers inside."""
     outside = _folded(_BRACKETS.sub(" ", text)).split()
     inside = [word for part in _BRACKETS.findall(text) for word in _folded(part).split()]
     return (
@@ -256,6 +256,6 @@ def _marks(text):
     )
 
 
-def _agree(marks, others):
-    """Whether two titles have the same numbers, as far as both have some in brackets."""
+def _same_numbers(marks, others):
+    """Whether two titles have the same numbers; those in brackets count only if both titles have some."""
     return marks[0] == others[0] and (not marks[1] or not others[1] or bool(marks[1] & others[1]))

@@ -1,4 +1,4 @@
-"""Answers of a server on disk: one small JSON file a request, under the hash of the request's content."""
+"""Answers of a server on disk: one small JSON file for each request, named by the hash of the request."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.write import write_text
 
-#: no answer has more tokens than this; a number above it is no count.
+#: no answer has more tokens; a larger number is not a count.
 MOST_TOKENS = 10**12
 
 
@@ -18,7 +18,7 @@ def is_count(value):
 
 
 def is_entry(entry):
-    """Whether a value is what :meth:`AnswerCache.put` keeps, as far as it is read again."""
+    """Whether a value has the fields of an entry that :meth:`AnswerCache.put` wrote."""
     if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
         return False
     counts = [entry.get(name) for name in ("input_tokens", "output_tokens")]
@@ -27,13 +27,13 @@ def is_entry(entry):
 
 
 class AnswerCache:
-    """Keeps what a server has answered, so that no request is paid for twice.
+    """Keeps the answers of a server, so that no request is paid for twice.
 
-    A file gets its name when it is whole, and is on the disk by then: a run may be killed at any moment and keeps every
-    answer that it has received. Several runs may share a folder.
+    A file is written completely and then renamed: a run that is killed keeps every answer it has received. Several runs
+    may use one folder.
 
     Args:
-        folder: where the files are.
+        folder: of the files.
     """
 
     def __init__(self, folder):
@@ -43,7 +43,7 @@ class AnswerCache:
         """Make the folder.
 
         Raises:
-            GenRecError: no file can be written there.
+            GenRecError: no file can be written in it.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ class AnswerCache:
 
     @staticmethod
     def key(base_url, body):
-        """SHA-256 of a request: the server's address and all that is sent to it, the API key not being part of it."""
+        """SHA-256 of a request: of the server's address and the body, without the API key."""
         content = json.dumps([str(base_url), body], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -62,7 +62,7 @@ class AnswerCache:
         return self.folder / key[:2] / f"{key}.json"
 
     def get(self, key):
-        """The entry of a key, or ``None``: there is none, or it cannot be read and has to be asked for again."""
+        """The entry of a key; ``None`` if there is none or it cannot be read, so that the request is sent again."""
         try:
             entry = json.loads(self.path(key).read_text("utf-8"))
         except (OSError, ValueError, RecursionError):

@@ -28,7 +28,7 @@ def scores_that_are_no_numbers():
 
     @replace(recbole_module("evaluator.collector").Collector, "eval_batch_collect")
     def eval_batch_collect(original, collector, scores, *args):
-        # one pass: NaN and infinity are what a maximum cannot hide; -inf stands for items that are not ranked
+        # one pass: a maximum shows NaN and infinity; -inf marks items that are not ranked
         if scores.numel() and not scores.max() < torch.inf:
             rows = (~(scores < torch.inf)).reshape(len(scores), -1).any(1)
             raise GenRecError(

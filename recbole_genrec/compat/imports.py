@@ -1,4 +1,4 @@
-"""What RecBole must find, and must not leave behind, when it is imported."""
+"""Modules that RecBole needs to import, and a global setting that its import must not change."""
 
 import sys
 import types

@@ -12,7 +12,7 @@ def numpy_aliases():
     """configurator.py:628-635 reads aliases that numpy 2 removed and writes others into numpy for the whole process.
 
     Give the RecBole modules that use an alias (metrics.py:90, interaction.py:31, dataset.py:652, hyper_tuning.py:386)
-    a numpy which has it, and leave numpy alone.
+    a proxy of numpy that has it, and leave numpy itself unchanged.
     """
     if hasattr(np, "float_"):
         return

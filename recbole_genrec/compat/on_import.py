@@ -1,4 +1,4 @@
-"""Something to do when a module is imported for the first time."""
+"""Call a function when a module is imported for the first time."""
 
 import sys
 from importlib.abc import Loader, MetaPathFinder
@@ -6,7 +6,7 @@ from importlib.machinery import ModuleSpec
 
 
 def after_import(name, call):
-    """Call ``call`` right after the top-level module ``name`` is imported; now, where it has been already."""
+    """Call ``call`` right after the top-level module ``name`` is imported; at once if it has been imported already."""
     if name in sys.modules:
         call()
     else:
@@ -45,5 +45,5 @@ class _Loader(Loader):
             sys.meta_path.remove(self._finder)
             self._finder.call()
 
-    def __getattr__(self, name):  # such as get_source: a specification is also asked without an import
+    def __getattr__(self, name):  # such as get_source: a spec is also used without an import
         return getattr(self._loader, name)

@@ -1,4 +1,4 @@
-"""All patches, put in place at once."""
+"""All patches, applied at once."""
 
 from importlib import import_module
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Plugin(NamedTuple):
         find_model, find_trainer, find_dataset: the class for a name.
         add_defaults: (config, model, dataset) adds the shipped settings to a stock ``Config``.
         read_checkpoint: reads a checkpoint folder as ``torch.load`` would give one of RecBole's.
-        load_data_and_model: stands for RecBole's function of that name.
+        load_data_and_model: replaces RecBole's function of that name.
     """
 
     names: object
@@ -30,7 +30,7 @@ class Plugin(NamedTuple):
 
 
 def apply(plugin):
-    """Import the parts of RecBole that need mending, and mend them; a second call does nothing."""
+    """Import the parts of RecBole that need patches, and patch them; a second call does nothing."""
     global _applied
     if _applied:
         return

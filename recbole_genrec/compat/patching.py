@@ -1,4 +1,4 @@
-"""Putting a name of a RecBole module in another's place."""
+"""Replacing names of RecBole's modules."""
 
 import sys
 import types
@@ -25,7 +25,7 @@ def recbole_module(name):
 
 
 def replace(owner, name):
-    """Decorator: put ``replacement(original, ...)`` in the place of ``owner.name``."""
+    """Decorator: replace ``owner.name`` by ``replacement(original, ...)``."""
     original = getattr(owner, name)
 
     def put(replacement):
@@ -41,7 +41,7 @@ def replace(owner, name):
 
 @contextmanager
 def quiet_recbole():
-    """Silence what RecBole's use of other libraries warns about; its user can do nothing about it."""
+    """Silence warnings about how RecBole uses other libraries; its user can do nothing about them."""
     with warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning, SyntaxWarning):
             warnings.simplefilter("ignore", category)

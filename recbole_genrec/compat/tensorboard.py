@@ -6,7 +6,7 @@ from recbole_genrec.compat.patching import recbole_module
 
 
 class _NoTensorBoard:
-    """What RecBole's trainers ask of TensorBoard's writer."""
+    """The methods of TensorBoard's writer that RecBole's trainers call."""
 
     def add_scalar(self, *args):
         pass
@@ -20,7 +20,7 @@ class _NoTensorBoard:
 
 @contextmanager
 def no_tensorboard():
-    """Let trainers that are built meanwhile write nothing for TensorBoard."""
+    """Context in which new trainers write nothing for TensorBoard."""
     module = recbole_module("trainer.trainer")
     get_tensorboard = module.get_tensorboard
     module.get_tensorboard = lambda logger: _NoTensorBoard()

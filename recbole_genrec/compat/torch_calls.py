@@ -39,7 +39,7 @@ def _save_checkpoint(state, file, *args, **kwargs):
 def trusted_checkpoints(read_folder):
     """trainer.py:323, 583, s3rec.py:120: RecBole's checkpoints are pickles, which ``torch.load`` refuses by default.
 
-    Only these loads trust the file, and they say so. A folder is one of this package's checkpoints and holds no pickle.
+    Only these loads trust the file, and they warn. A folder is one of this package's checkpoints and holds no pickle.
 
     Args:
         read_folder: reads such a folder.
@@ -78,7 +78,7 @@ def load_data_and_model_of_runs(load):
     """quick_start.py:235 reads a pickle as ``trusted_checkpoints`` does not, and builds other data than the runner.
 
     Args:
-        load: what stands in its place.
+        load: its replacement.
     """
 
     def load_data_and_model(model_file):
@@ -111,7 +111,7 @@ def barrier_after_download():
 
 
 def folders_of_several_processes():
-    """utils.py:51 asks whether a folder is there and then makes it, which another process may have done in between."""
+    """utils.py:51 checks for a folder and then makes it; another process may make it in between."""
 
     def ensure_dir(dir_path):
         """Make a folder, unless it is there."""

@@ -7,10 +7,10 @@ from recbole_genrec.files.properties import read_shipped
 
 
 def dataset_defaults(name, model, loader):
-    """The shipped settings of a dataset, over them those of the section named after ``model``; ``{}`` without any."""
+    """The shipped settings of a dataset, overridden by those in the section named after ``model``; maybe empty."""
     settings = read_shipped(f"dataset/{name}.yaml", loader)
-    own = settings.get(model, {}) if model in MODELS else {}
-    return {key: value for key, value in settings.items() if key not in MODELS} | own
+    section = settings.get(model, {}) if model in MODELS else {}
+    return {key: value for key, value in settings.items() if key not in MODELS} | section
 
 
 def add_shipped_defaults(config, model, dataset):

@@ -1,22 +1,22 @@
-"""What RecBole's models read beside users, items and times: columns that it has its users name in ``load_col``.
+"""Columns that some of RecBole's models read beside users, items and times: RecBole's users list them in ``load_col``.
 
-Without them it fails with a ``KeyError``, or an ``AttributeError``. Settings that somebody gave stand.
+Without them RecBole fails with a ``KeyError`` or an ``AttributeError``. Settings given by the user are not changed.
 """
 
 from collections.abc import Mapping
 
 from recbole_genrec.errors import GenRecError, listed
 
-#: keys that name columns of ``.item``: of SASRecF, GRU4RecF and FDSA; of S3Rec.
+#: keys that name columns of ``.item``: the first for SASRecF, GRU4RecF and FDSA, the second for S3Rec.
 ITEM_KEYS = ("selected_features", "item_attribute")
-#: models over a knowledge graph, and the files of vectors, made beforehand, that they begin with: ``.ent`` of entities,
-#: ``.rel`` of relations.
+#: models with a knowledge graph, and the files of pretrained vectors that they load: ``.ent`` of entities, ``.rel`` of
+#: relations.
 GRAPH_MODELS = {"GRU4RecKG": ("ent",), "KSR": ("ent", "rel")}
 _ALIAS = {"ent": "entity", "rel": "relation"}
 
 
 def item_columns(settings):
-    """The key that names what a model reads of ``.item``, and the columns; ``None`` and an empty list for none."""
+    """The key that names the columns of ``.item`` to read, and the columns; ``None`` and ``[]`` without any."""
     for key in ITEM_KEYS:
         if settings[key]:
             return key, [settings[key]] if isinstance(settings[key], str) else list(settings[key])
@@ -24,12 +24,12 @@ def item_columns(settings):
 
 
 def add_feature_columns(model, settings, given, defaults):
-    """Name the columns that a model of RecBole reads.
+    """Add the columns that a model of RecBole reads to ``load_col``.
 
     Args:
         model: its name.
-        settings: of the run, a dictionary; they are changed.
-        given: those that somebody gave.
+        settings: of the run, a dictionary; it is changed in place.
+        given: the settings that the user gave.
         defaults: of RecBole and the package for this model.
     """
     loaded = settings["load_col"]
@@ -46,7 +46,7 @@ def add_feature_columns(model, settings, given, defaults):
             settings["preload_weight"] = {f"{file}_id": f"{file}_emb" for file in files}
             for file in files:
                 wanted[file] = [f"{file}_id", f"{file}_emb"]
-                alias = f"alias_of_{_ALIAS[file]}_id"  # one numbering with those of the graph
+                alias = f"alias_of_{_ALIAS[file]}_id"  # numbered together with the columns of the graph
                 settings[alias] = settings.get(alias) or [f"{file}_id"]
     if isinstance(loaded, Mapping):  # else everything is loaded
         settings["load_col"] = dict(loaded) | {file: _union(loaded.get(file, []), wanted[file]) for file in wanted}
@@ -57,7 +57,7 @@ def _union(columns, more):
 
 
 def check_item_columns(config, dataset):
-    """Refuse a model that reads a column of ``.item`` which is not there.
+    """Refuse a model that reads a missing column of ``.item``.
 
     Raises:
         GenRecError: the message names key and column.

@@ -1,4 +1,4 @@
-"""Which keys a run may have: those that its models read, and what becomes of the others."""
+"""Which keys a run may have: those that its models read; others are refused or listed."""
 
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from recbole_genrec.files.properties import read_shipped
 
 #: the model whose settings a new generative model reads.
 DEFAULT_READER = "GenRec"
-#: how messages call the settings of a command line.
+#: name of the command line in messages.
 COMMAND_LINE = "command line"
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
 UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")

@@ -1,15 +1,15 @@
 """Cross-entropy over a whole catalogue, a few states at a time.
 
-N states of width H against C items are N * C logits, and autograd keeps them twice. Loss and gradients need a row of
-them once: here rows are made in pieces that stay in the processor's cache, and each piece leaves its share of both
-gradients before the next is made. The products are the same three as with logits written out; what is saved is the
-traffic of N * C numbers, five times forth and back.
+N states of width H against C items are N * C logits, and autograd keeps them twice. Loss and gradients need each row
+only once. So rows are computed in blocks that fit the processor's cache, and each block adds its part of both gradients
+before the next one is computed. The three matrix products are the same as with all logits in memory; what is saved is
+moving N * C numbers back and forth five times.
 """
 
 import torch
 from torch.autograd.function import once_differentiable
 
-#: logits that stand in memory at once, by kind of device; a GPU wants more of them to be busy.
+#: logits in memory at once, by kind of device; a GPU needs more to be busy.
 LOGITS_AT_ONCE = {"cpu": 1 << 20}
 LOGITS_AT_ONCE_ELSEWHERE = 1 << 25
 

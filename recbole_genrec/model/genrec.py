@@ -3,12 +3,12 @@
 Reference: Jianchao Ji et al. "GenRec: Large Language Model for Generative Recommendation", 2023, arXiv 2307.00457.
 Reference code: https://github.com/rutgerswiselab/GenRec
 
-Deviations from the paper and its code. The first three are one key away from it, the last is mended for good:
+Deviations from the paper and its code. One setting each switches the first three back; the last is a permanent fix:
 
-* ``packing``: one forward for a whole history instead of one prompt for each target; the loss is the same.
-* ``normalization: trie``: probabilities are taken over the titles that exist (``vocab`` is the paper's).
+* ``packing``: one forward for a whole history instead of one prompt per target; the loss is the same.
+* ``normalization: trie``: probabilities are normalised over existing titles (``vocab`` is the paper's).
 * ``decoding: exact``: the K most probable titles of the catalogue (``beam`` is the paper's, kept on the catalogue).
-* Titles that two items share get a suffix; targets are never cut; old items are dropped whole.
+* Equal titles of two items get a suffix; targets are never cut; the oldest items are dropped as a whole.
 """
 
 import numpy as np

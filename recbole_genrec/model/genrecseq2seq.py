@@ -4,7 +4,7 @@ Reference: Panfeng Cao and Pietro Lio. "GenRec: Generative Sequential Recommenda
 arXiv 2407.21191. (Another GenRec than that of Ji et al. 2023, hence the name.)
 Reference code: https://github.com/caop-kie/GenRec
 
-Faults of the code that are mended: the item embedding has a table of its own (the code's reads the user's); padding has
+Errors of that code that are fixed here: items have a separate embedding table (the code reads the users'); padding has
 no label (the code's label for it, 1, counts in the loss); no item is parsed back out of text; the epoch is selected on
 validation, and test is read once.
 
@@ -239,7 +239,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
         """Input embeddings ``[B, P, H]``, lengths ``[B]`` and the column of each mask ``[B]``."""
         prompts = self.writer.write_prompts(self._sequences(history, length, user))
         device = self.compute_device
-        prompts = type(prompts)(*(value.to(device) for value in vars(prompts).values()))
+        prompts = replace(prompts, **{name: tensor.to(device) for name, tensor in vars(prompts).items()})
         column = prompts.mask_cell % prompts.input_ids.shape[1]
         return *self.encode_prompts(prompts), column
 

@@ -9,7 +9,7 @@ Deviations from the paper and its code:
 * Items are named by their path in a tree of co-occurrence clusters by default (``item_indexing``; Hua et al. 2023).
   ``sequential`` numbers them from training interactions only: the published consecutive numbers tell which item comes
   next.
-* Prompts are written in words of our own, fewer a family; the last of each family is held out, as in the paper.
+* Prompts are worded differently, and there are fewer per family; the last of each family is held out, as in the paper.
 * Lists come from exact search over the catalogue instead of a beam search that may invent items, and a rating is the
   mean over the ratings that exist instead of one generated text.
 * The explanation is the first sentence of the review: the paper picks sentences with a tool that is not public.
@@ -63,7 +63,7 @@ class P5(GenerativeRecommender):
         shares: by family that is trained, its share of the examples.
         writer: :class:`~recbole_genrec.batches.tasks.TaskWriter`.
         ranking: family and number of the prompt that :meth:`full_sort_predict` uses.
-        whole_words: one vector for each place of a whole word in a prompt, or ``None``.
+        whole_words: one vector for the number of each whole word in a prompt, or ``None``.
     """
 
     plain_with = GenerativeRecommender.plain_with | {"whole_word_embedding": False}
@@ -82,10 +82,10 @@ class P5(GenerativeRecommender):
         self.ranking = ("sequential", 0)
         self.whole_words = None
         if self.settings.whole_word_embedding:
-            # A word may stand at every token of a prompt; place 0 is padding.
+            # Every token of a prompt may be a word; number 0 is padding.
             places = self.arguments["prompt"].max_prompt_tokens + 2
             self.whole_words = torch.nn.Embedding(places, self.backbone.hidden_size)
-            # A tenth of a token's size, as beside T5's own: places do not drown words.
+            # A tenth of the size of T5's token embeddings, so that numbers of words do not drown the words.
             torch.nn.init.normal_(self.whole_words.weight, std=0.1 * self.backbone.embedding_std)
 
     def _choose_families(self):
@@ -337,8 +337,9 @@ class P5(GenerativeRecommender):
         ratings = sorted({text for text in self.data.texts["rating"][self.data.seen] if text}, key=float)
         trie = build_trie([tuple(self.backbone.encode(f" {text}", MIDDLE)) for text in ratings], self.backbone.eos_id)
         tree = self._tree(examples, trie.to(self.compute_device))
-        share = score_catalogue(tree, self.engine.normalization)[:, 1:].softmax(-1)
-        return (share @ torch.tensor([float(text) for text in ratings], device=share.device)).cpu().numpy()
+        probability = score_catalogue(tree, self.engine.normalization)[:, 1:].softmax(-1)  # [B, ratings]
+        values = torch.tensor([float(text) for text in ratings], device=probability.device)
+        return (probability @ values).cpu().numpy()
 
     @torch.no_grad()
     def write_texts(self, examples):

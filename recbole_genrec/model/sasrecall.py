@@ -1,12 +1,12 @@
-"""SASRec trained at all places of a history at once: the baseline at its full strength, and at a fraction of its cost.
+"""SASRec trained at all positions of a history at once: the baseline at full strength, at a fraction of its cost.
 
 Reference: Wang-Cheng Kang and Julian McAuley. "Self-Attentive Sequential Recommendation", ICDM 2018, section 3.5, whose
-network learns the next item at every place of the input; with cross-entropy over the whole catalogue, as Aleksandr
+network learns the next item at every position of the input; with cross-entropy over the whole catalogue, as Aleksandr
 Petrov and Craig Macdonald ("gSASRec", RecSys 2023) and Anton Klenitskiy and Alexey Vasilev ("Turning Dross Into Gold
 Loss", RecSys 2023) found to be strongest.
 
-The network is RecBole's SASRec to the letter: the two exchange weights. RecBole trains it with one row for each target,
-which costs a forward of the whole history for each; here a history costs one forward for all its targets.
+The network is RecBole's SASRec: their state dicts are interchangeable. RecBole trains with one row for each target, and
+so one forward of the whole history for each; here one forward of a history serves all its targets.
 """
 
 import torch
@@ -19,7 +19,7 @@ from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 
 
 class SASRecAll(SASRec):
-    """RecBole's SASRec with a loss over all places; see the module's header.
+    """RecBole's SASRec with a loss over all positions; see the module's header.
 
     Raises:
         GenRecError: ``loss_type`` is not ``CE``.
@@ -41,18 +41,18 @@ class SASRecAll(SASRec):
         return WindowLoader(train_dataset, self.max_seq_length, settings)
 
     def loss_weight(self, interaction):
-        """Terms that the loss of a batch is the mean of: its new targets."""
+        """Number of terms in the mean loss of a batch: its new targets."""
         return interaction["new_targets"].sum() if "new_targets" in interaction else len(interaction)
 
     def states(self, item_seq):
-        """Hidden state at every place ``[B, L, H]`` of histories ``[B, L]``, right-padded with 0."""
-        place = torch.arange(item_seq.shape[1], device=item_seq.device)
-        embedded = self.item_embedding(item_seq) + self.position_embedding(place)
+        """Hidden state at every position ``[B, L, H]`` of histories ``[B, L]``, right-padded with 0."""
+        position = torch.arange(item_seq.shape[1], device=item_seq.device)
+        embedded = self.item_embedding(item_seq) + self.position_embedding(position)
         mask = self.get_attention_mask(item_seq)
         return self.trm_encoder(self.dropout(self.LayerNorm(embedded)), mask, output_all_encoded_layers=False)[-1]
 
     def calculate_loss(self, interaction):
-        """Mean cross-entropy of the next item over the places whose target is new.
+        """Mean cross-entropy of the next item over the positions whose target is new.
 
         Args:
             interaction: batch of :class:`~recbole_genrec.batches.windows.WindowLoader`, or RecBole's, where every row's
@@ -66,6 +66,6 @@ class SASRecAll(SASRec):
         target = torch.cat([item_seq[:, 1:], item_seq.new_zeros(len(item_seq), 1)], 1)
         target[row, length - 1] = interaction[self.POS_ITEM_ID]
         new = interaction["new_targets"] if "new_targets" in interaction else torch.ones_like(length)
-        place = torch.arange(item_seq.shape[1], device=item_seq.device)
-        counted = (place >= (length - new)[:, None]) & (place < length[:, None])
+        position = torch.arange(item_seq.shape[1], device=item_seq.device)
+        counted = (position >= (length - new)[:, None]) & (position < length[:, None])
         return catalogue_cross_entropy(self.states(item_seq)[counted], self.item_embedding.weight, target[counted])

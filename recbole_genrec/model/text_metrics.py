@@ -17,7 +17,7 @@ def text_task_metrics(family, predicted, truth, config):
         config: RecBole's configuration.
 
     Returns:
-        By name, the metric, and how many ``examples`` there were; with texts, three of them are ``shown``.
+        Metrics by name and the number of ``examples``; for texts also three of them under ``shown``.
     """
     if family == "rating":
         predicted, true = np.asarray(predicted, float), np.array(truth, float)
@@ -34,7 +34,7 @@ def text_metrics(generated, references):
         generated: texts. references: the true text of each.
 
     Returns:
-        By name, the metric; empty, with a log line, where ``sacrebleu`` and ``rouge-score`` are not installed.
+        Metrics by name; empty, with a log line, if ``sacrebleu`` and ``rouge-score`` are not installed.
     """
     if find_spec("sacrebleu") is None or find_spec("rouge_score") is None:
         getLogger().info("BLEU and ROUGE need sacrebleu and rouge-score: pip install 'recbole_genrec[p5]'.")

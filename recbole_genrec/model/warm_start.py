@@ -1,6 +1,6 @@
-"""Start from what a GenRec has learnt of another catalogue: its language model, and vectors of items that both sell.
+"""Start training from a GenRec of another catalogue: from its language model, and its vectors of items in both.
 
-Items are known again by their texts, which is what an item-id model has not: its rows mean nothing elsewhere.
+Items are matched by their texts. A model of item ids cannot do this: its rows mean nothing in another catalogue.
 """
 
 from logging import getLogger
@@ -20,7 +20,7 @@ from recbole_genrec.checkpoint.folder import (
 from recbole_genrec.config.arguments import BackboneArguments, IndexingArguments
 from recbole_genrec.errors import GenRecError, shown
 
-#: settings that give a language model its shape; of a scratch model those of the second tuple.
+#: settings that decide the shape of a language model; the second tuple is for a scratch model.
 _SHAPE = ("backbone", "revision", "quantization", "lora", "lora_r", "lora_alpha", "lora_target_modules")
 _SCRATCH_SHAPE = ("scratch_hidden_size", "scratch_layers", "scratch_heads") + (
     "scratch_intermediate_size",
@@ -29,7 +29,7 @@ _SCRATCH_SHAPE = ("scratch_hidden_size", "scratch_layers", "scratch_heads") + (
 
 
 def check_source(folder, item_indexing, backbone):
-    """Refuse a checkpoint that a training cannot start from.
+    """Refuse a checkpoint that training cannot start from.
 
     Args:
         folder: the checkpoint.
@@ -66,14 +66,14 @@ def check_source(folder, item_indexing, backbone):
 def take_over(model, folder):
     """Give a model the weights of a checkpoint's language model, and its vectors of items of the same text.
 
-    An item that the checkpoint does not know keeps its vector, and so do edges of the trie, which are others here.
+    An item that is not in the checkpoint keeps its vector. Edges of the trie keep theirs: the tries differ.
 
     Args:
         model: a GenRec; it is changed in place.
         folder: the checkpoint.
 
     Raises:
-        GenRecError: the weights do not fit, as of a pretrained model that has changed meanwhile.
+        GenRecError: the weights do not fit, for example because the pretrained model has changed.
     """
     state = read_state_dict(folder)
     weights, wanted = (

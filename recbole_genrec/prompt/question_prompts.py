@@ -1,4 +1,4 @@
-"""What PromptLLM asks: questions with named fields, one a task, in one versioned YAML file."""
+"""The questions of PromptLLM, one for each task, with named fields, in one versioned YAML file."""
 
 import re
 from dataclasses import dataclass, fields
@@ -8,7 +8,7 @@ from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.files.strict_yaml import read_yaml_file
 
-#: by task, the fields that its question must have and those that it may have; ``k`` is how many items are asked for.
+#: by task, the required and the optional fields of its question; ``k`` is the number of items asked for.
 QUESTIONS = {
     "sequential": ({"history"}, {"k"}),
     "choice": ({"history", "candidates"}, {"k"}),
@@ -17,7 +17,7 @@ QUESTIONS = {
     "explanation": ({"item"}, {"history"}),
     "review": ({"review"}, {"item"}),
 }
-#: tasks whose answer a local model gives in the template of ``prompt`` instead.
+#: tasks for which a local model uses the template of ``prompt`` instead.
 WITHOUT_CUE = ("sequential", "choice")
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 
@@ -26,13 +26,13 @@ _FIELD = re.compile(r"\{([a-z_]+)\}")
 class Question:
     """The texts of one task."""
 
-    #: what is asked.
+    #: the question.
     question: str
     #: how a chat model should answer; follows the question.
     answer: str
     #: the beginning of a local model's answer; follows the question.
     cue: str = ""
-    #: one few-shot example, ``{target}`` being its answer.
+    #: a few-shot example; ``{target}`` is its answer.
     example: str = ""
 
 
@@ -42,17 +42,17 @@ class QuestionPrompts:
 
     name: str
     version: int
-    #: message of the system role; empty: none is sent.
+    #: message of the system role; an empty one is not sent.
     system: str
-    #: stands before the few-shot examples.
+    #: text before the few-shot examples.
     examples: str
     #: by task, its :class:`Question`.
     tasks: dict
 
 
 def fill(text, values):
-    """Put values into the fields of a text; what looks like a field inside of a value stays as it is."""
-    return _FIELD.sub(lambda found: str(values[found[1]]), text)
+    """Put values into the fields of a text; a field's pattern inside a value is left as it is."""
+    return _FIELD.sub(lambda match: str(values[match[1]]), text)
 
 
 def load_questions(name_or_path):

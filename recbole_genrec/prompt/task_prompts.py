@@ -1,4 +1,4 @@
-"""P5's task families: prompts with named fields, several a family, in one YAML file.
+"""P5's task families: several prompts with named fields for each family, in one YAML file.
 
 Reference: Shijie Geng et al. "Recommendation as Language Processing (RLP): A Unified Pretrain, Personalized Prompt &
 Predict Paradigm (P5)", RecSys 2022, arXiv 2203.13366.
@@ -21,7 +21,7 @@ TARGETS = {
     "explanation": "explanation",
     "review": "summary",
 }
-#: fields of which a prompt of the family has at least one, and others that it may have.
+#: by family, the fields of which a prompt has at least one, and the optional ones.
 REQUIRED = {
     "sequential": {"history"},
     "direct": {"user", "candidates"},
@@ -39,7 +39,7 @@ ALLOWED = {
 
 
 class Piece(NamedTuple):
-    """A part of a prompt: a ``field`` to be filled in, or plain ``text``.
+    """A part of a prompt: a ``field`` to fill in, or plain ``text``.
 
     A field is written with a space before it, which belongs to it as it does in the vocabularies of language models;
     the text before it has no space at its end.
@@ -67,7 +67,7 @@ class TaskPrompts:
         return any(piece.field == field for piece in self.families[family][prompt])
 
     def held_out(self, family):
-        """Number of the prompt that training never sees."""
+        """Number of the prompt that training does not use."""
         return len(self.families[family]) - 1
 
     def as_dict(self):

@@ -38,7 +38,7 @@ class PromptTemplate:
     version: int
     #: text after the response: ``eos`` for the tokenizer's end-of-sequence token, else literal text.
     end: str
-    #: one is drawn for each training sample, the first is used in evaluation.
+    #: training draws one for each sample; evaluation uses the first.
     instructions: tuple = ("",)
     #: text before the history; ``{instruction}`` in it is replaced by the instruction.
     prefix: str = ""
@@ -87,7 +87,7 @@ class PromptTemplate:
             instruction: which of the instructions to use.
 
         Returns:
-            List of :class:`Segment`; empty texts are left out, the items, the target and the end never.
+            List of :class:`Segment` without empty texts; items, target and end are always there.
         """
         laid_out = [Segment("prefix", self.prefix_text(instruction))]
         for position, text in enumerate(history_texts):

@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def as_json(answer, explanation=None):
-    """An answer, and where there is one its explanation, in a form that JSON can hold."""
+    """An answer and its explanation, if there is one, as JSON types."""
     content = {
         "history": [asdict(entry) for entry in answer.history],
         "recommendations": [asdict(recommendation) for recommendation in answer.recommendations],
@@ -25,9 +25,9 @@ def as_json(answer, explanation=None):
 
 
 def print_answer(answer, explanation=None):
-    """Print what a history was taken for, the list, and why these items."""
+    """Print how the history was read, the list, and its explanation."""
     console = Console()
-    console = console if console.is_terminal else Console(width=1000)  # a pipe has no width of its own
+    console = console if console.is_terminal else Console(width=1000)  # a pipe has no width
     read = [entry for entry in answer.history if entry.read]
     console.print(_history_table(read))
     if len(read) < len(answer.history):
@@ -63,7 +63,7 @@ def _list_table(answer, explanation):
 
 
 def _change_table(explanation):
-    """A row an entry, a column a recommendation: by how many percentage points the entry moves it."""
+    """A table with a row per entry and a column per recommendation: the entry's effect in percentage points."""
     table = Table(title="percentage points that an entry adds to each recommendation")
     table.add_column("history")
     for recommendation in explanation.answer.recommendations:

@@ -1,4 +1,4 @@
-"""The ranking half of a trained model, from nothing but its checkpoint."""
+"""The part of a trained model that ranks, read from its checkpoint alone."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         trust_remote_code: run Python code that comes with its backbone, where it was trained so.
 
     Attributes:
-        settings: the configuration that it was trained with; a key that it has not is ``None``.
+        settings: the configuration of the training; a missing key is ``None``.
 
     Raises:
         GenRecError: the checkpoint is damaged, of a model that this class does not read, or comes with code that is not
@@ -88,7 +88,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
             )
 
     def _load(self, folder, whole):
-        """Load what the language model has not brought itself: beside an adapter, not its frozen weights."""
+        """Load the tensors that the loaded language model lacks; an adapter comes without its frozen weights."""
         state = read_extra(folder) if whole else read_state_dict(folder)
         own = {name: tensor for name, tensor in self.state_dict().items() if name in state}
         vectors = [f"{name}_embedding.weight" for name in ("item", "edge") if getattr(self, f"{name}_embedding")]
@@ -103,7 +103,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         return read_saved(folder / "backbone", folder / "tokenizer", self.arguments["backbone"])
 
     def _read_adapted(self, folder):
-        # the kernel of the training may need another machine
+        # the attention kernel of the training may need another machine
         arguments = replace(self.arguments["backbone"], attn_implementation="sdpa", gradient_checkpointing=False)
         backbone = read_backbone(arguments, [])
         names = [code.name for code in self.catalogue.index.codes]
@@ -112,7 +112,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         return adapt(backbone, arguments, new_tokens, folder)
 
     def take_catalogue(self, catalogue):
-        """Rank the items of another catalogue, whose first items are those that there are.
+        """Rank the items of a larger catalogue, whose first items are the present ones.
 
         Raises:
             GenRecError: an identifier cannot stand in a prompt; nothing has been changed then.
@@ -134,11 +134,11 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
 
     @property
     def reads_text(self):
-        """Whether an item is its text, so that any text reads like an item."""
+        """Whether the model reads items as their texts, so that it can read any text."""
         return self.arguments["indexing"].item_indexing == "title" and not self.catalogue.index.codes
 
     def titles(self):
-        """What people call items 1 to I: with title indexing the identifiers, which no two items share."""
+        """Readable names of items 1 to I: with title indexing their identifiers, which are unique."""
         if self.reads_text:
             return self.catalogue.texts
         named = zip(self.catalogue.item_tokens, self.catalogue.item_texts)

@@ -1,8 +1,8 @@
 """Conditions on the columns of ``.item``: which items may be recommended.
 
-A condition names a column and what it wants: a value; a set of values, one of which an item must have; or a range, a
-pair of numbers with ``None`` for an open end. An item whose column holds several values, such as genres, meets a
-condition with one of them.
+A condition is a column and what its value must be: a value; a set of values, one of which an item must have; or a
+range, a pair of numbers with ``None`` for an open end. An item whose column holds several values, such as genres, meets
+a condition with one of them.
 
 Letters: I items.
 """
@@ -19,7 +19,7 @@ from recbole_genrec.errors import GenRecError, unknown_name
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})?\.\.({_NUMBER})?")
-#: values that an error names.
+#: most values that an error lists.
 SHOWN = 8
 
 
@@ -31,7 +31,7 @@ def parse_where(texts):
             these with ``;`` between them.
 
     Returns:
-        List of pairs of column and what it wants, for :func:`choose_items`.
+        List of pairs of a column and its condition, for :func:`choose_items`.
 
     Raises:
         GenRecError: a text is not of this form.
@@ -61,16 +61,16 @@ def choose_items(catalogue, where, id_column):
 
     Args:
         catalogue: :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
-        where: a mapping from columns to what they want, or pairs of these; a function that takes an item's values, a
-            mapping from columns to lists of texts, and says whether it may; or an array of I booleans in the
-            catalogue's order.
+        where: a mapping from columns to conditions, or pairs of these; a function of an item's values, a mapping from
+            columns to lists of texts, that returns whether the item may be recommended; or an array of I booleans in
+            the catalogue's order.
         id_column: name of the column of item ids.
 
     Returns:
-        I booleans, at least one of them true.
+        ``[I]`` booleans, at least one of them true.
 
     Raises:
-        GenRecError: the catalogue has no columns or not this one; a value is none of the column's; no item is left.
+        GenRecError: the catalogue has no columns or not this one; a value is not in the column; no item is left.
     """
     if hasattr(where, "dtype"):
         chosen = np.asarray(where)
@@ -127,16 +127,16 @@ def _in_range(name, values, wanted):
     known = [number for item in numbers for number in item if number == number]
     if not known:
         raise GenRecError(f"'where': column {name!r} holds no numbers; it cannot have a range.")
-    found = np.array([any(low <= number <= high for number in item) for item in numbers])
-    if not found.any():
+    inside = np.array([any(low <= number <= high for number in item) for item in numbers])
+    if not inside.any():
         raise GenRecError(
             f"'where': no item has {name!r} in that range; its numbers go from {min(known):g} to {max(known):g}."
         )
-    return found
+    return inside
 
 
 def _number(value):
-    """The number that a text spells; not a number, which equals nothing and is in no range, where it spells none."""
+    """The number that a text spells; else NaN, which equals nothing and is in no range."""
     try:
         return float(value)
     except (TypeError, ValueError):

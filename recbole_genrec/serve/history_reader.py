@@ -1,7 +1,7 @@
-"""Histories as people give them: titles, item ids and free text, matched with a catalogue.
+"""Histories given as titles, item ids and free text, matched with a catalogue.
 
-A title is looked up as it stands, then as :class:`~recbole_genrec.chat.grounding.Grounder` finds it; what the catalogue
-does not have is read as plain text, as if it were the title of an item.
+A title is looked up literally, then by :class:`~recbole_genrec.chat.grounding.Grounder`. A text without a match is read
+as free text, as if it were the title of an item.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from recbole_genrec.files.text import clean_text
 
 @dataclass(frozen=True)
 class ItemId:
-    """An entry of a history that names an item by its raw id; an entry that is a text is a title."""
+    """An entry of a history that is the raw id of an item; an entry that is a ``str`` is a title."""
 
     item_id: str
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a history and what it was taken for."""
+    """An entry of a history and the item or text it was matched with."""
 
-    #: what was given.
+    #: the entry as given.
     given: str
     #: ``id``; ``exact`` or ``fuzzy``: a title of the catalogue; ``text``: free text.
     kind: str
@@ -32,7 +32,7 @@ class Entry:
     item_id: str | None
     #: the item's title, or the text.
     title: str
-    #: whether the model reads it; the oldest entries of a long history are left out.
+    #: whether the model reads it: the oldest entries of a long history are left out.
     read: bool = True
 
 
@@ -42,7 +42,7 @@ class HistoryReader:
     Args:
         item_tokens: raw ids of items 1 to I.
         titles: their titles.
-        reads_text: whether free text has a meaning: the model reads items as their texts.
+        reads_text: whether the model reads items as their texts, and so can read free text.
     """
 
     def __init__(self, item_tokens, titles, reads_text):

@@ -1,4 +1,4 @@
-"""The card of an exported model: what it is, how to ask it, and what was measured."""
+"""The card of an exported model: what it is, how to use it, and its measured metrics."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.batches.tokens import PromptParts
 from recbole_genrec.runs.result import read_run, result_file
 
-#: longest list that the card's code asks for.
+#: longest list in the card's code.
 LIST_LENGTH = 10
 
 CARD = """\
@@ -111,7 +111,7 @@ the catalogue.""",
 
 @dataclass
 class Facts:
-    """What a card says."""
+    """The facts that a card states."""
 
     name: str
     #: the checkpoint.
@@ -193,7 +193,7 @@ def _measured(folder, config):
 
 
 def _table(facts, validation, test, users):
-    """What was measured, and how."""
+    """The measured metrics and how they were measured."""
     lines = [f"`eval_args: {json.dumps(facts.config['eval_args'])}`", *(["", users] if users else [])]
     rows = [f"| {name} | {_number(validation.get(name))} | {_number(test.get(name))} |" for name in validation or test]
     if rows:

@@ -1,4 +1,4 @@
-"""``GenRecommender``: a trained checkpoint answers with items, says why, and takes new ones.
+"""``GenRecommender``: recommends with a trained checkpoint, explains its lists, and takes new items.
 
 Letters: B histories, K list length, L entries of a history, I items.
 """
@@ -26,17 +26,17 @@ class Recommendation:
 
     #: 1 is the best.
     rank: int
-    #: raw id of the atomic files.
+    #: raw id, as in the atomic files.
     item_id: str
     title: str
-    #: the model's, over the whole catalogue: it does not depend on what else may be recommended. With
-    #: ``normalization: vocab`` items share it with texts that are no items.
+    #: probability over the whole catalogue, whichever items may be recommended. With ``normalization: vocab`` texts
+    #: that are no items have probability, too.
     probability: float
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a history was taken for, and the list."""
+    """A history as it was read, and the list."""
 
     #: :class:`~recbole_genrec.serve.history_reader.Entry`, the oldest first.
     history: tuple
@@ -50,21 +50,21 @@ class Answer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How much each entry of a history moves each recommended item."""
+    """How much each entry of a history changes the probability of each recommended item."""
 
     answer: Answer
     #: the L entries that the model reads.
     history: tuple
     #: by entry and recommendation: the item's probability with the entry minus that without ``[L][K]``.
     changes: tuple
-    #: for each recommendation the place in ``history`` whose removal lowers its log-probability most; ``None`` where
+    #: for each recommendation the index in ``history`` whose removal lowers its log-probability most; ``None`` where
     #: none lowers it.
     reasons: tuple
 
 
 @dataclass
 class _Histories:
-    """Histories as numbers: ``items`` flat, bounds ``[B]``, entries of each, and the packer that knows their texts."""
+    """Histories as item numbers: ``items`` flat, bounds ``[B]``, entries of each, and the packer with their texts."""
 
     items: np.ndarray
     first: np.ndarray
@@ -76,8 +76,8 @@ class _Histories:
 class GenRecommender:
     """Recommends with a checkpoint of GenRec; neither RecBole nor the dataset is needed.
 
-    The search is exact, whichever ``decoding`` the model was evaluated with, up to ``node_budget``. As in evaluation a
-    history counts from its newest ``MAX_ITEM_LIST_LENGTH`` entries, as far as they fit the prompt.
+    The search is exact, whichever ``decoding`` the model was evaluated with, up to ``node_budget``. As in
+    evaluation, the newest ``MAX_ITEM_LIST_LENGTH`` entries of a history count, as far as they fit the prompt.
 
     Args:
         folder: a checkpoint folder.
@@ -128,7 +128,7 @@ class GenRecommender:
         return [list(answer.recommendations) for answer in self.answer(histories, topk, where, exclude_seen)]
 
     def answer(self, histories, topk=10, where=None, exclude_seen=False):
-        """As :meth:`recommend`; B :class:`Answer`, which also say what was made of the histories."""
+        """As :meth:`recommend`; returns B :class:`Answer`, which also say how the histories were read."""
         if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
             raise GenRecError(f"'topk' must be a whole number of at least 1, not {topk!r}.")
         chosen = None
@@ -139,7 +139,7 @@ class GenRecommender:
         return [answer for batch in read for answer in self._rank(batch, topk, chosen, exclude_seen)]
 
     def _read(self, histories):
-        """Match the entries of histories, and lay them end to end."""
+        """Match the entries of histories, and concatenate them."""
         entries, numbers, texts = [], [], {}
         for history in histories:
             if isinstance(history, str):
@@ -191,10 +191,10 @@ class GenRecommender:
         )
 
     def explain(self, history, topk=10, where=None, exclude_seen=False):
-        """What the entries of a history do to the items recommended for it.
+        """The effect of each entry of a history on the items recommended for it.
 
-        Every entry is left out once. All these histories and the whole one are one batch, in which the K items are
-        scored exactly.
+        Every entry is left out once. These histories and the whole one form a batch, in which the K items are scored
+        exactly.
 
         Args:
             history: a list of entries, as :meth:`recommend` takes several of.
@@ -224,10 +224,10 @@ class GenRecommender:
         return Explanation(answer, read, tuple(map(tuple, changes)), _reasons(scores))
 
     def add_items(self, items):
-        """Take new items into the catalogue, without training.
+        """Add new items to the catalogue, without training.
 
-        They are named by the rule of the indexing scheme and have no item vector; what the catalogue has keeps its
-        identifiers. Under ``normalization: trie`` all share the probability from now on.
+        They get identifiers from the indexing scheme and no item vector; present items keep their identifiers. With
+        ``normalization: trie``, probabilities are then over old and new items together.
 
         Args:
             items: list of :class:`~recbole_genrec.catalogue.new_items.NewItem`, or the path of an atomic ``.item``
@@ -245,18 +245,18 @@ class GenRecommender:
         """Write a checkpoint with the present catalogue, for recommending only: it cannot be trained on.
 
         Args:
-            folder: where it shall stand; what stands there is replaced.
+            folder: the folder to write; an existing one is replaced.
         """
         save_enlarged(self.folder, folder, self.ranker)
 
 
 def _reasons(scores):
-    """For each item the place of the entry whose removal lowers its score most.
+    """For each item the index of the entry whose removal lowers its score most.
 
     Args:
         scores: of the whole history, then without each of its entries ``[L + 1, K]``.
     """
     if len(scores) == 1:
         return (None,) * scores.shape[1]
-    drop, place = (scores[:1] - scores[1:]).max(0)
-    return tuple(best if lowered > 0 else None for lowered, best in zip(drop.tolist(), place.tolist()))
+    drop, entry = (scores[:1] - scores[1:]).max(0)
+    return tuple(best if lowered > 0 else None for lowered, best in zip(drop.tolist(), entry.tolist()))

@@ -12,8 +12,8 @@ val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter
 
 
 def read_user_history(settings, user, data_path=None):
-    """Raw item ids of the interactions of a user that the run's filters leave, in its order: the oldest first, ties in
-    the order of the file; files that are split beforehand come one after the other.
+    """Raw item ids of a user's interactions that pass the run's filters, in the run's order: the oldest first, ties in
+    file order; files that are split beforehand follow each other.
 
     Args:
         settings: the configuration of a checkpoint.
@@ -30,7 +30,7 @@ def read_user_history(settings, user, data_path=None):
     from recbole_genrec.interactions.dataset_files import build_dataset, check_header
     from recbole_genrec.interactions.presplit import interaction_files
 
-    # what is asked for is who chose what: items that nobody chose play no part
+    # only interactions matter here: items without any need not be read
     settings = defaultdict(lambda: None, {**settings, "keep_unseen_items": False})
     if data_path is not None:
         settings["data_path"] = str(Path(data_path) / settings["dataset"])

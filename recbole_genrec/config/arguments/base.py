@@ -25,15 +25,15 @@ class Reads:
 
 
 class Needs:
-    """Metadata of a field: it has an effect only where another key has one of some values.
+    """Metadata of a field: it has an effect only with certain values of another key.
 
     Args:
         key: the other key.
-        values: of it.
-        models: for which this holds; none: all that read the field.
-        when: a key and a value, where this holds only with them.
-        but: a value of the other key with which the field has no effect, in place of ``values``.
-        words: what to say instead of the values.
+        values: of the other key with which the field has an effect.
+        models: for which this holds; empty: all that read the field.
+        when: a key and a value; this holds only with them.
+        but: a value of the other key with which the field has no effect, instead of ``values``.
+        words: text for messages instead of the values.
     """
 
     def __init__(self, key, *values, models=(), when=None, but=None, words=""):
@@ -46,7 +46,7 @@ class Needs:
 
 
 class Neutral:
-    """Metadata of a field: the value with which the key asks for nothing, so that it needs nothing."""
+    """Metadata of a field: the value that switches the key off, with which it needs no other key."""
 
     def __init__(self, value):
         self.value = value
@@ -94,7 +94,8 @@ class Setting:
         """The error for a value that is not accepted.
 
         Args:
-            value: the value. source: the file or the like that gave it.
+            value: the value.
+            source: where it was given, such as a file.
         """
         where = f" ({source})" if source else ""
         if get_origin(self.annotation) is Literal:
@@ -149,7 +150,10 @@ def _yaml(value):
 
 
 def group(cls):
-    """Make a class a frozen group of settings whose constructor raises :class:`GenRecError`."""
+    """Make a class a frozen group of settings whose constructor raises :class:`GenRecError`.
+
+    pydantic raises its error from the ``__init__`` that it generates, so that method is wrapped.
+    """
     cls = pydantic_dataclass(frozen=True, config=STRICT)(cls)
     construct = cls.__init__
 
@@ -166,8 +170,8 @@ def group(cls):
 def _explained(cls, error, given):
     """The first of pydantic's errors as a :class:`GenRecError`; ``given`` holds the values by key."""
     first = error.errors()[0]
-    own = first.get("ctx", {}).get("error")
-    if isinstance(own, GenRecError):  # raised by a check of several keys together
-        return own
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, GenRecError):  # raised by a check of several keys together
+        return cause
     key = first["loc"][0]
     return cls.settings()[key].refusal(given.get(key, first["input"]))

@@ -43,18 +43,18 @@ ARGUMENT_GROUPS = (
 )
 #: RecBole's own and the runner's, which all models share.
 RUN_GROUPS = (RunnerSettings, DataSettings, TrainingSettings, EvaluationSettings, EnvironmentSettings)
-#: the plugin's groups stand first: of a key that both have, a generative model reads the plugin's.
+#: the plugin's groups come first: if both have a key, a generative model reads the plugin's.
 GROUPS = (*ARGUMENT_GROUPS, *RUN_GROUPS, RecBoleModelSettings)
 
 
 @dataclass(frozen=True)
 class ModelKind:
-    """What has to be known of a model class to tell which settings it reads.
+    """The facts about a model class that decide which settings it reads.
 
     Attributes:
         name: of the class, or of the plugin's model that it is derived from.
         generative: whether it is one of the plugin's generative recommenders.
-        from_recbole: whether RecBole's own trainer and loaders run it, and it is none of the plugin's.
+        from_recbole: whether it is no model of the plugin, so that RecBole's trainer and loaders run it.
         named: keys that the YAML files of the class and its parents name.
     """
 
@@ -113,7 +113,7 @@ def check_value(setting, value, source=""):
     Args:
         setting: :class:`Setting`.
         value: as YAML or a caller gave it.
-        source: the file or the like that gave it, for the message.
+        source: where it was given, such as a file, for the message.
 
     Raises:
         GenRecError: it is not accepted; the message names the key, nested ones too, and what is accepted.
@@ -184,17 +184,17 @@ def _model_in(annotation):
 
 
 def takes_text(key):
-    """Whether every setting of a key accepts a text, so that one which is no YAML is taken as typed."""
+    """Whether every setting of a key accepts text; then a value that is no YAML is taken as typed."""
     return key in all_settings() and all(str in _kinds(setting.annotation) for setting in all_settings()[key])
 
 
 def is_text(key):
-    """Whether a key has text and nothing else."""
+    """Whether a key accepts nothing but text."""
     return key in all_settings() and all(_kinds(s.annotation) <= {str, NoneType} for s in all_settings()[key])
 
 
 def _kinds(annotation):
-    """The types that a type is made of, unions and ``Annotated`` taken apart."""
+    """The types in a union or an ``Annotated`` type."""
     if get_origin(annotation) is Annotated:
         return _kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -212,16 +212,16 @@ def described_models():
 
 
 def without_effect(setting, kind, settings, given_by):
-    """Why a setting that somebody gave has no effect on a model; empty where it has one.
+    """Why a given setting has no effect on a model; empty if it has one.
 
-    Somebody who overrides a file's ``backbone`` does not want to be told that the file's ``lora_r`` is idle now: only
-    a setting that was given together with the other one or after it is reported.
+    A user who overrides a file's ``backbone`` expects the file's ``lora_r`` to lose its effect. So a setting is
+    reported only if its source is the same as that of the setting it needs, or a later one.
 
     Args:
         setting: :class:`Setting`, which the model reads.
         kind: :class:`ModelKind`.
         settings: the model's final settings, a mapping.
-        given_by: ``{key: number of its source}``, sources in rising order of precedence; a default is in none.
+        given_by: ``{key: number of its source}``, sources in rising order of precedence; defaults are missing.
     """
     if setting.asks_for_nothing(settings.get(setting.key)):
         return ""
@@ -248,7 +248,7 @@ def _value(readable, settings, key):
 
 
 def explain(key):
-    """What there is to say of a key, for ``--help KEY``.
+    """The text of ``--help KEY``.
 
     Raises:
         GenRecError: there is no such key; the message names the nearest one.
@@ -285,7 +285,7 @@ def default_of(setting):
 
 
 def readers(setting):
-    """The models that read a setting, in words."""
+    """Names of the models that read a setting, in words."""
     if setting.group is RecBoleModelSettings:
         return "those of RecBole's models whose file names it"
     if setting.models:

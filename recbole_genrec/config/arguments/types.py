@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, Strict
 
-#: the largest whole number that a setting takes, so that no count overflows an index of 32 bits.
+#: the largest whole number that a setting accepts, so that no count overflows a 32-bit index.
 MOST = 2**31 - 1
 
 
@@ -25,7 +25,7 @@ Count = Annotated[int, Ge(0), Le(MOST)]
 Positive = Annotated[int, Ge(1), Le(MOST)]
 AtLeast0 = Annotated[float, Ge(0)]
 Above0 = Annotated[float, Gt(0)]
-#: a probability that must leave something: of dropout, of a mask, of a running average.
+#: a probability below 1: of dropout, of a mask, of a running average.
 Share = Annotated[float, Ge(0), Lt(1)]
 Ratio = Annotated[float, Ge(0), Le(1)]
 Texts = Annotated[tuple[str, ...], Strict(False)]
@@ -35,9 +35,9 @@ Names = list[str]
 
 def _check_interval(text):
     for part in text.split(";"):
-        found = re.fullmatch(r"\s*[\[(]\s*([^,\s]+)\s*,\s*([^,\s]+)\s*[\])]\s*", part)
+        match = re.fullmatch(r"\s*[\[(]\s*([^,\s]+)\s*,\s*([^,\s]+)\s*[\])]\s*", part)
         try:
-            low, high = map(float, found.groups()) if found else (1, 0)
+            low, high = map(float, match.groups()) if match else (1, 0)
         except ValueError:
             low, high = 1, 0
         if not low <= high:
@@ -68,8 +68,8 @@ def expected(annotation, metadata=()) -> str:
         metadata: of the ``Annotated`` where it was taken off already, as pydantic does with a field's.
     """
     if get_origin(annotation) is Annotated:
-        annotation, *own = get_args(annotation)
-        metadata = (*own, *metadata)
+        annotation, *inner = get_args(annotation)
+        metadata = (*inner, *metadata)
     for item in metadata:
         if isinstance(item, Form):
             return item.text
