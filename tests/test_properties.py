@@ -18,9 +18,10 @@ from recbole_genrec.config.arguments import (
     TrainerArguments,
     plugin_keys,
 )
-from recbole_genrec.config.config import GenRecConfig, read_yaml
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import check_effects, model_kind
 from recbole_genrec.config.registry import MODELS, get_model
+from recbole_genrec.config.yaml_settings import read_yaml
 from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.prompt.template import load_template
 

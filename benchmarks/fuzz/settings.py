@@ -7,7 +7,8 @@ import yaml
 from benchmarks.fuzz import mutate
 from benchmarks.fuzz.target import RIGHT, Target
 from recbole_genrec.config.arguments import plugin_keys
-from recbole_genrec.config.config import GenRecConfig, YamlLoader, parse_value, read_yaml
+from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.yaml_settings import YamlLoader, parse_value, read_yaml
 from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.prompt.question_prompts import load_questions
 from recbole_genrec.prompt.task_prompts import load_tasks

@@ -1,89 +1,28 @@
 """The runner's configuration: RecBole's ``Config``, strict about keys and without ``eval``."""
 
 import os
-import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
 from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.evaluator.register import metric_information
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS
-from recbole_genrec.config.arguments.schema import (
-    all_settings,
-    check_values,
-    is_text,
-    takes_text,
-)
+from recbole_genrec.config.arguments.schema import all_settings, check_values
 from recbole_genrec.config.defaults import add_shipped_defaults
 from recbole_genrec.config.feature_columns import add_feature_columns
 from recbole_genrec.config.keys import COMMAND_LINE, check_key, known_keys, model_kind
 from recbole_genrec.config.registry import MODELS, get_model, sequential_models
+from recbole_genrec.config.yaml_settings import YamlLoader, read_yaml
 from recbole_genrec.distributed.world import current, own_gpu
 from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
 from recbole_genrec.files.properties import read_shipped
-from recbole_genrec.files.strict_yaml import YamlProblem, load_yaml, read_yaml_file
-
-#: separators stay as they are typed; a shell types no tab.
-SEPARATORS = {"field_separator": {r"\t": "\t"}, "seq_separator": {r"\t": "\t"}}
 
 #: metrics that are not taken at a list length.
 WITHOUT_LENGTH = ("auc", "gauc", "mae", "rmse", "logloss")
-
-
-class YamlLoader(yaml.SafeLoader):
-    """Safe YAML in which ``1e-3`` is a number, as in RecBole's files."""
-
-
-YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
-
-
-class CommandLineLoader(YamlLoader):
-    """As :class:`YamlLoader`; ``None`` is null, as on RecBole's command line."""
-
-
-CommandLineLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^None$"), ["N"])
-
-
-def read_yaml(path) -> dict:
-    """Read a configuration file.
-
-    Raises:
-        GenRecError: there is no such file, or it is not YAML with keys at the top; the message names file and line.
-    """
-    content = read_yaml_file(path, "configuration file ", YamlLoader)
-    if content is not None and not isinstance(content, dict):
-        raise GenRecError(f"{path}, line 1: a configuration file holds 'key: value' lines, not a {_kind(content)}.")
-    return content or {}
-
-
-def parse_value(key: str, text: str):
-    """Parse a value of the command line as YAML; it is never evaluated.
-
-    A text setting stays the text as typed where YAML would make something else of it, e.g. ``--item_text={title}``.
-
-    Raises:
-        GenRecError: the value is not YAML.
-    """
-    if key in SEPARATORS:
-        return SEPARATORS[key].get(text, text)
-    try:
-        value = load_yaml(text, CommandLineLoader)
-    except YamlProblem as error:
-        if takes_text(key):
-            return text
-        raise GenRecError(f"command line: the value of --{key} is not valid YAML: {shown(text)} ({error}).") from error
-    if isinstance(value, str) or value is None and text.strip() in ("None", "~", "null"):
-        return value
-    return text if is_text(key) else value
 
 
 class GenRecConfig(Config):
@@ -307,6 +246,3 @@ def _is_installed(package):
     found = find_spec(package)
     return found is not None and found.origin is not None
 
-
-def _kind(value):
-    return {list: "list", str: "text"}.get(type(value), "single value")

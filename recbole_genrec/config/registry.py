@@ -32,6 +32,11 @@ MODELS = {
         "recbole_genrec.model.sasrecall:SASRecAll", "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer"
     ),
 }
+#: RecBole's sequential models, so that a name can be checked before RecBole is imported, which takes seconds.
+RECBOLE_MODELS = tuple(
+    """BERT4Rec CORE Caser DIEN DIN FDSA FEARec FOSSIL FPMC GCSAN GRU4Rec GRU4RecCPR GRU4RecF GRU4RecKG HGN HRM KSR
+    LightSANs NARM NPE NextItNet RepeatNet S3Rec SASRec SASRecCPR SASRecF SHAN SINE SRGNN STAMP TransRec""".split()
+)
 #: derives the class that a run makes its trainer of: with listeners, and sharing its work where several processes run.
 TRAINER_CLASS = "recbole_genrec.training.listeners:trainer_class"
 #: what opens checkpoints of this package for RecBole's ``torch.load`` and ``load_data_and_model``.

@@ -1,6 +1,6 @@
 """How strong the rows of a board are against what others have published, and whether their training was long enough."""
 
-from recbole_genrec.config.config import read_yaml
+from recbole_genrec.config.yaml_settings import read_yaml
 from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.report.statistics import mean_and_deviation
 

@@ -20,8 +20,9 @@ import numpy as np
 import yaml
 from recbole.trainer import HyperTuning
 
-from recbole_genrec.config.config import GenRecConfig, parse_value
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import check_key, known_keys
+from recbole_genrec.config.yaml_settings import parse_value
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.files.plain import plain
 from recbole_genrec.files.table import print_rows, rows_as_markdown

@@ -17,7 +17,7 @@ from recbole_genrec.chat.reply_cache import AnswerCache
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, save_checkpoint
 from recbole_genrec.checkpoint.folder import fingerprint
 from recbole_genrec.checkpoint.training_state import optimizer_state
-from recbole_genrec.config.config import parse_value, read_yaml
+from recbole_genrec.config.yaml_settings import parse_value, read_yaml
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.prompt.question_prompts import load_questions
 from recbole_genrec.prompt.task_prompts import load_tasks

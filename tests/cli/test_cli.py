@@ -10,8 +10,9 @@ import pytest
 
 import recbole_genrec
 from recbole_genrec import GenRecError
-from recbole_genrec.cli import main as cli
-from recbole_genrec.cli.main import main, parse_arguments
+from recbole_genrec.cli import on_runs
+from recbole_genrec.cli.main import main
+from recbole_genrec.cli.parser import parse
 
 ROWS = [(user, (user + step) % 7, 100 * step) for user in range(6) for step in range(5)]
 
@@ -31,13 +32,12 @@ def written(folder=Path(".")):
 
 class TestForms:
     def test_equals_and_space(self):
-        assert parse_arguments(["--a=1", "--b", "2", "--c=x=y", "--d", "-1", "--e="]) == {
-            "a": "1",
-            "b": "2",
-            "c": "x=y",
-            "d": "-1",
-            "e": "",
-        }
+        texts = {"a": "1", "b": "2", "c": "x=y", "d": "-1", "e": ""}
+        assert parse("run", ["--a=1", "--b", "2", "--c=x=y", "--d", "-1", "--e="]) == {"settings": texts}
+
+    def test_texts_that_argparse_alone_would_take_for_options(self):
+        given = parse("recommend", ["--checkpoint", "-c", "--history", "-1 e3", "--history=--x", "--item", "-5e-3"])
+        assert given == {"checkpoint": "-c", "entries": [("history", "-1 e3"), ("history", "--x"), ("item", "-5e-3")]}
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -51,7 +51,7 @@ class TestForms:
     )
     def test_others_are_errors(self, arguments, message):
         with pytest.raises(GenRecError, match=message):
-            parse_arguments(arguments)
+            parse("run", arguments)
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -163,7 +163,7 @@ def test_the_module_runs_as_a_program(tmp_path):
 class TestWhatStopsARun:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_a_signal_is_one_line(self, monkeypatch, capsys, number, code):
-        monkeypatch.setattr(cli, "run", lambda arguments: os.kill(os.getpid(), number))
+        monkeypatch.setattr(on_runs, "run", lambda **given: os.kill(os.getpid(), number))
         before = signal.getsignal(number)
         assert main([]) == code
         assert capsys.readouterr().err == f"stopped: by {number.name}.\n"
@@ -175,5 +175,5 @@ class TestWhatStopsARun:
         assert capsys.readouterr().err.splitlines()[-1] == "error: results: File exists."
 
     def test_a_resumed_run_needs_no_value(self):
-        assert parse_arguments(["--resume", "--a=1"], cli.RUN_FLAGS) == {"resume": "auto", "a": "1"}
-        assert parse_arguments(["--resume", "folder"], cli.RUN_FLAGS) == {"resume": "folder"}
+        assert parse("run", ["--resume", "--a=1"]) == {"settings": {"resume": "auto", "a": "1"}}
+        assert parse("run", ["--resume", "folder"]) == {"settings": {"resume": "folder"}}

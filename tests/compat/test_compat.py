@@ -14,7 +14,7 @@ import scipy.sparse
 import torch
 
 from recbole_genrec import plugin
-from recbole_genrec.cli.main import parse_arguments
+from recbole_genrec.cli.parser import parse_pairs
 from recbole_genrec.compat import imports, naming, numeric, torch_calls
 from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.config.registry import MODELS, Plugin
@@ -112,7 +112,7 @@ class TestNothingOutsideRecBole:
 def test_a_spawned_process_is_patched_too():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         # to call the package's function, the child imports the package
-        assert pool.apply(parse_arguments, (["--a=1"],)) == {"a": "1"}
+        assert pool.apply(parse_pairs, (["--a=1"],)) == [("a", "1")]
         load = "__import__('recbole.trainer.trainer').trainer.trainer.torch.load.__module__"
         assert pool.apply(eval, (load,)) == "recbole_genrec.compat.torch_calls"
 

@@ -4,8 +4,9 @@ import pytest
 from recbole.utils import ModelType
 
 from recbole_genrec import GenRecError
-from recbole_genrec.config.config import GenRecConfig, parse_value, read_yaml
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import check_effects, idle_keys
+from recbole_genrec.config.yaml_settings import parse_value, read_yaml
 
 
 def config(model="SASRec", dataset="ml-100k", files=None, settings=None, **kwargs):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from recbole_genrec.cli.main import main
 from recbole_genrec.config.arguments.reference import reference
 from recbole_genrec.config.arguments.schema import all_settings, check_value, explain, plugin_keys
-from recbole_genrec.config.config import GenRecConfig, parse_value
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import check_effects, model_kind
 from recbole_genrec.config.registry import MODELS, get_model, sequential_models
+from recbole_genrec.config.yaml_settings import parse_value
 from recbole_genrec.errors import GenRecError
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -1,0 +1,287 @@
+"""The table of commands: for each, its options, its help, and the place of the function that does the work.
+
+A new command is one entry here and one function. Nothing is imported before a command is known.
+"""
+
+from recbole_genrec.cli.options import (
+    Command,
+    Option,
+    flag,
+    names,
+    paths,
+    positive_number,
+    whole_number,
+    whole_numbers,
+)
+
+#: the command that a command line without one stands for.
+DEFAULT = "run"
+_MOVIELENS = ("ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small")
+#: options that several commands have.
+_DATASET = Option("dataset", "folder of atomic files below --data_path (default 'dataset/'); ml-100k is in RecBole")
+_FILES = Option(
+    "config_files", "YAML files with spaces between them; later files override earlier ones", paths, "FILES"
+)
+_CHECKPOINT = Option("checkpoint", "a checkpoint folder", metavar="FOLDER", required=True)
+_TRUST = flag("trust_remote_code", "run Python code that comes with the checkpoint's backbone")
+
+COMMANDS = {
+    "run": Command(
+        "recbole_genrec.cli.on_runs:run",
+        "Train and compare recommenders on one dataset and split.",
+        (
+            "{program} --model=GenRec --dataset=ml-100k",
+            "{program} --model=GenRec,SASRec,BERT4Rec --dataset=ml-100k",
+            "{program} --model=GenRec --dataset=my-data --config_files='a.yaml b.yaml' --epochs=10",
+        ),
+        (
+            Option(
+                "model",
+                "a model of this package or a sequential one of RecBole's; several with commas between them",
+                names,
+                default="GenRec",
+            ),
+            _DATASET,
+            _FILES,
+            Option(
+                "results_dir", "folder for one JSON a model, and the table as Markdown", default="results", setting=True
+            ),
+            Option(
+                "resume",
+                "go on with the last run of the same settings, where one has stopped",
+                metavar="auto|previous|FOLDER",
+                bare="auto",
+                setting=True,
+            ),
+            Option(
+                "nproc",
+                "number of processes on this machine, a GPU each where there are any; or start it with torchrun",
+                positive_number,
+                "N",
+            ),
+        ),
+        settings="any setting of RecBole or of the model; values are YAML",
+        processes=True,
+    ),
+    "index": Command(
+        "recbole_genrec.cli.on_runs:index",
+        "Give a dataset's items identifiers and print a report of them; nothing is trained.",
+        ("{program} index --dataset=ml-100k --item_indexing=collaborative",),
+        (_DATASET, _FILES),
+        settings="any setting of the data or of GenRec",
+    ),
+    "convert": Command(
+        "recbole_genrec.cli.on_runs:convert",
+        "Make RecBole's atomic files from a raw dump, as published.",
+        (
+            "{program} convert ml-25m --source=ml-25m.zip",
+            "{program} convert amazon14-toys --source=downloads",
+            "{program} convert ml-1m --download",
+        ),
+        (
+            Option(
+                "source",
+                "the zip, the file of ratings or reviews, or a folder of raw files",
+                metavar="PATH",
+                default="the output folder",
+            ),
+            Option(
+                "output",
+                "the data_path of later runs; the files go to <output>/NAME/",
+                metavar="FOLDER",
+                default="dataset",
+            ),
+            flag("download", "fetch what is missing into the source folder, with checks of size and sum"),
+            flag(
+                "strict",
+                "stop at the first malformed row; without it such rows are left out and counted, and the "
+                "first ones are shown",
+            ),
+            Option("user_core", "keep the rows in which every user has N rows and ...", whole_number, "N"),
+            Option("item_core", "... every item has N rows", whole_number, "N"),
+        ),
+        positional=Option(
+            "name",
+            f"{', '.join(_MOVIELENS)}, amazon14-<category>, amazon18-<category>, amazon23-<category>; a category in "
+            "lower case, such as gift_cards",
+            metavar="NAME",
+            choices=_MOVIELENS,
+        ),
+    ),
+    "recommend": Command(
+        "recbole_genrec.cli.on_checkpoint:recommend",
+        "Recommend items with a trained checkpoint.",
+        (
+            '{program} recommend --checkpoint DIR --history "Toy Story (1995)" --history "Fargo (1996)"',
+            '{program} recommend --checkpoint DIR --user 196 --where "class=Comedy" --exclude_seen --explain',
+        ),
+        (
+            _CHECKPOINT._replace(
+                help="a checkpoint folder of GenRec, such as the one that the JSON of its results names"
+            ),
+            Option(
+                "history",
+                "an entry of the history, the oldest first; once for each. A title that the catalogue "
+                "does not have is matched with a similar one, or else read as free text",
+                metavar="TITLE",
+                into="entries",
+            ),
+            Option(
+                "item",
+                "an entry of the history by its raw item id, in its place among the others",
+                metavar="ID",
+                into="entries",
+            ),
+            Option(
+                "user",
+                "a user of the dataset: the history begins with the user's interactions, as the run's "
+                "filters leave them",
+                metavar="ID",
+            ),
+            Option(
+                "data_path",
+                "the folder that holds the dataset's folder, for --user",
+                metavar="FOLDER",
+                default="where it was in training",
+            ),
+            Option("topk", "length of the list", whole_number, "K", default=10),
+            Option(
+                "where",
+                "which items may be recommended: column=value, column=one|other, column=low..high with "
+                "either end open; several of these, or one with ';' in it, must all hold",
+                metavar="CONDITION",
+                into="where",
+            ),
+            flag("exclude_seen", "leave the history's items out"),
+            flag("explain", "say which entries of the history moved the list most"),
+            flag("json", "print JSON"),
+            _TRUST,
+        ),
+    ),
+    "add_items": Command(
+        "recbole_genrec.cli.on_checkpoint:add_items",
+        "Put new items into the catalogue of a trained checkpoint, without training.",
+        ("{program} add_items --checkpoint DIR --items new.item --output DIR",),
+        (
+            _CHECKPOINT._replace(
+                help="a checkpoint folder of GenRec; its identifiers must be made of text ('item_indexing: title')"
+            ),
+            Option(
+                "items",
+                "an atomic .item file of the new items, with the columns of the training's",
+                metavar="FILE",
+                required=True,
+            ),
+            Option(
+                "output",
+                "folder of the checkpoint with these items; it serves for recommending, not for more training",
+                metavar="FOLDER",
+                required=True,
+            ),
+            _TRUST,
+        ),
+    ),
+    "tune": Command(
+        "recbole_genrec.cli.on_runs:tune",
+        "Search for the settings that are best on validation, by RecBole's HyperTuning.",
+        ("{program} tune --model=GenRec --dataset=ml-100k --params_file=genrec.space --algo=bayes --max_evals=30",),
+        (
+            Option("model", "one model", default="GenRec"),
+            _DATASET,
+            _FILES,
+            Option(
+                "params_file",
+                "the search space, a line for each key: 'key choice [a,b]', 'key uniform low,high', "
+                "'key loguniform low,high' (of the logarithm), 'key quniform low,high,step'",
+                metavar="FILE",
+            ),
+            Option(
+                "algo",
+                "exhaustive tries every combination of choices, bayes is TPE",
+                choices=("exhaustive", "random", "bayes"),
+                default="exhaustive",
+            ),
+            Option("max_evals", "largest number of trials", positive_number, "N", default=100),
+            Option("early_stop", "stop after N trials in a row without a better one", positive_number, "N", default=10),
+            Option(
+                "resume",
+                "go on with the last run of the same settings, where one has stopped",
+                metavar="auto|previous|FOLDER",
+                bare="auto",
+                setting=True,
+            ),
+        ),
+        settings="any setting of a run, the same for all trials",
+    ),
+    "export": Command(
+        "recbole_genrec.cli.on_checkpoint:export",
+        "Write a checkpoint as a folder that transformers, peft and vLLM load, with prompt, item index and model card.",
+        ("{program} export --checkpoint=saved/GenRec-.../best --output=my-model --merged",),
+        (
+            _CHECKPOINT,
+            Option("output", "the folder to write", metavar="FOLDER", required=True),
+            flag(
+                "merged", "the whole language model, the adapter's weights added into its own; without it, the adapter"
+            ),
+            flag("overwrite", "replace an earlier export"),
+            _TRUST,
+        ),
+    ),
+    "test": Command(
+        "recbole_genrec.cli.on_runs:test",
+        "Test the model of a finished run again, under other settings of the evaluation; nothing is trained.",
+        ("{program} test --run=results/GenRec-ml-1m-2020.json --repeatable=False",),
+        (
+            Option(
+                "run",
+                "the JSON of a run that kept its checkpoint; start this in the folder in which the run was made",
+                metavar="FILE",
+                required=True,
+            ),
+            Option(
+                "results_dir",
+                "folder for the JSON and the outcomes",
+                metavar="FOLDER",
+                default="the folder 'again' beside the run",
+                setting=True,
+            ),
+            Option("repeatable", "false: rank only items that the user has not interacted with", setting=True),
+            Option("eval_args", "'{mode: uni100}' and the like; the split stays", setting=True),
+        ),
+        settings="any setting of how lists are made and measured: metrics, topk, eval_users, decoding, ...",
+    ),
+    "compare": Command(
+        "recbole_genrec.cli.on_runs:compare",
+        "Make a run for each model, dataset and seed; a comparison that was stopped goes on where it was.",
+        ("{program} compare --models=GenRec,SASRec --datasets=ml-100k --seeds=1,2,3",),
+        (
+            Option("models", "names with commas between them", names),
+            Option("datasets", "names with commas between them", names),
+            Option("seeds", "whole numbers with commas between them", whole_numbers, default=2020),
+            _FILES._replace(help="YAML files for all runs; a section 'SASRec:' holds settings for that model alone"),
+            Option(
+                "results_dir",
+                "folder for a JSON and the test's outcomes (.npz) of each run",
+                default="results",
+                setting=True,
+            ),
+            flag("retry_failed", "make runs again that failed before"),
+        ),
+        settings="any setting of RecBole or of the models, for all runs",
+        note="A run whose JSON is there with the same settings is not made again. Exit code 1: a run failed, see its "
+        ".failed.json.",
+    ),
+    "report": Command(
+        "recbole_genrec.cli.on_runs:report",
+        "Write table.md, table.csv, table.tex and report.html over the runs of a folder and those below it.",
+        ("{program} report --results=results",),
+        (
+            Option("results", "the folder", metavar="FOLDER", default="results"),
+            Option("output", "where the files go", metavar="FOLDER", default="the same folder"),
+            Option("metric", "of the pictures, such as ndcg@10", default="the one that selected the epochs"),
+            Option(
+                "baseline", "the model or row that the others are tested against", default="the best of each column"
+            ),
+        ),
+    ),
+}

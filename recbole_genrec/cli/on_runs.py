@@ -1,0 +1,87 @@
+"""The commands that make runs and read them: ``run``, ``index``, ``tune``, ``test``, ``compare``, ``report``; and
+``convert``, which makes the files that they run on.
+
+What the command line alone shows to be wrong is said before RecBole and torch are imported.
+"""
+
+import os
+
+from recbole_genrec.errors import GenRecError
+
+
+def run(model=("GenRec",), dataset=None, config_files=(), nproc=1, settings=None):
+    """Train and compare models; returns an exit code where other processes have run it."""
+    if nproc > 1 and "WORLD_SIZE" in os.environ:
+        raise GenRecError("command line: --nproc starts processes, and torchrun has done that already.")
+    values = _checked(model, dataset, config_files, settings)
+    if nproc > 1:
+        from recbole_genrec.distributed.launch import launch
+
+        given = {"model": ",".join(model), "dataset": dataset, "config_files": " ".join(config_files), **settings}
+        return launch(nproc, [f"--{key}={text}" for key, text in given.items() if text is not None])
+    from recbole_genrec.runs.run import run_models
+
+    run_models(list(model), dataset, list(config_files), command_line=values)
+
+
+def index(dataset=None, config_files=(), settings=None):
+    """Give items identifiers, and print a report of them."""
+    values = _checked(["GenRec"], dataset, config_files, settings)
+    from recbole_genrec.runs.run import show_index
+
+    show_index(dataset, list(config_files), command_line=values)
+
+
+def tune(model="GenRec", dataset=None, config_files=(), settings=None, **search):
+    """Search for hyper-parameters."""
+    values = _checked([model], dataset, config_files, settings)
+    from recbole_genrec.runs.tuning import tune
+
+    tune(model, dataset, list(config_files), values, **search)
+
+
+def test(run, settings=None):
+    """Test a run's model again."""
+    from recbole_genrec.config.yaml_settings import parse_values
+
+    values = parse_values(settings)
+    from recbole_genrec.runs.retest import retest
+
+    retest(run, values)
+
+
+def compare(models=(), datasets=(), seeds=(2020,), config_files=(), retry_failed=False, settings=None):
+    """Make the runs of a comparison; returns the exit code, 1 where some failed."""
+    for key in ("model", "dataset", "seed"):
+        if key in settings:
+            raise GenRecError(f"command line: compare takes --{key}s, with commas between several, not --{key}.")
+    values = _checked(models, datasets, config_files, settings)
+    from recbole_genrec.report import comparison_texts
+    from recbole_genrec.runs.compare import compare
+
+    compared = compare(models, datasets, seeds, config_files, values, retry_failed)
+    for line in comparison_texts(compared):
+        print(line, flush=True)
+    return int(bool(compared.failed))
+
+
+def report(**options):
+    """Write a report, and print where it is."""
+    from recbole_genrec.report import write_report
+
+    for path in write_report(**options):
+        print(path)
+
+
+def convert(name, **options):
+    """Convert a raw dump, and print what was made."""
+    from recbole_genrec.interactions.converter import convert
+
+    print(convert(name, **options))
+
+
+def _checked(models, dataset, config_files, settings):
+    """The settings' values, checked as far as that goes without RecBole."""
+    from recbole_genrec.config.yaml_settings import parse_values
+
+    return parse_values(settings)
