@@ -7,8 +7,6 @@ import json
 import warnings
 from pathlib import Path
 
-from peft import LoraConfig, get_peft_model
-from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -21,6 +19,8 @@ ALL_LINEAR = "all-linear"
 
 def add_adapter(model, arguments, new_tokens=()):
     """Wrap ``model`` in a LoRA adapter; everything but the adapter and the new tokens' embeddings is frozen."""
+    from peft import LoraConfig, get_peft_model  # peft takes seconds to import
+
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
     if several := _is_one_of_several(model):
         language = {id(module) for module in model.get_decoder().modules()}
@@ -55,6 +55,8 @@ def add_adapter(model, arguments, new_tokens=()):
 
 def _usual_targets(model, layers):
     """The layers that peft chooses for the family of ``model``; else queries and values, or all linear layers."""
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
     default = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model.config.get_text_config().model_type)
     names = {name.rsplit(".", 1)[-1] for name in layers}
     for targets in (default, ("q_proj", "v_proj")):

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from peft import prepare_model_for_kbit_training
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
@@ -15,9 +14,9 @@ from recbole_genrec.backbone.broken_files import UNREADABLE, ReplaceError
 from recbole_genrec.backbone.new_tokens import other_tokens
 from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
+from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.errors import GenRecError
 
-SCRATCH = "scratch"
 #: builders of an encoder-decoder for ``scratch``, by family.
 SCRATCH_SEQ2SEQ = {"t5": build_scratch_t5, "bart": build_scratch_bart}
 
@@ -204,6 +203,8 @@ def adapt(backbone, arguments, new_tokens=(), checkpoint=None):
     model = backbone.model
     if arguments.backbone != SCRATCH:
         if arguments.quantization != "none":
+            from peft import prepare_model_for_kbit_training  # peft takes seconds to import
+
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         freeze_other_senses(model)
         if checkpoint and arguments.lora:

@@ -7,10 +7,6 @@ from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import ItemIndex, pieces_from_json, pieces_to_json
 from recbole_genrec.catalogue.item_text import ItemColumn
@@ -98,11 +94,17 @@ def damage_of(folder):
 
 def write_tensors(path, tensors, metadata=None):
     """Write tensors by name as safetensors, with texts by name beside them."""
+    from safetensors.torch import save_file
+
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path, metadata)
 
 
 def read_tensors(path):
     """Read the tensors of a file by name; a damaged one is named with its checkpoint."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -130,17 +132,27 @@ def is_checkpoint(path):
     return (Path(path) / "manifest.json").is_file()
 
 
-def verify(folder):
-    """Check a checkpoint against its manifest and return its path.
+def existing(folder):
+    """The path of a checkpoint.
 
     Raises:
-        GenRecError: the folder, its manifest or a file is missing or damaged; the message names it.
+        GenRecError: there is no such folder, or no checkpoint in it.
     """
     folder = Path(folder)
     settle(folder)
     if not is_checkpoint(folder):
         state = "has no manifest.json" if folder.is_dir() else "does not exist"
         raise GenRecError(f"The checkpoint folder {str(folder)!r} {state}.")
+    return folder
+
+
+def verify(folder):
+    """Check a checkpoint against its manifest and return its path.
+
+    Raises:
+        GenRecError: the folder, its manifest or a file is missing or damaged; the message names it.
+    """
+    folder = existing(folder)
     manifest = read_json(folder / "manifest.json")
     if manifest["format"] != FORMAT:
         raise GenRecError(f"The checkpoint {str(folder)!r} is not of format {FORMAT}, the one that this version reads.")
@@ -166,6 +178,8 @@ def read_extra(folder):
 
 def read_state_dict(folder):
     """The tensors of a checkpoint under the names they have in the recommender's ``state_dict()``."""
+    from safetensors import safe_open
+
     folder = Path(folder)
     state = read_extra(folder)
     adapter, whole = folder / "adapter/adapter_model.safetensors", folder / "backbone/model.safetensors"

@@ -75,12 +75,18 @@ def add_items(checkpoint, items, output, trust_remote_code=False):
 
 def export(checkpoint, output, **options):
     """Write a checkpoint for other programs, and print what was made."""
+    from recbole_genrec.checkpoint.folder import existing
+
+    checkpoint = existing(checkpoint)
     from recbole_genrec.serve.export import export
 
     print(export(checkpoint, output, **options))
 
 
 def _load(checkpoint, trust_remote_code):
+    from recbole_genrec.checkpoint.folder import existing
+
+    existing(checkpoint)  # what is not there is said before torch is imported
     from transformers.utils import logging
 
     from recbole_genrec.serve.recommender import GenRecommender

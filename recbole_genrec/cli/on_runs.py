@@ -45,6 +45,7 @@ def test(run, settings=None):
     from recbole_genrec.config.yaml_settings import parse_values
 
     values = parse_values(settings)
+    open(run, "rb").close()  # a file that cannot be read is said before RecBole is imported
     from recbole_genrec.runs.retest import retest
 
     retest(run, values)
@@ -82,6 +83,9 @@ def convert(name, **options):
 
 def _checked(models, dataset, config_files, settings):
     """The settings' values, checked as far as that goes without RecBole."""
+    from recbole_genrec.config.sources import check_command_line
     from recbole_genrec.config.yaml_settings import parse_values
 
-    return parse_values(settings)
+    values = parse_values(settings)
+    check_command_line(list(models), dataset, config_files, values)
+    return values

@@ -3,7 +3,6 @@
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 from recbole.config import Config
 from recbole.evaluator import metric_types
@@ -11,11 +10,11 @@ from recbole.evaluator.register import metric_information
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS
-from recbole_genrec.config.arguments.schema import all_settings, check_values
 from recbole_genrec.config.defaults import add_shipped_defaults
 from recbole_genrec.config.feature_columns import add_feature_columns
-from recbole_genrec.config.keys import COMMAND_LINE, check_key, known_keys, model_kind
-from recbole_genrec.config.registry import MODELS, get_model, sequential_models
+from recbole_genrec.config.keys import COMMAND_LINE
+from recbole_genrec.config.registry import MODELS, get_model
+from recbole_genrec.config.sources import check_names, check_sources, is_section
 from recbole_genrec.config.yaml_settings import YamlLoader, read_yaml
 from recbole_genrec.distributed.world import current, own_gpu
 from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
@@ -81,20 +80,17 @@ class GenRecConfig(Config):
     def _get_model_and_dataset(self, model, dataset):
         model = model or self.external_config_dict.get("model")
         dataset = dataset or self.external_config_dict.get("dataset")
-        for key, value in (("model", model), ("dataset", dataset)):
-            if not value:
-                raise GenRecError(f"No {key} given: add --{key}=... or the key {key!r} to a configuration file.")
-        # logs, checkpoints and results are named after it
-        if Path(str(dataset)).name != str(dataset) or dataset == "..":
-            raise GenRecError(f"'dataset' must be the name of a folder below 'data_path', not {shown(dataset)}.")
+        check_names(model, dataset)
         model_class = get_model(model) if isinstance(model, str) else model
         if model_class.type != ModelType.SEQUENTIAL:
             raise GenRecError(f"{model_class.__name__!r} is not a sequential model.")
         return model_class.__name__, model_class, str(dataset)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
-        self._check_keys(model_class, dataset)
-        sections = {key: value for key, value in self.external_config_dict.items() if self._is_section(key, value)}
+        models = [*self.run_models, model_class]
+        self.given_by = check_sources(self.sources, model_class, models, dataset)
+        given = self.external_config_dict.items()
+        sections = {key: value for key, value in given if is_section(key, value, models)}
         for name in sections:
             del self.external_config_dict[name]
         self.external_config_dict.update(sections.get(model, {}))
@@ -129,37 +125,6 @@ class GenRecConfig(Config):
         settings["gpu_id"] = own_gpu(str(settings["gpu_id"]) if named else None)
         if not current().is_first:
             settings.update(show_progress=False, log_wandb=False)
-
-    def _is_section(self, key, value):
-        names = {model if isinstance(model, str) else model.__name__ for model in self.run_models}
-        return isinstance(value, dict) and key in names.union(sequential_models())
-
-    def _check_keys(self, model_class, dataset):
-        """Refuse unknown keys, keys of the command line that no model of the run reads, and values that do not fit.
-
-        A file or a dictionary may be shared by several runs: :func:`.setting_keys.idle_keys` lists what is not read.
-        """
-        models = [get_model(model) if isinstance(model, str) else model for model in [*self.run_models, model_class]]
-        read, readable = known_keys(models, dataset), model_kind(model_class).settings()
-        self.given_by = {}
-        for number, (source, settings) in enumerate(self.sources.items()):
-            known = read if source == COMMAND_LINE else read | all_settings().keys()
-            for key, value in settings.items():
-                if not self._is_section(key, value):
-                    check_key(key, source, known, models, value)
-                    check_values([readable[key]] if key in readable else all_settings().get(key), value, source)
-                    self.given_by[key] = number
-                    continue
-                section, section_model = f"{source}, section {key!r}", self._model_of_section(key, models)
-                section_settings = model_kind(section_model).settings()
-                for name, section_value in value.items():
-                    check_key(name, section, known_keys([section_model], dataset), [section_model], section_value)
-                    check_values([section_settings[name]] if name in section_settings else (), section_value, section)
-                    if section_model is model_class:
-                        self.given_by[name] = number
-
-    def _model_of_section(self, name, models):
-        return next((model for model in models if model.__name__ == name), None) or get_model(name)
 
     def _check_metrics(self):
         """Check names of metrics, and let ``valid_metric`` follow ``metrics`` and ``topk`` where it is not given."""

@@ -1,10 +1,11 @@
-"""Which keys a run may have: those that its models read; others are refused or listed."""
+"""Which keys a run may have: those that its models read; others are refused or listed.
+
+A model is a class, or the name of a model of this package or of RecBole, for which nothing is imported.
+"""
 
 from functools import cache
-from importlib.resources import files
 
 import yaml
-from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_genrec.config.arguments.base import Neutral
 from recbole_genrec.config.arguments.recbole_models import NOT_IN_YAML
@@ -16,7 +17,7 @@ from recbole_genrec.config.arguments.schema import (
     unknown_key,
     without_effect,
 )
-from recbole_genrec.config.registry import get_model
+from recbole_genrec.config.registry import MODELS, RECBOLE_MODELS, get_model, recbole_folder
 from recbole_genrec.errors import GenRecError, listed
 from recbole_genrec.files.properties import read_shipped
 
@@ -24,26 +25,32 @@ from recbole_genrec.files.properties import read_shipped
 DEFAULT_READER = "GenRec"
 #: name of the command line in messages.
 COMMAND_LINE = "command line"
+#: settings that say where and how a run is carried out, not which run it is.
+PLACE_KEYS = frozenset(
+    ("resume", "checkpoint_dir", "results_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id")
+    + ("use_gpu", "worker", "tune_malloc", "lazy_windows", "config_files", "save_steps", "distributed")
+)
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.
 UNSUPPORTED_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 
 def known_keys(models, dataset) -> frozenset[str]:
-    """Every key that one of the model classes ``models`` reads, and those that RecBole's file of the dataset names."""
+    """Every key that one of the ``models`` reads, and those that RecBole's file of the dataset names."""
     keys = set()
     for model in models:
         kind = model_kind(model)
         keys.update(kind.settings(), keys_of_class(model))
         if kind.from_recbole:  # RecBole's files may name a key that is not described here
             keys.update(kind.named)
-    keys.update(_yaml_keys(files("recbole") / "properties" / "dataset" / f"{dataset}.yaml") & all_settings().keys())
+    keys.update(_yaml_keys(recbole_folder() / "properties" / "dataset" / f"{dataset}.yaml") & all_settings().keys())
     return frozenset(keys)
 
 
 def keys_of_class(model) -> frozenset[str]:
     """The keys that a model class and its parents name in the class attribute ``setting_keys``.
 
-    A model outside this package and RecBole says there what it reads beyond the keys of its parents::
+    Models of this package and of RecBole have none. Another one says there what it reads beyond the keys of its
+    parents::
 
         class Mine(SASRec):
             setting_keys = ("my_width",)
@@ -51,6 +58,8 @@ def keys_of_class(model) -> frozenset[str]:
     Raises:
         GenRecError: the attribute is not a list or tuple of names.
     """
+    if isinstance(model := _class_of_unknown(model), str):
+        return frozenset()
     keys = set()
     for parent in _recommenders(model):
         named = vars(parent).get("setting_keys", ())
@@ -66,24 +75,29 @@ def _yaml_keys(file):
 
 @cache
 def model_kind(model) -> ModelKind:
-    """Describe which settings a model class reads.
+    """Describe which settings a model reads.
 
     A class reads what the nearest model among its parents reads that settings name as their reader; a generative
     model without one what GenRec reads. Else it is RecBole's: it reads what RecBole's YAML files of its parents name.
     """
-    names = [parent.__name__ for parent in _recommenders(model)]
+    names = _names_of_parents(model)
     generative = "GenerativeRecommender" in names
     plugin_model = next((name for name in names if name in described_models()), DEFAULT_READER if generative else None)
-    recbole, keys = files("recbole") / "properties" / "model", set()
+    recbole, keys = recbole_folder() / "properties" / "model", set()
     for name in names:
         keys |= _yaml_keys(recbole / f"{name}.yaml") | read_shipped(f"model/{name}.yaml", yaml.SafeLoader).keys()
         keys.update(NOT_IN_YAML.get(name, ()))
     return ModelKind(
-        name=plugin_model or model.__name__,
+        name=plugin_model or names[0],
         generative=generative,
         from_recbole=plugin_model is None,
         named=frozenset(keys),
     )
+
+
+def name_of(model) -> str:
+    """The name of a model, which may be a class."""
+    return model if isinstance(model, str) else model.__name__
 
 
 def check_effects(configs, beside=()):
@@ -100,7 +114,7 @@ def check_effects(configs, beside=()):
     Raises:
         GenRecError: there is one; the message names it, its source and what it needs.
     """
-    read_beside = frozenset().union(*(known_keys([get_model(name)], "") for name in beside))
+    read_beside = frozenset().union(*(known_keys([name], "") for name in beside))
     for key, source, reason, asks in _without_effect(configs):
         if (asks or source == COMMAND_LINE) and key not in read_beside:
             raise GenRecError(f"{key!r} ({source}) has {reason}.")
@@ -137,7 +151,21 @@ def _without_effect(configs):
             yield key, source, reason, asks
 
 
+def _names_of_parents(model):
+    """Names of a model and of the recommenders that it is derived from, the nearest first."""
+    if isinstance(model := _class_of_unknown(model), str):
+        return [model, *(MODELS[model].parents if model in MODELS else ())]
+    return [parent.__name__ for parent in _recommenders(model)]
+
+
+def _class_of_unknown(model):
+    """The class of a name that neither this package nor RecBole, as published, has; else the name or class itself."""
+    return get_model(model) if isinstance(model, str) and model not in (*MODELS, *RECBOLE_MODELS) else model
+
+
 def _recommenders(model):
+    from recbole.model.abstract_recommender import AbstractRecommender
+
     return [parent for parent in model.__mro__ if issubclass(parent, AbstractRecommender)]
 
 
@@ -154,7 +182,7 @@ def check_key(key, source, known, models=(), value=()):
     if key in UNSUPPORTED_KEYS:
         raise GenRecError(f"{key!r} is not supported ({source}): the dataset is built once a run, for all its models.")
     if key in all_settings() and models:
-        names = " and ".join(dict.fromkeys(model.__name__ for model in models))
+        names = " and ".join(dict.fromkeys(map(name_of, models)))
         others = "; ".join(dict.fromkeys(map(readers, all_settings()[key])))
         raise GenRecError(f"{key!r} ({source}) has no effect on {names}. It is read by: {others}.")
     raise unknown_key(key, source, known, _how_to_name(models))
@@ -163,7 +191,8 @@ def check_key(key, source, known, models=(), value=()):
 def _how_to_name(models):
     """What the author of a model class outside this package and RecBole may have forgotten; empty without one."""
     packages = ("recbole", "recbole_genrec")
-    others = [model.__name__ for model in models if model.__module__.split(".")[0] not in packages]
+    classes = [model for model in models if not isinstance(model, str)]
+    others = [model.__name__ for model in classes if model.__module__.split(".")[0] not in packages]
     return f" If {others[0]} reads it, name it in the class attribute 'setting_keys'." if others else ""
 
 

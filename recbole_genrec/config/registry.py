@@ -6,17 +6,21 @@ function of this package that imports by a text. A new model is one file ``model
 """
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import LONGEST_NAME, GenRecError, unknown_name
 
 
 class Plugin(NamedTuple):
-    """Where the classes of a model of this package are, each as ``module:name``."""
+    """Where the classes of a model of this package are, each as ``module:name``, and the names of its parents."""
 
     model: str
     trainer: str = "recbole_genrec.training.trainer:GenRecTrainer"
     dataset: str = "recbole_genrec.interactions.dataset:GenRecDataset"
+    #: names of the classes above the model that read settings, the nearest first; without RecBole's base classes.
+    parents: tuple = ("GenerativeRecommender",)
 
 
 MODELS = {
@@ -26,10 +30,14 @@ MODELS = {
     ),
     "P5": Plugin("recbole_genrec.model.p5:P5"),
     "PromptLLM": Plugin(
-        "recbole_genrec.model.promptllm:PromptLLM", "recbole_genrec.training.untrained:PromptLLMTrainer"
+        "recbole_genrec.model.promptllm:PromptLLM",
+        "recbole_genrec.training.untrained:PromptLLMTrainer",
+        parents=("GenRec", "GenerativeRecommender"),
     ),
     "SASRecAll": Plugin(
-        "recbole_genrec.model.sasrecall:SASRecAll", "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer"
+        "recbole_genrec.model.sasrecall:SASRecAll",
+        "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer",
+        parents=("SASRec",),
     ),
 }
 #: RecBole's sequential models, so that a name can be checked before RecBole is imported, which takes seconds.
@@ -73,19 +81,58 @@ def sequential_models() -> list[str]:
     return [*MODELS, *sorted(name for name, value in recbole_models.items() if isinstance(value, type))]
 
 
+def recbole_folder() -> Path:
+    """The folder of the installed RecBole, which is not imported for it."""
+    return Path(find_spec("recbole").origin).parent
+
+
+def check_model(name):
+    """Refuse a name that no sequential model has, without importing RecBole.
+
+    A model that somebody has put into RecBole's own folders is known by its file, as RecBole finds it (utils.py:55).
+
+    Raises:
+        GenRecError: it has none; the message lists those that exist.
+    """
+    known = (*MODELS, *RECBOLE_MODELS)
+    if name in known:
+        return
+    in_other_case = name.lower() in map(str.lower, known)
+    if not in_other_case and _has_file("sequential", name):
+        return
+    if not in_other_case and any(_has_file(kind, name) for kind in _OTHER_KINDS):
+        raise GenRecError(f"{name!r} is not a sequential model; this runner compares sequential models only.")
+    raise unknown_name("model", name, known)
+
+
+def _has_file(kind, name):
+    """Whether RecBole has a file for a model of this name among those of a kind."""
+    if not name.isidentifier() or len(name) > LONGEST_NAME:
+        return False
+    return (recbole_folder() / "model" / f"{kind}_recommender" / f"{name.lower()}.py").is_file()
+
+
+def is_sequential(name) -> bool:
+    """Whether a name is that of a sequential model."""
+    try:
+        check_model(name)
+    except GenRecError:
+        return False
+    return True
+
+
 def get_model(name: str) -> type:
     """Return the model class of a name.
 
     Raises:
         GenRecError: no sequential model has this name; the message lists those that exist.
     """
+    check_model(name)
     if name in MODELS:
         return plugin_model(name)
     model = getattr(import_module("recbole.model.sequential_recommender"), name, None)
     if isinstance(model, type):
         return model
-    if any(hasattr(import_module(f"recbole.model.{kind}_recommender"), name) for kind in _OTHER_KINDS):
-        raise GenRecError(f"{name!r} is not a sequential model; this runner compares sequential models only.")
     raise unknown_name("model", name, sequential_models())
 
 

@@ -2,11 +2,17 @@
 
 from functools import cached_property
 
-from recbole.evaluator.register import metrics_dict
-
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds
-from recbole_genrec.report.statistics import PairedRows, UserSums, best_row, compare_rows, is_row_metric
+from recbole_genrec.report.statistics import ROW_METRICS, PairedRows, UserSums, best_row, compare_rows, is_row_metric
+
+#: names of RecBole's metrics (evaluator/metrics.py): importing them would take seconds.
+METRICS = (*ROW_METRICS, "auc", "gauc", "logloss", "mae", "rmse", "averagepopularity", "giniindex", "itemcoverage") + (
+    "shannonentropy",
+    "tailpercentage",
+)
+#: those of which less is better, as RecBole has it (``smaller``).
+SMALLER = ("averagepopularity", "giniindex", "logloss", "mae", "rmse")
 
 
 class Analysis:
@@ -82,8 +88,8 @@ class Analysis:
 
 def _smaller(rows, metric):
     """Whether less is better; a metric that RecBole does not have is an error, which names the run's file."""
-    kind = metrics_dict.get(metric.partition("@")[0])
-    if kind is None:
+    name = metric.partition("@")[0]
+    if name not in METRICS:
         path = next(row.runs[seed].path for row in rows for seed in row.values(metric))
         raise GenRecError(f"{path}, 'test_result': RecBole has no metric {shown(metric)}.")
-    return getattr(kind, "smaller", False)
+    return name in SMALLER

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.runs.identity import deciding_settings
 from recbole_genrec.runs.result import FailedRun, RunResult, as_run, is_failed, read_json
 
@@ -45,7 +44,11 @@ class Run:
     def outcomes(self):
         """What its test gave every row, or None where no file beside the JSON says so."""
         path = self.path.with_suffix(".npz")
-        return Outcomes.read(path) if self.result.outcomes and path.is_file() else None
+        if not self.result.outcomes or not path.is_file():
+            return None
+        from recbole_genrec.evaluation.outcomes import Outcomes
+
+        return Outcomes.read(path)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from dataclasses import asdict
 from functools import cache
 
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS, plugin_keys
-from recbole_genrec.config.keys import model_kind
-from recbole_genrec.config.registry import get_model
-from recbole_genrec.errors import GenRecError
+from recbole_genrec.config.keys import PLACE_KEYS, model_kind
+from recbole_genrec.config.registry import is_sequential
 from recbole_genrec.files.plain import plain
-from recbole_genrec.training.resuming import PLACE_KEYS
 
 #: settings that say where a run is carried out, or name columns, which a model reads or not.
 _ELSEWHERE = frozenset(("device", "data_path", "load_col", "local_rank", "single_spec"))
@@ -50,13 +48,9 @@ def differences(stored, config):
 @cache
 def _unread(model):
     """Keys of the plugin that a model does not read, by its name; none of a model that is not known here."""
-    try:
-        model_class = get_model(model) if model else None
-    except GenRecError:
-        model_class = None
-    if model_class is None:
+    if not isinstance(model, str) or not is_sequential(model):
         return frozenset()
-    return plugin_keys() - model_kind(model_class).settings().keys()
+    return plugin_keys() - model_kind(model).settings().keys()
 
 
 @cache

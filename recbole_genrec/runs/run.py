@@ -8,10 +8,11 @@ from time import perf_counter
 
 from recbole.utils import dataset_arguments, init_seed
 
-from recbole_genrec.backbone.loading import SCRATCH
+from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import check_effects, idle_keys
 from recbole_genrec.config.registry import MODELS, get_trainer
+from recbole_genrec.config.sources import model_list
 from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.distributed.world import current, joined
 from recbole_genrec.errors import GenRecError
@@ -64,7 +65,7 @@ class RunOptions:
 
 def run_models(model, dataset, config_file_list=None, config_dict=None, command_line=None, options=RunOptions()):
     """``run_recbole_genrec`` with the settings of a command line, which override all others."""
-    models = _model_list(model)
+    models = model_list(model)
     known = [*models, *options.beside]
     configs = [
         GenRecConfig(name, dataset, config_file_list, config_dict, command_line, models=known) for name in models
@@ -123,19 +124,6 @@ def show_index(dataset=None, config_file_list=None, config_dict=None, command_li
     kind = model.arguments["indexing"].item_indexing
     print_index(f"{kind} identifiers of {config['dataset']}, seed {config['seed']}", model.catalogue, model.decisions())
     return model.catalogue
-
-
-def _model_list(model):
-    if isinstance(model, str):
-        model = [name.strip() for name in model.split(",") if name.strip()]
-    models = [model] if isinstance(model, type) else list(model or ())
-    if not models:
-        raise GenRecError("No model given: --model=GenRec, or several as --model=GenRec,SASRec.")
-    names = [name if isinstance(name, str) else name.__name__ for name in models]
-    for name in names:
-        if names.count(name) > 1:
-            raise GenRecError(f"Model {name!r} is given twice.")
-    return models
 
 
 def share_data_settings(first, config):

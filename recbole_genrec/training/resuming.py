@@ -12,15 +12,11 @@ from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, plain_set
 from recbole_genrec.checkpoint.folder import is_checkpoint, verify
 from recbole_genrec.checkpoint.shared_files import SharedFiles
 from recbole_genrec.checkpoint.training_state import TrainingState, optimizer_state, random_states, read_average
+from recbole_genrec.config.keys import PLACE_KEYS
 from recbole_genrec.distributed.sharding import gathered, whole_state
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.write import settle
 
-#: settings that say where and how a run is carried out, not which run it is.
-PLACE_KEYS = frozenset(
-    ("resume", "checkpoint_dir", "results_dir", "show_progress", "state", "log_wandb", "wandb_project", "gpu_id")
-    + ("use_gpu", "worker", "tune_malloc", "lazy_windows", "config_files", "save_steps", "distributed")
-)
 #: what is done of an epoch at its start: optimizer steps, the sum of their weighted losses, the sum of the weights.
 START = (0, 0.0, 0)
 

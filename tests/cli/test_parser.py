@@ -43,7 +43,7 @@ def test_the_default_help_names_every_command(capsys):
     ("arguments", "printed"),
     [
         (["recommend", "--help", "topk"], "--topk: length of the list (default: 10)\n"),
-        (["tune", "--help=algo"], "--algo: exhaustive tries every combination"),
+        (["tune", "--help=algo"], "--algo (exhaustive or random or bayes): exhaustive tries"),
         (["--help", "nproc"], "--nproc: number of processes"),
         (["--help", "--topk"], "Lengths of the evaluated lists."),
         (["compare", "-h", "topk"], "Lengths of the evaluated lists."),

@@ -83,6 +83,14 @@ def test_seeds_are_paired_by_students_t():
     assert paired_over_seeds(one, other) == pytest.approx(expected)
 
 
+def test_students_t_is_scipys_to_the_bit():
+    random = np.random.default_rng(0)
+    for count in random.integers(3, 12, 200):
+        values = (random.normal(size=count) + random.normal()) * 10 ** random.uniform(-4, 0)
+        expected = float(stats.ttest_1samp(values, 0).pvalue)
+        assert paired_over_seeds(dict(enumerate(values)), dict.fromkeys(range(count), 0.0)) == expected
+
+
 @pytest.mark.parametrize("other", [{1: 0.1, 2: 0.2}, {1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.0, 2: 0.1, 3: 0.2}])
 def test_too_few_seeds_or_equal_differences_say_nothing(other):
     with warnings.catch_warnings():

@@ -8,10 +8,10 @@ import pytest
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS, plugin_keys
 from recbole_genrec.config.arguments.base import Arguments
 from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.keys import PLACE_KEYS
 from recbole_genrec.config.registry import MODELS, get_model
 from recbole_genrec.files.plain import plain
 from recbole_genrec.runs.identity import deciding_settings, differences
-from recbole_genrec.training.resuming import PLACE_KEYS
 
 
 def settings_of(model, **given):

@@ -10,9 +10,11 @@ from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Positiv
 from recbole_genrec.errors import GenRecError
 
 TRAINED = ("GenRec", "GenRecSeq2Seq", "P5")
+#: the value of ``backbone`` for a small model that is built here.
+SCRATCH = "scratch"
 #: a model that is loaded, from a folder or the hub: everything but ``scratch``.
-PRETRAINED = Needs("backbone", but="scratch", words="a folder or a hub id")
-SCRATCH_ONLY = Needs("backbone", "scratch")
+PRETRAINED = Needs("backbone", but=SCRATCH, words="a folder or a hub id")
+SCRATCH_ONLY = Needs("backbone", SCRATCH)
 SCORING = Needs("ranking", "scoring", models=("PromptLLM",))
 #: identifiers are made, not taken over from a checkpoint.
 NEW = Needs("item_index", "")
@@ -78,7 +80,7 @@ class IndexingArguments(Arguments):
 class BackboneArguments(Arguments):
     """Which language model stands behind the recommender, and what of it is trained."""
 
-    backbone: Annotated[Text, SCORING] = "scratch"
+    backbone: Annotated[Text, SCORING] = SCRATCH
     """``scratch`` (a small model built from the keys below), a folder, or a hub id."""
     revision: Annotated[Text, SCORING, PRETRAINED] = "main"
     """Branch, tag or commit of a hub id."""
