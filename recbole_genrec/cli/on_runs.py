@@ -56,7 +56,11 @@ def compare(models=(), datasets=(), seeds=(2020,), config_files=(), retry_failed
     for key in ("model", "dataset", "seed"):
         if key in settings:
             raise GenRecError(f"command line: compare takes --{key}s, with commas between several, not --{key}.")
-    values = _checked(models, datasets, config_files, settings)
+    from recbole_genrec.config.sources import check_lists
+
+    check_lists(models=models, datasets=datasets, seeds=seeds)
+    for dataset in datasets:
+        values = _checked(models, dataset, config_files, settings)
     from recbole_genrec.report import comparison_texts
     from recbole_genrec.runs.compare import compare
 

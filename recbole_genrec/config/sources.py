@@ -33,6 +33,19 @@ def model_list(model) -> list:
     return models
 
 
+def check_lists(**lists):
+    """Refuse a list of names or numbers, given by its option's name, that is empty or holds one twice.
+
+    Raises:
+        GenRecError: one is empty, or does.
+    """
+    for name, values in lists.items():
+        if not values:
+            raise GenRecError(f"compare needs --{name}: one, or several with commas between them.")
+        if len(set(values)) < len(values):
+            raise GenRecError(f"--{name} holds {max(values, key=list(values).count)!r} twice.")
+
+
 def check_names(model, dataset):
     """Refuse a model or a dataset that is missing, and a dataset that is a path.
 

@@ -12,6 +12,7 @@ from time import perf_counter
 
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.registry import get_trainer
+from recbole_genrec.config.sources import check_lists
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError, without_passwords
 from recbole_genrec.files.plain import plain
@@ -84,11 +85,7 @@ def compare(models, datasets, seeds=(2020,), config_files=(), settings=None, ret
 
 def _plan(models, datasets, seeds, files, settings):
     """Every run, a whole table with the first seed before the next; what is wrong with any of them is said now."""
-    for name, values in (("models", models), ("datasets", datasets), ("seeds", seeds)):
-        if not values:
-            raise GenRecError(f"compare needs --{name}: one, or several with commas between them.")
-        if len(set(values)) < len(values):
-            raise GenRecError(f"--{name} holds {max(values, key=list(values).count)!r} twice.")
+    check_lists(models=models, datasets=datasets, seeds=seeds)
     planned = []
     for seed in seeds:
         for dataset in datasets:
