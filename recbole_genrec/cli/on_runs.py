@@ -89,7 +89,10 @@ def _checked(models, dataset, config_files, settings):
     """The settings' values, checked as far as that goes without RecBole."""
     from recbole_genrec.config.sources import check_command_line
     from recbole_genrec.config.yaml_settings import parse_values
+    from recbole_genrec.interactions.dataset_folder import check_before_run
 
     values = parse_values(settings)
-    check_command_line(list(models), dataset, config_files, values)
+    dataset, data_path = check_command_line(list(models), dataset, config_files, values)
+    if data_path is not None:
+        check_before_run(dataset, data_path)
     return values

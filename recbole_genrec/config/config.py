@@ -210,4 +210,3 @@ def _is_installed(package):
     # a folder of that name, such as the one that wandb writes, can be found as well, but has no file to import
     found = find_spec(package)
     return found is not None and found.origin is not None
-

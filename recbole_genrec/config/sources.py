@@ -116,6 +116,9 @@ def check_command_line(models, dataset, files, settings):
         files: paths of YAML files.
         settings: by key, parsed.
 
+    Returns:
+        The name of the dataset, and its ``data_path``; ``None`` where that depends on the model.
+
     Raises:
         GenRecError: a name, file, key or value is not accepted.
     """
@@ -127,3 +130,5 @@ def check_command_line(models, dataset, files, settings):
     for name in models:
         check_names(name, dataset)
         check_sources(sources, name, models, dataset)
+    by_model = any("data_path" in value for value in given.values() if isinstance(value, dict))
+    return str(dataset), None if by_model else given.get("data_path") or all_settings()["data_path"][0].default

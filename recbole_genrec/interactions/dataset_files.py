@@ -1,19 +1,18 @@
 """A dataset made of RecBole's atomic files, and their checks: a bad row is named by file and line."""
 
 import os
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from urllib.error import URLError
 
-import yaml
 from pandas.errors import ParserError
 
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.atomic_file import AtomicFile
 from recbole_genrec.interactions.atomic_tables import no_interactions
 from recbole_genrec.interactions.columns import check_columns
-from recbole_genrec.interactions.converter import convert_found, how_to_get
+from recbole_genrec.interactions.converter import convert_found
+from recbole_genrec.interactions.dataset_folder import check_folder, how_to_make
 from recbole_genrec.interactions.presplit import interaction_files
 
 
@@ -38,15 +37,8 @@ def check_dataset(config):
         GenRecError: there is no such dataset, file or column, or a header is malformed; the message names the path.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
-    if not folder.is_dir():
-        if name in _downloadable():
-            return
-        if fetch := _how_to_get(name, folder):
-            raise GenRecError(f"Dataset {name!r}: there is no folder {str(folder)!r}.{fetch}")
-        raise GenRecError(
-            f"Unknown dataset {name!r}: there is no folder {str(folder)!r}, and RecBole has no address to download "
-            f"it from. Set 'data_path' to the folder that holds {name!r}.{_others(folder.parent)}"
-        )
+    if not check_folder(name, folder):
+        return  # it will be downloaded
     parts = config["benchmark_filename"]
     if parts is not None and (not isinstance(parts, list) or len(set(map(str, parts))) != 3):
         raise GenRecError(
@@ -57,7 +49,7 @@ def check_dataset(config):
     for path in interaction_files(config):
         if not path.is_file():
             present = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-            fetch = "" if config["benchmark_filename"] else _how_to_get(name, folder)
+            fetch = "" if config["benchmark_filename"] else how_to_make(name, folder)
             raise GenRecError(f"Dataset {name!r}: file {str(path)!r} is missing. The folder holds {present}.{fetch}")
         columns.append(check_header(path, config))
     check_columns(config, columns[0])
@@ -72,13 +64,6 @@ def check_rows(config):
     for path in interaction_files(config):
         if path.is_file() and not AtomicFile.of(path, config).check():
             raise no_interactions(path)
-
-
-def _how_to_get(name, folder):
-    """How to make a dataset that a converter knows, as a sentence to append; else ``""``."""
-    fetch = how_to_get(name, folder.parent)
-    command = f"python -m recbole_genrec convert {name} --download --output={folder.parent}"
-    return f" {fetch}: it will be converted. Or run: {command}" if fetch else ""
 
 
 def check_header(path, config):
@@ -127,10 +112,6 @@ def _is_number(cell):
     return cell.isascii() and "_" not in cell and (isfinite(number) or not any(map(str.isdigit, cell)))
 
 
-def _downloadable():
-    return yaml.safe_load((files("recbole") / "properties" / "dataset" / "url.yaml").read_text("utf-8"))
-
-
 def download_failed(error, config) -> GenRecError:
     """Turn a failed download into an error, and remove the empty folder that RecBole made for it."""
     folder = config["data_path"]
@@ -139,11 +120,6 @@ def download_failed(error, config) -> GenRecError:
     return GenRecError(
         f"Dataset {config['dataset']!r} cannot be downloaded: {error}. Put its atomic files into {str(folder)!r}."
     )
-
-
-def _others(parent):
-    names = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
-    return f" Folders there: {', '.join(names)}." if names else ""
 
 
 def build_dataset(dataset_class, config, text_columns=None):
