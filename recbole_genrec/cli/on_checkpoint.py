@@ -2,65 +2,68 @@
 
 import json
 import sys
+from dataclasses import dataclass
 
 from recbole_genrec.errors import GenRecError
 
 
-def recommend(
-    checkpoint,
-    entries=(),
-    user=None,
-    data_path=None,
-    topk=10,
-    where=(),
-    exclude_seen=False,
-    explain=False,
-    trust_remote_code=False,
-    **printed,
-):
-    """Print the most probable next items of a history.
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a recommender."""
 
-    Args:
-        entries: pairs ``("history", title)`` and ``("item", raw id)``, the oldest first.
-        where: pairs ``("where", condition)``.
-        printed: ``json``: whether to print JSON.
-    """
-    if not entries and user is None:
+    #: pairs ``("history", title)`` and ``("item", raw id)``, the oldest first.
+    entries: tuple = ()
+    #: raw id of a user whose interactions come before the entries, and the folder of the dataset's folder.
+    user: str | None = None
+    data_path: str | None = None
+    topk: int = 10
+    #: pairs ``("where", condition)``, which must all hold.
+    where: tuple = ()
+    exclude_seen: bool = False
+    explain: bool = False
+    #: print JSON.
+    json: bool = False
+
+
+def recommend(checkpoint, trust_remote_code=False, **asked):
+    """Print the most probable next items of a history; ``asked`` are the fields of a :class:`Question`."""
+    question = Question(**asked)
+    if not question.entries and question.user is None:
         raise GenRecError("command line: whose history? Give --history, --item or --user.")
-    if data_path is not None and user is None:
+    if question.data_path is not None and question.user is None:
         raise GenRecError("command line: --data_path is for --user.")
     from recbole_genrec.serve.conditions import parse_where
 
-    conditions = parse_where([text for _, text in where]) or None
+    where = parse_where([text for _, text in question.where]) or None
     recommender = _load(checkpoint, trust_remote_code)
-    history, unknown = _history(recommender, entries, user, data_path)
-    asked = ([history], topk, conditions, exclude_seen)
-    explanation = recommender.explain(history, *asked[1:]) if explain else None
-    answer = explanation.answer if explanation else recommender.answer(*asked)[0]
+    history, unknown = _history(recommender, question)
+    how = (question.topk, where, question.exclude_seen)
+    explanation = recommender.explain(history, *how) if question.explain else None
+    answer = explanation.answer if explanation else recommender.answer([history], *how)[0]
 
     from recbole_genrec.serve.answers import as_json, print_answer
 
-    if printed.get("json"):
+    if question.json:
         print(json.dumps({**as_json(answer, explanation), "unknown_items": unknown}, ensure_ascii=False, indent=2))
         return
     if unknown:
-        print(f"Not in the catalogue, left out of the history of {user}: {', '.join(unknown)}")
+        print(f"Not in the catalogue, left out of the history of {question.user}: {', '.join(unknown)}")
     print_answer(answer, explanation)
 
 
-def _history(recommender, entries, user, data_path):
+def _history(recommender, question):
     """The entries of the history, and items of the user's that the catalogue does not have."""
     from recbole_genrec.serve.history_reader import ItemId
 
     chosen, unknown = [], []
-    if user is not None:
+    if question.user is not None:
         from recbole_genrec.serve.user_history import read_user_history
 
-        tokens = read_user_history(recommender.settings, user, data_path)
+        tokens = read_user_history(recommender.settings, question.user, question.data_path)
         known = recommender.reader.number
         chosen = [ItemId(token) for token in tokens if token in known]
         unknown = [token for token in tokens if token not in known]
-    return chosen + [ItemId(text) if kind == "item" else text for kind, text in entries], unknown
+    return chosen + [ItemId(text) if kind == "item" else text for kind, text in question.entries], unknown
 
 
 def add_items(checkpoint, items, output, trust_remote_code=False):
