@@ -9,7 +9,7 @@ class PackedLoader(EpochLoader):
 
     Windows are cut anew in every epoch; windows of about the same length share a batch, batches come in random order.
     With ``history_dropout`` no epoch repeats another's histories. Without ``shuffle`` windows are cut at the same
-    places, and come longest first.
+    points, and come longest first.
 
     Args:
         packer: :class:`~recbole_genrec.batches.packing.Packer`.
