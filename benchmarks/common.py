@@ -13,7 +13,8 @@ from time import perf_counter
 
 import torch
 from rich.console import Console
-from rich.table import Table
+
+from recbole_genrec.files.table import console_table
 
 LIBRARIES = ("torch", "transformers", "peft", "numpy", "recbole")
 
@@ -112,10 +113,9 @@ class Results:
     rows: list
 
     def table(self):
-        table = Table(*(key.replace("_", " ") for key in self.columns), title=self.title)
-        for row in self.rows:
-            table.add_row(*(_shown(row.get(key), form) for key, form in self.columns.items()))
-        return table
+        header = [key.replace("_", " ") for key in self.columns]
+        rows = [[_shown(row.get(key), form) for key, form in self.columns.items()] for row in self.rows]
+        return console_table(self.title, [header, *rows])
 
 
 def report(options, results, device="cpu", **details):

@@ -17,6 +17,7 @@ from benchmarks.common import Results, parser, report
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.catalogue.schemes import known_indexings
 from recbole_genrec.files.properties import properties_folder
+from recbole_genrec.files.table import rows_as_markdown
 from recbole_genrec.files.write import write_text
 
 METRICS = ("hit@10", "ndcg@10")
@@ -128,13 +129,13 @@ def _board(dataset, models):
     first, *_ = models.values()
     header = ["scheme", "tokens", "decisions", "new tokens"]
     header += [f"{model}: {metric.upper().replace('HIT', 'HR')}" for model in models for metric in METRICS]
-    lines = [" | ".join(header), " | ".join(["---", *["---:"] * (len(header) - 1)])]
+    lines = [header]
     for scheme, row in sorted(first.items(), key=lambda item: -item[1][METRICS[-1]]):
         cells = [f"`{scheme}`", f"{row['tokens']:.2f}", f"{row['decisions']:.2f}", f"{row['new_tokens']:,.0f}"]
         cells += [_cell(rows.get(scheme), metric) for rows in models.values() for metric in METRICS]
-        lines.append(" | ".join(cells))
+        lines.append(cells)
     seeds = ", ".join(f"{model} {_range([row['seeds'] for row in rows.values()])}" for model, rows in models.items())
-    return "\n".join([f"`{dataset}`; seeds: {seeds}.\n", *(f"| {line} |" for line in lines), ""])
+    return rows_as_markdown(f"`{dataset}`; seeds: {seeds}.", lines)
 
 
 def _cell(row, metric):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import indexing
+from recbole_genrec.files.table import markdown as table_markdown
 from recbole_genrec.files.write import write_text
 from recbole_genrec.report import Analysis, markdown, published, read_results, seen_items, shortfalls
 from recbole_genrec.runs.identity import deciding_settings
@@ -106,11 +107,13 @@ def _published(board):
     entries = published(board)
     if not entries:
         return ""
-    lines = ["| published | hit@10 | ndcg@10 | seen items | source |", "|---|---:|---:|---|---|"]
-    for entry in entries:
-        cells = (f"{entry['hit@10']:.4f}", f"{entry['ndcg@10']:.4f}", seen_items(entry), entry["source"])
-        lines.append(f"| {entry['setting']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\n"
+    metrics = ["hit@10", "ndcg@10"]
+    rows = [
+        [entry["setting"], *(f"{entry[metric]:.4f}" for metric in metrics), seen_items(entry), entry["source"]]
+        for entry in entries
+    ]
+    table = table_markdown(["published", *metrics, "seen items", "source"], rows, numbers=metrics, padded=False)
+    return f"{table}\n"
 
 
 def _machine(result):

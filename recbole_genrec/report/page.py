@@ -2,6 +2,7 @@
 
 from html import escape
 
+from recbole_genrec.files.table import Figure
 from recbole_genrec.report.pictures import pictures
 from recbole_genrec.report.strength import best_epoch, published, seen_items, shortfalls
 from recbole_genrec.report.tables import caption, cells
@@ -95,15 +96,11 @@ def _table(header, rows, kind=""):
 
 def _result_table(analysis):
     def shown(cell):
-        if isinstance(cell, str):
-            return escape(cell)
-        mean, deviation, marks, best = cell
-        text = f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
-        return (f"<b>{text}</b>" if best else text) + (f" {marks}" if marks else "")
+        return cell.emphasised("<b>", "</b>") if isinstance(cell, Figure) else escape(cell)
 
     header, rows = cells(analysis)
-    told = _table(map(escape, header), [[shown(cell) for cell in row] for row in rows])
-    return f'{told}<p class="note">{escape(caption(analysis))}</p>\n'
+    table = _table(map(escape, header), [[shown(cell) for cell in row] for row in rows])
+    return f'{table}<p class="note">{escape(caption(analysis))}</p>\n'
 
 
 def _published_table(board):
@@ -124,11 +121,12 @@ def _test_table(analysis):
     if not compared:
         return ""
     rows = []
-    for name, found in compared.items():
-        low, high = found.interval or (None, None)
+    for name, comparison in compared.items():
+        low, high = comparison.interval or (None, None)
         interval = "not paired" if low is None else f"{low:+.4f} to {high:+.4f}"
-        difference = "" if found.difference is None else f"{found.difference:+.4f}"
-        rows.append([escape(name), difference, interval, _p_value(found.p_users), _p_value(found.p_seeds)])
+        difference = "" if comparison.difference is None else f"{comparison.difference:+.4f}"
+        p_values = _p_value(comparison.p_users), _p_value(comparison.p_seeds)
+        rows.append([escape(name), difference, interval, *p_values])
     against = escape(analysis.references[analysis.metric].name)
     header = [f"{analysis.metric} against {against}", "difference", "95 % interval over users", "p, users", "p, seeds"]
     note = (

@@ -1,8 +1,7 @@
 """The tables of a report as Markdown, CSV and LaTeX."""
 
-import csv
-import io
-
+from recbole_genrec.files import table
+from recbole_genrec.files.table import Figure
 from recbole_genrec.report.statistics import LEVEL, RESAMPLES, mean_and_deviation
 
 #: marks of a significant difference, over users and over seeds.
@@ -25,7 +24,7 @@ def caption(analysis) -> str:
 def _untested(analysis):
     """Rows without a mark because there was no test, not because they passed it."""
     compared = analysis.comparisons[analysis.metric]
-    names = [name for name, found in compared.items() if found.p_users is None and found.p_seeds is None]
+    names = [name for name, each in compared.items() if each.p_users is None and each.p_seeds is None]
     if not names:
         return ""
     return f" Not tested, for want of the users' outcomes (.npz) or of common seeds: {', '.join(names)}."
@@ -41,11 +40,7 @@ def _sample(users):
 
 
 def cells(analysis):
-    """Header and rows of a board's table, as texts.
-
-    Returns:
-        The header, and for each row its cells; of a metric ``(mean, deviation, marks, whether it is the best)``.
-    """
+    """Header and rows of a board's table; of metrics, :class:`~recbole_genrec.files.table.Figure`."""
     header = ["model", "seeds", *analysis.metrics, "parameters", "epochs", "train s", "users/s"]
     return header, [[row.name, str(len(row.runs)), *_metrics(analysis, row), *_costs(row)] for row in analysis.rows]
 
@@ -59,12 +54,12 @@ def _metrics(analysis, row):
         mean, deviation = mean_and_deviation(values)
         comparison = analysis.comparisons[metric].get(row.name)
         marks = _marks(comparison) if comparison else ""
-        yield mean, deviation, marks, analysis.best[metric] is row
+        yield Figure(mean, deviation, marks, analysis.best[metric] is row)
 
 
 def _marks(comparison):
-    found = ((comparison.p_users, USERS_MARK), (comparison.p_seeds, SEEDS_MARK))
-    return "".join(mark for p, mark in found if p is not None and p < LEVEL)
+    tests = ((comparison.p_users, USERS_MARK), (comparison.p_seeds, SEEDS_MARK))
+    return "".join(mark for p, mark in tests if p is not None and p < LEVEL)
 
 
 def _costs(row):
@@ -83,60 +78,22 @@ def _costs(row):
 
 def markdown(analysis) -> str:
     """A board's table as Markdown, with its caption."""
-
-    def shown(cell):
-        if isinstance(cell, str):
-            return cell.replace("|", "\\|")
-        mean, deviation, marks, best = cell
-        text = f"{mean:.4f}" + (f" ± {deviation:.4f}" if deviation is not None else "")
-        return (f"**{text}**" if best else text) + (f" {marks}" if marks else "")
-
-    header, rows = cells(analysis)
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    lines = [header, rule, *([shown(cell) for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{caption(analysis)}\n"
-
-
-_LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-_LATEX_SIGNS |= {"^": r"\textasciicircum{}", "±": r"$\pm$", USERS_MARK: r"\dag{}", SEEDS_MARK: r"\ddag{}", "<": "$<$"}
-
-
-def escaped(text) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(_LATEX_SIGNS.get(sign, sign) for sign in text)
+    return f"{table.markdown(*cells(analysis))}\n{caption(analysis)}\n"
 
 
 def latex(analysis) -> str:
     """A board's table as LaTeX, for the package ``booktabs``."""
-
-    def shown(cell):
-        if isinstance(cell, str):
-            return escaped(cell)
-        mean, deviation, marks, best = cell
-        text = f"{mean:.4f}"
-        text = (f"\\textbf{{{text}}}" if best else text) + (f" $\\pm$ {deviation:.4f}" if deviation is not None else "")
-        return text + (f" {escaped(marks)}" if marks else "")
-
-    header, rows = cells(analysis)
-    body = "".join(f"{' & '.join(shown(cell) for cell in row)} \\\\\n" for row in rows)
-    return (
-        f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n\\toprule\n"
-        f"{' & '.join(map(escaped, header))} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
-        f"\\caption{{{escaped(caption(analysis))}}}\n\\end{{table}}\n"
-    )
+    return table.latex(*cells(analysis), caption(analysis))
 
 
 def csv_table(analyses) -> str:
     """All boards as one CSV, a line for each row and metric, with unrounded numbers and p-values."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    names = ("difference", "low", "high", "p_users", "p_seeds")
-    writer.writerow(["board", "model", "metric", "seeds", "mean", "sd", "against", *names])
-    for analysis in analyses:
-        for row in analysis.rows:
-            for metric in analysis.metrics:
-                writer.writerow(_csv_row(analysis, row, metric))
-    return file.getvalue()
+    header = ["board", "model", "metric", "seeds", "mean", "sd", "against"]
+    header += ["difference", "low", "high", "p_users", "p_seeds"]
+    lines = [
+        _csv_row(analysis, row, metric) for analysis in analyses for row in analysis.rows for metric in analysis.metrics
+    ]
+    return table.csv_text(header, lines)
 
 
 def _csv_row(analysis, row, metric):
@@ -144,9 +101,9 @@ def _csv_row(analysis, row, metric):
     mean, deviation = mean_and_deviation(values) if values else (None, None)
     comparison = analysis.comparisons[metric].get(row.name)
     reference = analysis.references[metric]
-    told = [None] * 5
+    tested = [None] * 5
     if comparison:
         interval = comparison.interval or (None, None)
-        told = [comparison.difference, *interval, comparison.p_users, comparison.p_seeds]
+        tested = [comparison.difference, *interval, comparison.p_users, comparison.p_seeds]
     against = reference.name if comparison else None
-    return [analysis.name, row.name, metric, len(values), mean, deviation, against, *told]
+    return [analysis.name, row.name, metric, len(values), mean, deviation, against, *tested]

@@ -2,11 +2,10 @@
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from recbole_genrec.catalogue.identifier_report import examples, report
 from recbole_genrec.evaluation.confidence import LEVEL
-from recbole_genrec.files.table import print_rows, rows_as_markdown
+from recbole_genrec.files.table import console_table, print_rows, rows_as_markdown
 from recbole_genrec.files.write import write_text
 from recbole_genrec.runs.result import result_file
 
@@ -87,14 +86,10 @@ def print_index(title, catalogue, decisions):
         catalogue: :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
         decisions: tokens of each identifier at which the catalogue leaves a choice.
     """
-    figures = Table(show_header=False)
-    for row in report(catalogue.index, decisions):
-        figures.add_row(*map(escape, row))
-    some = Table("item", "text", "identifier")
-    for row in examples(catalogue.item_tokens, catalogue.item_texts, catalogue.index):
-        some.add_row(*map(escape, row))
+    figures = console_table(None, list(report(catalogue.index, decisions)), has_header=False)
+    some = examples(catalogue.item_tokens, catalogue.item_texts, catalogue.index)
     console = Console()
     console = console if console.is_terminal else Console(width=1000)  # a pipe has no width of its own
     console.print(escape(title))  # above the table, which may be too narrow for it
     console.print(figures)
-    console.print(some)
+    console.print(console_table(None, [["item", "text", "identifier"], *some]))

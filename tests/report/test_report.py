@@ -16,8 +16,9 @@ from benchmarks import page as results_page
 from recbole_genrec import GenRecError
 from recbole_genrec.cli.main import main
 from recbole_genrec.evaluation.outcomes import TESTS, Outcomes
+from recbole_genrec.files.table import escaped
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls, write_report
-from recbole_genrec.report.tables import csv_table, escaped, latex
+from recbole_genrec.report.tables import csv_table, latex
 
 GOOD, BAD = [1, 2, 1, 3, 0, 1] * 10, [0, 9, 0, 10, 0, 4] * 10
 PICTURES = (
