@@ -49,7 +49,7 @@ class ColdItems:
         part = copy.copy(self)
         part.inter_feat = table[kept]
         part._change_feat_format()
-        part._place = None
+        part._order = None
         part._drop_unused_col()
         users = part.inter_feat[self.uid_field].numpy()  # user by user, and in each one the cold item last
         part.inter_feat = part.inter_feat[np.flatnonzero(np.append(users[1:] != users[:-1], True)[: len(users)])]

@@ -33,8 +33,8 @@ class ExactOrder(PreSplit):
     the order of time.
     """
 
-    #: place of every row in the exact order, while the rows stand in another one (user by user, after augmentation).
-    _place = None
+    #: number of every row in the exact order, while the rows stand in another one (user by user, after augmentation).
+    _order = None
     #: for every interaction in the exact order, its row in the file, from 0 ``[N]``; files split beforehand count on.
     _file_row = None
 
@@ -50,7 +50,7 @@ class ExactOrder(PreSplit):
         self.inter_feat[self.time_field] = times.loc[self.inter_feat.index]
 
     def _reset_index(self):
-        # RecBole numbers the rows that its filters left; their place in the file would be lost
+        # RecBole numbers the rows that its filters left; their row in the file would be lost
         row = self.inter_feat.index
         super()._reset_index()
         self.inter_feat.index = row
@@ -82,21 +82,21 @@ class ExactOrder(PreSplit):
         return False
 
     def _change_feat_format(self):
-        place = None
+        order = None
         if isinstance(self, SequentialDataset) and self.benchmark_filename_list is None:
             by_user = np.argsort(self.inter_feat[self.uid_field].to_numpy(), kind="stable")
-            place = by_user[with_history(self.inter_feat[self.uid_field].to_numpy()[by_user])]
+            order = by_user[with_history(self.inter_feat[self.uid_field].to_numpy()[by_user])]
         row = self.inter_feat.index.to_numpy()
         self._file_row = row.astype(np.int32 if row.max(initial=0) < 2**31 else np.int64)
         super()._change_feat_format()
-        self._place = place
+        self._order = order
 
     def sort(self, by, ascending=True):
         """Sort the interactions in place; a sort by time alone follows the exact order across users, too."""
-        if self._place is None or by != self.time_field or ascending is not True:
+        if self._order is None or by != self.time_field or ascending is not True:
             return super().sort(by, ascending)
-        self.inter_feat._reindex(np.argsort(self._place))
-        self._place = None
+        self.inter_feat._reindex(np.argsort(self._order))
+        self._order = None
 
     def __copy__(self):  # the parts of a split share the texts, which a pickle leaves out
         again = object.__new__(type(self))
@@ -169,9 +169,9 @@ class LazyWindows:
         """Split the rows by ratios, within each group of equal ``group_by``; see RecBole's method."""
         if group_by is None:
             return super().split_by_ratio(ratios)
-        shares = [ratio / sum(ratios) for ratio in ratios]
+        fractions = [ratio / sum(ratios) for ratio in ratios]
         groups = self._grouped_index(self.inter_feat[group_by].numpy())
-        ends = {size: self._calcu_split_ids(size, shares) for size in set(map(len, groups))}
+        ends = {size: self._calcu_split_ids(size, fractions) for size in set(map(len, groups))}
         counts = np.array([np.diff([0, *ends[len(group)], len(group)]) for group in groups])
         self._drop_unused_col()
         return [self.copy(self.inter_feat[index]) for index in _deal(groups, counts)]

@@ -2,7 +2,8 @@
 
 RecBole's data augmentation turns every interaction into a row with its whole history: on 25 million interactions of
 four fields that is 20 GB at 50 items a history (``recbole/data/dataset/sequential_dataset.py:93``). Here every field
-is kept once, all users' interactions end to end, and a row is the place of its target.
+is kept once, all users' interactions end to end, and a row is the place of its target. In this room, a place is the
+number of an interaction in that store.
 
 Letters: N interactions, R rows, L the longest history.
 """

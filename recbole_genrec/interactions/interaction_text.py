@@ -39,7 +39,7 @@ def first_sentence(text):
     P5 takes sentences in which a feature was found by another tool; a review's first sentence needs none.
     """
     text = clean_text(text)
-    for place, character in enumerate(text):
-        if character in ".!?" and place + 1 < len(text) and text[place + 1] == " " and place > 20:
-            return text[: place + 1]
+    for end, character in enumerate(text, start=1):
+        if character in ".!?" and text[end : end + 1] == " " and end > 21:
+            return text[:end]
     return text

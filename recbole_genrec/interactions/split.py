@@ -83,17 +83,17 @@ class SplitData:
         validated = self._keep(np.intersect1d(users, self._users_of(1)), validated, seed, (1,))
         return {"evaluated": len(users), "validated": len(validated), "of": len(every)}
 
-    def _users_of(self, *places):
+    def _users_of(self, *numbers):
         field = self.dataset.uid_field
-        return np.unique(np.concatenate([self.parts[place].inter_feat[field].numpy() for place in places]))
+        return np.unique(np.concatenate([self.parts[number].inter_feat[field].numpy() for number in numbers]))
 
-    def _keep(self, users, count, seed, places):
-        """Keep the rows of ``count`` of the users in the parts at ``places``; None keeps all. Returns who is kept."""
+    def _keep(self, users, count, seed, numbers):
+        """Keep the rows of ``count`` of the users in some parts, by number; None keeps all. Returns who is kept."""
         if count is None or count >= len(users):
             return users
         sample = np.random.default_rng([seed, count]).choice(users, count, replace=False)
-        for place in places:
-            self.parts[place] = self._rows_of(self.parts[place], sample)
+        for number in numbers:
+            self.parts[number] = self._rows_of(self.parts[number], sample)
         return sample
 
     def _rows_of(self, part, users):
@@ -110,14 +110,14 @@ class SplitData:
 
     def evaluation_loader(self, config, phase):
         """RecBole's loader of ``phase``, ``valid`` or ``test``; sampled candidates are the same for every model."""
-        place = {"valid": 1, "test": 2}[phase]
+        number = {"valid": 1, "test": 2}[phase]
         if phase not in self._candidates:
-            sampler = self._samplers(config)[place]
+            sampler = self._samplers(config)[number]
             sampled = config[f"{phase}_neg_sample_args"]["sample_num"] != "none"  # of a whole ranking, too, it is given
             if sampler and sampled and not config["repeatable"]:
-                add_items_before(sampler, self.parts[place])
-            self._candidates[phase] = _SameCandidates(sampler, config["seed"], place) if sampler else None
-        return _evaluation_loader(config, phase)(config, self.parts[place], self._candidates[phase], shuffle=False)
+                add_items_before(sampler, self.parts[number])
+            self._candidates[phase] = _SameCandidates(sampler, config["seed"], number) if sampler else None
+        return _evaluation_loader(config, phase)(config, self.parts[number], self._candidates[phase], shuffle=False)
 
     def _samplers(self, config):
         """RecBole's samplers of training, validation and test."""
@@ -140,10 +140,10 @@ def _evaluation_loader(config, phase):
 class _SameCandidates:
     """RecBole's sampler of candidates, drawing by seed, phase and user: not by what else was drawn before."""
 
-    def __init__(self, sampler, seed, place):
+    def __init__(self, sampler, seed, number):
         self.phase = sampler.phase
         self._sampler = sampler
-        self._seed = (seed, place)
+        self._seed = (seed, number)
 
     def sample_by_user_ids(self, user_ids, item_ids, num):
         state = np.random.get_state()

@@ -1,7 +1,7 @@
 """Ranking among the items that the user has not interacted with (``repeatable: False``).
 
 RecBole masks the others for general models and refuses to for sequential ones. Where users do not come back to an item,
-as in MovieLens, a list that holds seen items wastes places; published tables mostly leave them out.
+as in MovieLens, a list that holds seen items wastes ranks; published tables mostly leave them out.
 
 Letters: B rows of a batch, S the most items that one of them has seen.
 """
@@ -26,7 +26,7 @@ def items_before(dataset, index):
         index: of the rows ``[B]``.
 
     Returns:
-        Arrays: the row that an item stands before, its place in the user's history, and the item ``[N]``.
+        Arrays: the row that an item stands before, its number in the user's history, and the item ``[N]``.
 
     Raises:
         GenRecError: the dataset has no whole histories.

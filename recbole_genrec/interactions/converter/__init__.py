@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.interactions.converter.amazon import AMAZON, EDITIONS, find_amazon
 from recbole_genrec.interactions.converter.atomic_writer import AtomicWriter
-from recbole_genrec.interactions.converter.conversion import Conversion, Converter
+from recbole_genrec.interactions.converter.conversion import Conversion, Converter, Options
 from recbole_genrec.interactions.converter.download import fetch
 from recbole_genrec.interactions.converter.malformed import MalformedRows
 from recbole_genrec.interactions.converter.movielens import MOVIELENS
@@ -28,19 +28,14 @@ def find_dump(name):
     return MOVIELENS.get(name) or find_amazon(name)
 
 
-def convert(
-    name, source=None, output="dataset", *, download=False, strict=False, user_core=0, item_core=0
-) -> Conversion:
+def convert(name, source=None, output="dataset", **options) -> Conversion:
     """Convert the raw dump of a dataset to atomic files in ``output/name/``.
 
     Args:
         name: a MovieLens data set, such as ``ml-25m``, or an Amazon category, such as ``amazon18-gift_cards``.
         source: the zip, the file of interactions, or a folder that holds the raw files; default: ``output``.
         output: RecBole's ``data_path``.
-        download: fetch what is missing, into the folder of ``source``.
-        strict: raise at the first malformed row; else it is left out, and a warning is logged at the end.
-        user_core: rows that every user must keep, together with ``item_core``: the k-core of the rows. 0: no bound.
-        item_core: rows that every item must keep.
+        options: fields of :class:`~recbole_genrec.interactions.converter.conversion.Options`.
 
     Returns:
         What was made, in numbers.
@@ -51,14 +46,12 @@ def convert(
     dump = find_dump(name)
     if dump is None:
         raise _unknown(name)
-    for option, value in (("user_core", user_core), ("item_core", item_core)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise GenRecError(f"{option!r} must be a whole number of at least 0, not {value!r}.")
-    malformed = MalformedRows(strict)
+    options = Options(**options)
+    malformed = MalformedRows(options.strict)
     with _progress() as progress:
-        files = _raw_files(dump, source, output, download, progress)
+        files = _raw_files(dump, source, output, options.download, progress)
         with AtomicWriter(output, name) as writer:
-            conversion = Converter(dump, files, writer, malformed, user_core, item_core, progress).run()
+            conversion = Converter(dump, files, writer, malformed, options, progress).run()
     malformed.warn()
     return conversion
 
@@ -85,23 +78,23 @@ def how_to_get(name, folder) -> str:
 
 def _raw_files(dump, source, output, download, progress):
     """Find the raw files, or fetch those that are missing."""
-    place = Path(source or output)
+    path = Path(source or output)
     find = find_raw_files if source else find_in_data_path
-    if download and not place.exists() and place.suffix in (".zip", ".gz"):
-        raise GenRecError(f"There is no file {str(place)!r}. With --download, --source is the folder to fetch into.")
-    files = find(dump, place) if place.exists() or not download else {}
+    if download and not path.exists() and path.suffix in (".zip", ".gz"):
+        raise GenRecError(f"There is no file {str(path)!r}. With --download, --source is the folder to fetch into.")
+    files = find(dump, path) if path.exists() or not download else {}
     if download:
         missing = [dump.downloads[suffix] for suffix in REQUIRED if suffix not in files]
         for file in dict.fromkeys(missing):
-            fetch(file, place.parent if place.is_file() else place, progress)
-        files = find(dump, place) if missing else files
+            fetch(file, path.parent if path.is_file() else path, progress)
+        files = find(dump, path) if missing else files
     for suffix in REQUIRED:
         if suffix not in files:
             names = dict.fromkeys([dump.downloads[suffix].file_name, *dump.patterns[suffix]])
             wanted = ", ".join(name for name in names if "*" not in name)
-            folder = place.parent if place.is_file() else place
+            folder = path.parent if path.is_file() else path
             raise GenRecError(
-                f"No {REQUIRED[suffix]} of {dump.name!r} in {str(place)!r}, where {wanted} would hold them. "
+                f"No {REQUIRED[suffix]} of {dump.name!r} in {str(path)!r}, where {wanted} would hold them. "
                 f"{how_to_get(dump.name, folder)}, or add --download."
             )
     return files

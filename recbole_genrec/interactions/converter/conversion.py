@@ -36,6 +36,29 @@ class Conversion:
         )
 
 
+@dataclass(frozen=True)
+class Options:
+    """What may be asked of a conversion.
+
+    Raises:
+        GenRecError: a number of rows is none.
+    """
+
+    #: fetch what is missing, into the folder of the source.
+    download: bool = False
+    #: raise at the first malformed row; else it is left out, and a warning is logged at the end.
+    strict: bool = False
+    #: rows that every user must keep, together with ``item_core``: the k-core of the rows. 0: no bound.
+    user_core: int = 0
+    #: rows that every item must keep.
+    item_core: int = 0
+
+    def __post_init__(self):
+        for option, value in (("user_core", self.user_core), ("item_core", self.item_core)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise GenRecError(f"{option!r} must be a whole number of at least 0, not {value!r}.")
+
+
 class Converter:
     """Streams one raw dump into an :class:`~recbole_genrec.interactions.converter.atomic_writer.AtomicWriter`.
 
@@ -43,16 +66,16 @@ class Converter:
         dump: the kind of dump. files: atomic suffix -> raw file.
         writer: the writer, entered.
         malformed: takes the malformed rows.
-        user_core: rows that every user must keep; 0: no bound. item_core: likewise.
+        options: :class:`Options`.
         progress: a ``rich.progress.Progress``, or ``None``.
     """
 
-    def __init__(self, dump, files, writer, malformed, user_core=0, item_core=0, progress=None):
+    def __init__(self, dump, files, writer, malformed, options, progress=None):
         self.dump = dump
         self.files = files
         self.writer = writer
         self.malformed = malformed
-        self.user_core, self.item_core = user_core, item_core
+        self.user_core, self.item_core = options.user_core, options.item_core
         self.progress = progress
 
     def run(self) -> Conversion:
@@ -79,14 +102,14 @@ class Converter:
         if "user" in self.files:
             self._write_metadata("user", users if filtered else None)
         return Conversion(
-            self.writer.folder,
-            str(self.files["inter"]),
-            rows,
-            len(users),
-            len(items),
-            len(described),
-            int((~contains(described, items)).sum()),
-            self.malformed.count,
+            folder=self.writer.folder,
+            source=str(self.files["inter"]),
+            interactions=rows,
+            users=len(users),
+            items=len(items),
+            described=len(described),
+            undescribed=int((~contains(described, items)).sum()),
+            malformed=self.malformed.count,
         )
 
     def _write_interactions(self, pairs):

@@ -54,12 +54,12 @@ class PairFile:
             file.write(np.stack([users, items], axis=1).tobytes())
 
     def write_codes(self, users, items):
-        """Write each row's places in the sorted ``users`` and ``items`` to a file, as int32; return its path."""
+        """Write each row's numbers in the sorted ``users`` and ``items`` to a file, as int32; return its path."""
         path = self.path.with_suffix(".codes")
         with open(path, "wb") as file:
             for keys in _read(self.path, np.uint64):
-                places = np.searchsorted(users, keys[:, 0]), np.searchsorted(items, keys[:, 1])
-                file.write(np.stack(places, axis=1).astype(np.int32).tobytes())
+                numbers = np.searchsorted(users, keys[:, 0]), np.searchsorted(items, keys[:, 1])
+                file.write(np.stack(numbers, axis=1).astype(np.int32).tobytes())
         return path
 
 
@@ -108,8 +108,8 @@ def contains(known, keys):
     """Which of ``keys`` are among the sorted ``known`` ones, ``[N]`` bool."""
     if not len(known):
         return np.zeros(len(keys), bool)
-    places = np.searchsorted(known, keys)
-    return known[np.minimum(places, len(known) - 1)] == keys
+    first = np.searchsorted(known, keys)
+    return known[np.minimum(first, len(known) - 1)] == keys
 
 
 def _both(codes, kept_users, kept_items):

@@ -25,12 +25,12 @@ class MalformedRows:
         Raises:
             GenRecError: under ``strict``.
         """
-        place = f"{file}, line {line}: {reason}"
+        row = f"{file}, line {line}: {reason}"
         if self.strict:
-            raise GenRecError(f"{place}.")
+            raise GenRecError(f"{row}.")
         self.count += 1
         if self.count <= SHOWN:
-            self.first.append(place)
+            self.first.append(row)
 
     def __str__(self):
         rows = "1 malformed row is" if self.count == 1 else f"{self.count:,} malformed rows are"

@@ -51,13 +51,13 @@ FORMS = {
     "u.data": Form(("u.data",), "u.item", "u.user", b"\t", "class"),
     ".dat": Form(("ratings.dat",), "movies.dat", "users.dat", b"::", "genre"),
     ".csv": Form(
-        ("ratings.csv", "ratings*.csv"),
-        "movies.csv",
-        "",
-        b",",
-        "genre",
-        b"userId,movieId,rating,timestamp",
-        b"movieId,title,genres",
+        ratings=("ratings.csv", "ratings*.csv"),
+        movies="movies.csv",
+        users="",
+        separator=b",",
+        genres="genre",
+        rating_header=b"userId,movieId,rating,timestamp",
+        movie_header=b"movieId,title,genres",
     ),
 }
 
@@ -168,7 +168,7 @@ def _rating_rows(text, first_line, file, malformed):
     kinds = data[marks]
     ends = np.flatnonzero(kinds == ord("\n"))  # [R], the mark that ends each row
 
-    def before(count):  # the mark so many places before a row's end, for a row that has as many
+    def before(count):  # the mark so many marks before a row's end, for a row that has as many
         return np.maximum(ends - count, 0)
 
     point = (kinds[before(2)] == ord(".")).astype(int)
@@ -178,7 +178,7 @@ def _rating_rows(text, first_line, file, malformed):
         sound &= kinds[tab] == ord("\t")
     without_digits = np.flatnonzero(np.diff(marks, prepend=-1) == 1)
     sound[np.searchsorted(ends, without_digits)] = False
-    # From marks to places in the text: user [start, first), movie [first + 1, second), the row's end at stop.
+    # From marks to offsets in the text: user [start, first), movie [first + 1, second), the row's end at stop.
     stops, first, second = marks[ends], marks[first], marks[second]
     starts = np.concatenate([[0], stops[:-1] + 1])
     sound &= (first - starts <= ID_DIGITS) & (second - first - 1 <= ID_DIGITS)
@@ -193,7 +193,7 @@ def _rating_rows(text, first_line, file, malformed):
 
 def _keys(data, starts, stops):
     """The text of each cell, of up to eight bytes, as one 64-bit number: its last byte on top, zeros at the bottom."""
-    words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))  # the eight bytes from each place on
+    words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))  # the eight bytes from each offset on
     return words[starts] << (8 * (8 - (stops - starts))).astype(np.uint64)
 
 

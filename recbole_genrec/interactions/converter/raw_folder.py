@@ -38,17 +38,17 @@ def find_in_data_path(dump, data_path) -> dict[str, RawFile]:
     """
     data_path = Path(data_path)
     own = data_path / dump.name
-    places = [own]
+    candidates = [own]
     if dump.extracted:
         archive = dump.downloads["inter"].file_name
-        places += [own / dump.extracted, own / archive, data_path / dump.extracted, data_path / archive]
+        candidates += [own / dump.extracted, own / archive, data_path / dump.extracted, data_path / archive]
     else:
-        places.append(data_path)
-    for place in places:
-        if place.is_dir():
-            found = _in_folder(dump, place)
+        candidates.append(data_path)
+    for path in candidates:
+        if path.is_dir():
+            found = _in_folder(dump, path)
         else:
-            found = _in_zip(dump, place) if place.is_file() else {}
+            found = _in_zip(dump, path) if path.is_file() else {}
         if "inter" in found:
             return found
     return {}
@@ -83,7 +83,7 @@ def _match(patterns, names):
     return next((matches for pattern in patterns if (matches := fnmatch.filter(names, pattern))), [])
 
 
-def _only(names, place):
+def _only(names, path):
     if len(names) > 1:
-        raise GenRecError(f"{place} holds {', '.join(names)}: which one? Name it: --source={Path(place) / names[0]}.")
+        raise GenRecError(f"{path} holds {', '.join(names)}: which one? Name it: --source={Path(path) / names[0]}.")
     return names[0]
