@@ -15,6 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: rules that are not for all files: compat/ is there to patch; a decoder of transformers counts positions in a method,
 #: and no argument of it takes those of a tree.
 NOT_FOR = {"patches_of_recbole": ("compat/",), "methods_put_on_objects": ("compat/", "backbone/seq2seq.py")}
+#: attributes that a library has for a function of its user: argcomplete's, of an option.
+HOOKS = ("completer",)
 
 
 def _is_recbole(name):
@@ -119,6 +121,7 @@ def methods_put_on_objects(tree):
             pairs = [(ast.Attribute(node.args[0], "", ast.Store()), node.args[2])]
         else:
             continue
+        pairs = [(target, value) for target, value in pairs if getattr(target, "attr", "") not in HOOKS]
         on_objects = [value for target, value in pairs if isinstance(target, ast.Attribute) and not _is_class(target)]
         if any(_is_function(value, functions) for value in on_objects):
             yield node.lineno

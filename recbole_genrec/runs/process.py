@@ -84,7 +84,6 @@ def wandb_run(config):
         return
     import wandb
 
-
     own = wandb.run is None
     if own:
         name = f"{config['model']}-{config['dataset']}-{config['seed']}"
