@@ -1,9 +1,9 @@
 """Attention of packed sequences whose responses branch off a history, computed only where tokens can see each other.
 
-With a dense mask, attention costs the square of the whole sequence. Here the trunk is plainly causal, and the branches
-go in chunks of columns, each over the part of the trunk that any of them sees and over the branches themselves.
+With a dense mask, attention costs the square of the sequence length. Here the trunk is plainly causal, and branches are
+processed in chunks of columns: each attends to the part of the trunk that it can see, and to its branches.
 
-Letters: W windows, T tokens of a sequence, Q queries of a chunk, K keys that it is given.
+Letters: W windows, T tokens of a sequence, Q queries of a chunk, K keys that it may see.
 """
 
 from dataclasses import dataclass

@@ -68,6 +68,10 @@ def _history(recommender, question):
 
 def add_items(checkpoint, items, output, trust_remote_code=False):
     """Write a checkpoint with new items in its catalogue, and print which."""
+    from recbole_genrec.checkpoint.folder import existing
+
+    existing(checkpoint)
+    open(items, "rb").close()  # a file that cannot be read is said before torch is imported
     recommender = _load(checkpoint, trust_remote_code)
     before = len(recommender.reader.titles)
     recommender.add_items(items)

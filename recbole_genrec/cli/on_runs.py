@@ -35,6 +35,10 @@ def index(dataset=None, config_files=(), settings=None):
 def tune(model="GenRec", dataset=None, config_files=(), settings=None, **search):
     """Search for hyper-parameters."""
     values = _checked([model], dataset, config_files, settings)
+    from recbole_genrec.config.keys import known_keys
+    from recbole_genrec.runs.search_space import read_space
+
+    read_space(search.get("params_file"), known_keys([model], dataset or ""), search.get("algo") or "exhaustive")
     from recbole_genrec.runs.tuning import tune
 
     tune(model, dataset, list(config_files), values, **search)
@@ -42,9 +46,11 @@ def tune(model="GenRec", dataset=None, config_files=(), settings=None, **search)
 
 def test(run, settings=None):
     """Test a run's model again."""
+    from recbole_genrec.config.sources import check_test
     from recbole_genrec.config.yaml_settings import parse_values
 
     values = parse_values(settings)
+    check_test(values)
     open(run, "rb").close()  # a file that cannot be read is said before RecBole is imported
     from recbole_genrec.runs.retest import retest
 

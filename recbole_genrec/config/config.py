@@ -13,15 +13,13 @@ from recbole_genrec.config.arguments import ARGUMENT_GROUPS
 from recbole_genrec.config.defaults import add_shipped_defaults
 from recbole_genrec.config.feature_columns import add_feature_columns
 from recbole_genrec.config.keys import COMMAND_LINE
+from recbole_genrec.config.metrics import WITHOUT_LENGTH, check_metrics
 from recbole_genrec.config.registry import MODELS, get_model
 from recbole_genrec.config.sources import check_names, check_sources, is_section
 from recbole_genrec.config.yaml_settings import YamlLoader, read_yaml
 from recbole_genrec.distributed.world import current, own_gpu
 from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
 from recbole_genrec.files.properties import read_shipped
-
-#: metrics that are not taken at a list length.
-WITHOUT_LENGTH = ("auc", "gauc", "mae", "rmse", "logloss")
 
 
 class GenRecConfig(Config):
@@ -131,9 +129,7 @@ class GenRecConfig(Config):
         settings = self.final_config_dict
         metrics = [settings["metrics"]] if isinstance(settings["metrics"], str) else settings["metrics"]
         lengths = [settings["topk"]] if isinstance(settings["topk"], int) else settings["topk"]
-        for metric in metrics:
-            if str(metric).lower() not in metric_types:
-                raise unknown_name("metric", metric, metric_types)
+        check_metrics(metrics)
         self._check_labels(metrics)
         names = []
         for metric in metrics:

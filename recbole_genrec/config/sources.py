@@ -6,10 +6,11 @@ The check imports neither RecBole nor a model of a known name, so that a mistake
 from pathlib import Path
 
 from recbole_genrec.config.arguments.schema import all_settings, check_values
-from recbole_genrec.config.keys import COMMAND_LINE, check_key, known_keys, model_kind, name_of
+from recbole_genrec.config.keys import COMMAND_LINE, TEST_KEYS, check_key, known_keys, model_kind, name_of
+from recbole_genrec.config.metrics import check_metrics
 from recbole_genrec.config.registry import check_model, is_sequential
 from recbole_genrec.config.yaml_settings import read_yaml
-from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 
 
 def model_list(model) -> list:
@@ -88,8 +89,25 @@ def check_sources(sources, model, models, dataset) -> dict[str, int]:
                 continue
             check_key(key, source, known, models, value)
             check_values([readable[key]] if key in readable else all_settings().get(key), value, source)
+            if key == "metrics":
+                check_metrics(value)
             given_by[key] = number
     return given_by
+
+
+def check_test(settings):
+    """Refuse settings that a test of a finished run does not take; see :func:`recbole_genrec.runs.retest.retest`.
+
+    Raises:
+        GenRecError: there is one.
+    """
+    for key, value in settings.items():
+        if key not in TEST_KEYS:
+            raise unknown_name("setting of a test", key, TEST_KEYS)
+        if key == "eval_args" and (not isinstance(value, dict) or set(value) != {"mode"}):
+            raise GenRecError("Of 'eval_args' a test takes the 'mode' alone: the split is that of the training.")
+        check_values(all_settings().get(key), value, COMMAND_LINE)
+    check_metrics(settings.get("metrics", ()))
 
 
 def is_section(key, value, models) -> bool:

@@ -2,17 +2,10 @@
 
 from functools import cached_property
 
+from recbole_genrec.config.metrics import METRICS, SMALLER
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds
-from recbole_genrec.report.statistics import ROW_METRICS, PairedRows, UserSums, best_row, compare_rows, is_row_metric
-
-#: names of RecBole's metrics (evaluator/metrics.py): importing them would take seconds.
-METRICS = (*ROW_METRICS, "auc", "gauc", "logloss", "mae", "rmse", "averagepopularity", "giniindex", "itemcoverage") + (
-    "shannonentropy",
-    "tailpercentage",
-)
-#: those of which less is better, as RecBole has it (``smaller``).
-SMALLER = ("averagepopularity", "giniindex", "logloss", "mae", "rmse")
+from recbole_genrec.report.statistics import PairedRows, UserSums, best_row, compare_rows, is_row_metric
 
 
 class Analysis:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recbole_genrec.config.metrics import OF_ROWS
+
 #: resamples of a test over users: the least p-value is twice their reciprocal.
 RESAMPLES = 2000
 #: seeds that a test over seeds needs.
 FEWEST_SEEDS = 3
 #: a difference is marked where its corrected p-value is below.
 LEVEL = 0.05
-#: metrics of RecBole that a row has by itself.
-ROW_METRICS = ("hit", "ndcg", "mrr", "recall", "precision", "map")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def best_row(rows, metric, smaller=False):
 def is_row_metric(name):
     """Whether a metric such as ``ndcg@10`` is a mean over rows."""
     metric, at, _ = name.partition("@")
-    return bool(at) and metric in ROW_METRICS
+    return bool(at) and metric in OF_ROWS
 
 
 class UserSums:

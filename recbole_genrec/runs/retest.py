@@ -10,8 +10,9 @@ from recbole_genrec.config.arguments.schema import all_settings
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import known_keys
 from recbole_genrec.config.registry import get_model, get_trainer
+from recbole_genrec.config.sources import check_test
 from recbole_genrec.distributed.world import current
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.plain import plain
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs.machine import hardware, versions
@@ -21,12 +22,6 @@ from recbole_genrec.runs.result import Seconds, read_run
 from recbole_genrec.runs.run import build_model
 from recbole_genrec.runs.summary import print_table
 
-#: settings that may be others than in training: they say which lists a model makes and how they are measured.
-TEST_KEYS = (
-    ("repeatable", "eval_args", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_users", "valid_users")
-    + ("decoding", "num_beams", "node_budget", "eval_batch_size", "data_path", "results_dir", "trust_remote_code")
-    + ("gpu_id", "use_gpu", "show_progress", "state", "tune_malloc")
-)
 #: settings that name files which training has read: a test has what it needs of them in the checkpoint.
 _TRAINING_FILES = ("prompt", "task_prompts", "item_index", "warm_start", "pretrained_checkpoint")
 #: derived by RecBole from other settings, and settable only by the caller.
@@ -41,8 +36,8 @@ def retest(run, settings=None):
 
     Args:
         run: path of the run's JSON; its relative paths hold from the folder in which it was made.
-        settings: those that change, some of :data:`TEST_KEYS`; of ``eval_args`` the ``mode`` alone.
-            ``results_dir`` receives the JSON and the outcomes, by default ``again`` beside the run.
+        settings: those that change, some of :data:`~recbole_genrec.config.keys.TEST_KEYS`; of ``eval_args`` the
+            ``mode`` alone. ``results_dir`` receives the JSON and the outcomes, by default ``again`` beside the run.
 
     Returns:
         The result: the run's, with what was measured now.
@@ -131,11 +126,7 @@ def _again(stored, changes, device):
 
 
 def _config(run, changes):
-    for key, value in changes.items():
-        if key not in TEST_KEYS:
-            raise unknown_name("setting of a test", key, TEST_KEYS)
-        if key == "eval_args" and (not isinstance(value, dict) or set(value) != {"mode"}):
-            raise GenRecError("Of 'eval_args' a test takes the 'mode' alone: the split is that of the training.")
+    check_test(changes)
     stored, dataset = run.config, run.dataset
     known = known_keys([get_model(run.model)], dataset) | all_settings().keys()  # those of the run's other models, too
     known -= _NOT_TAKEN | _NOT_TRUSTED | {"model", "dataset"}

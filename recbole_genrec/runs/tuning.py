@@ -1,14 +1,5 @@
-"""Search for hyper-parameters: RecBole's HyperTuning and its search-space files, over this package's runner.
+"""Search for hyper-parameters: RecBole's HyperTuning over this package's runner."""
 
-A space file has a line for each key, ``key type values``::
-
-    learning_rate loguniform -7,-4          bounds of the logarithm
-    hidden_dropout uniform 0.0,0.5
-    scratch_hidden_size quniform 32,96,32   a multiple of the third number
-    item_indexing choice ['title','semantic']
-"""
-
-import ast
 import io
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -21,19 +12,17 @@ import yaml
 from recbole.trainer import HyperTuning
 
 from recbole_genrec.config.config import GenRecConfig
-from recbole_genrec.config.keys import check_key, known_keys
-from recbole_genrec.config.yaml_settings import parse_value
+from recbole_genrec.config.keys import known_keys
 from recbole_genrec.errors import GenRecError, unknown_name
 from recbole_genrec.files.plain import plain
 from recbole_genrec.files.table import print_rows, rows_as_markdown
 from recbole_genrec.files.write import write_text
 from recbole_genrec.runs.result import RunResult
 from recbole_genrec.runs.run import RunOptions, run_models
+from recbole_genrec.runs.search_space import read_space
 from recbole_genrec.runs.summary import print_table
 
 ALGORITHMS = ("exhaustive", "random", "bayes")
-#: how many numbers each type of a space file takes; ``choice`` takes a list.
-NUMBERS = {"uniform": 2, "quniform": 3, "loguniform": 2}
 
 
 def objective_function(config_dict=None, config_file_list=None, saved=True, shown=True):
@@ -153,7 +142,7 @@ class _Search(HyperTuning):
     Args:
         trial: makes a trial of drawn settings and files, and adds it to ``trials``.
         trials: the trials so far.
-        space: as :func:`read_space` gives it.
+        space: as :func:`~recbole_genrec.runs.search_space.read_space` gives it.
         files: paths of YAML files.
         search: :class:`SearchSettings`.
     """
@@ -208,70 +197,3 @@ def _rows(trials, metric):
         figures = f"{result.best_valid_score:.4f}", str(result.epochs), f"{result.seconds.train:.0f}"
         rows.append([str(number), *_texts(trials[number].drawn), *figures])
     return rows
-
-
-def read_space(path, known, algo="exhaustive"):
-    """Read a search-space file in RecBole's format; no line is evaluated as code.
-
-    Args:
-        path: the file.
-        known: keys that a run has.
-        algo: ``exhaustive`` takes choices alone.
-
-    Returns:
-        What ``HyperTuning`` takes as ``params_dict``: by type, by key, the values.
-
-    Raises:
-        GenRecError: the file cannot be read, or a line is not accepted; the message names file and line.
-    """
-    if not path:
-        raise GenRecError("'tune' needs a search space: --params_file=FILE, with lines such as 'epochs choice [5,10]'.")
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise GenRecError(f"Cannot read the search space {str(path)!r}: {error}.") from None
-    space, seen = {}, {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        where = f"{path}, line {number}"
-        key, kind, values = _parse_line(line, where)
-        check_key(key, where, known)
-        if key in ("model", "dataset", "results_dir"):
-            raise GenRecError(f"{where}: {key!r} is the same for all trials.")
-        if key in seen:
-            raise GenRecError(f"{where}: {key!r} stands in line {seen[key]} already.")
-        if kind != "choice" and algo == "exhaustive":
-            raise GenRecError(f"{where}: 'algo: exhaustive' takes 'choice' alone; {kind!r} goes with random or bayes.")
-        seen[key] = number
-        space.setdefault(kind, {})[key] = values
-    if not space:
-        raise GenRecError(f"The search space {str(path)!r} is empty.")
-    return space
-
-
-def _parse_line(line, where):
-    """Key, type and values of a line."""
-    parts = line.split(None, 2)
-    if len(parts) < 3:
-        raise GenRecError(f"{where}: {line.strip()!r} is not of the form 'key type values'.")
-    key, kind, text = parts
-    if kind == "choice":
-        try:
-            values = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            values = None
-        if not isinstance(values, list) or not values:
-            raise GenRecError(f"{where}: 'choice' takes a list such as [0.1,0.2] or ['a','b'], not {text.strip()!r}.")
-        # RecBole evaluates texts as its command line does: '[64,32]' is a list
-        return key, kind, [parse_value(key, value) if isinstance(value, str) else value for value in values]
-    if kind not in NUMBERS:
-        raise unknown_name(f"type in {where}:", kind, ("choice", *NUMBERS))
-    try:
-        values = [float(value) for value in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != NUMBERS[kind] or values[0] >= values[1]:
-        wanted = "low,high,step" if kind == "quniform" else "low,high"
-        raise GenRecError(f"{where}: {kind!r} takes {wanted}, not {text.strip()!r}.")
-    return key, kind, values

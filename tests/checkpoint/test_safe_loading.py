@@ -24,7 +24,7 @@ from recbole_genrec.prompt.task_prompts import load_tasks
 from recbole_genrec.prompt.template import load_template
 from recbole_genrec.report.stored_runs import read_results
 from recbole_genrec.runs.reopen import load_as_recbole
-from recbole_genrec.runs.tuning import read_space
+from recbole_genrec.runs.search_space import read_space
 from recbole_genrec.serve.export import export
 from tests.builders import SCRATCH, STATE, write_base, write_checkpoint, write_films
 

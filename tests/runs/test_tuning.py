@@ -12,7 +12,8 @@ from recbole_genrec import GenRecError, objective_function
 from recbole_genrec.cli.main import main
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.runs import tuning
-from recbole_genrec.runs.tuning import read_space, tune
+from recbole_genrec.runs.search_space import read_space
+from recbole_genrec.runs.tuning import tune
 from tests.results import run_result
 
 SMALL = {"hidden_size": 8, "inner_size": 8, "n_layers": 1, "n_heads": 1, "topk": [1, 3], "epochs": 1}
