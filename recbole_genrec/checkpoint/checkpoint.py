@@ -50,19 +50,19 @@ TRAINING_FILES = ("rng.json", "optimizer.json", "optimizer.safetensors", "averag
 
 
 def save_checkpoint(folder, model, config, state, previous=None, shared=None):
-    """Write a checkpoint, replacing the one that stands at ``folder``.
+    """Write a checkpoint, replacing the one at ``folder``.
 
     Args:
-        folder: where the checkpoint shall stand.
+        folder: where the checkpoint goes.
         model: a generative recommender with ``backbone``, ``catalogue`` and ``prompt_settings``.
         config: RecBole's ``Config``.
         state: :class:`~recbole_genrec.checkpoint.training_state.TrainingState`.
-        previous: a folder beside that keeps the checkpoint which stood at ``folder``, instead of the one it holds.
+        previous: a sibling folder that keeps the checkpoint replaced; the one in it before is deleted.
         shared: :class:`~recbole_genrec.checkpoint.shared_files.SharedFiles` of the run; without it all files are
             written anew.
 
     Raises:
-        GenRecError: it cannot be written, for example because the disk is full; what stood there stays.
+        GenRecError: it cannot be written, for example because the disk is full; the old one stays.
     """
     shared = shared or SharedFiles()
     with _fresh(folder, shared, previous) as fresh:
@@ -72,13 +72,12 @@ def save_checkpoint(folder, model, config, state, previous=None, shared=None):
 
 
 def save_enlarged(source, folder, ranker):
-    """Write the checkpoint ``source`` anew with more items; it cannot be trained on.
+    """Copy the checkpoint ``source`` with more items; the copy cannot be trained on.
 
     Args:
         source: a checkpoint.
-        folder: where the new one shall stand; it may be the same.
-        ranker: gives ``catalogue``, ``item_embedding`` and ``edge_embedding``; nothing else of it differs from
-            ``source``.
+        folder: where the copy goes; it may be ``source``.
+        ranker: has the ``catalogue``, ``item_embedding`` and ``edge_embedding`` to write; all else is copied.
 
     Raises:
         GenRecError: ``source`` is damaged, or the new one cannot be written.
@@ -97,7 +96,7 @@ def save_enlarged(source, folder, ranker):
 
 @contextmanager
 def _fresh(folder, shared, previous=None):
-    """A folder to write a checkpoint to, which then gets a manifest and takes the place of ``folder``.
+    """Yield a folder to write a checkpoint to; then give it a manifest and let it replace ``folder``.
 
     See :func:`save_checkpoint` for arguments and errors.
     """
@@ -140,13 +139,13 @@ def load_checkpoint_into(model, folder, optimizer=None):
 
 
 def check_trust(folder, settings, trust_remote_code):
-    """Refuse a checkpoint whose backbone comes with Python code, unless who reads it trusts that code.
+    """Refuse a checkpoint whose backbone comes with Python code, unless the reader trusts that code.
 
-    The setting that it was trained with is part of the checkpoint: whoever made one would else let it run code.
+    The checkpoint's own setting does not count: its author could set it.
 
     Args:
         folder: the checkpoint. settings: its configuration.
-        trust_remote_code: whether who reads it has said so.
+        trust_remote_code: whether the reader has said so.
 
     Raises:
         GenRecError: nobody has.

@@ -16,8 +16,8 @@ from recbole_genrec.files.strict_yaml import read_yaml_file
 from recbole_genrec.files.write import settle
 
 FORMAT = 1
-#: key of a configuration, set by who loads a checkpoint: the folder that a model is built for. The model reads its
-#: tokenizer, identifiers and prompts there, and builds none of them anew.
+#: key of a configuration that the loader of a checkpoint sets to its folder. The model reads tokenizer, identifiers and
+#: prompts from there instead of building them.
 BUILT_FOR = "built_for_checkpoint"
 #: endings of files that a checkpoint may be read from: its manifest names all of them.
 READ = (".json", ".yaml", ".safetensors", ".jinja", ".model", ".txt")
@@ -212,7 +212,7 @@ def _tied(text, weights, folder):
 
 
 def misfit(state, own):
-    """What is wrong with stored tensors for a model whose ``own`` they shall replace, or ``None``."""
+    """Why stored tensors cannot replace the tensors ``own`` of a model, or ``None``."""
     if missing := sorted(own.keys() - state.keys()):
         return f"it lacks {missing[0]!r}"
     if unknown := sorted(state.keys() - own.keys()):
@@ -315,7 +315,7 @@ def _check_count(folder, what, values, tokens):
 
 
 def read_settings(folder):
-    """The configuration that a checkpoint was trained with; a key that it has not is ``None``."""
+    """The configuration that a checkpoint was trained with; a missing key is ``None``."""
     return defaultdict(lambda: None, read_json(Path(folder) / "config.json"))
 
 

@@ -56,7 +56,7 @@ class SharedFiles:
         """Take note of the files of a new checkpoint.
 
         Args:
-            fresh: where it is now. folder: where it will stand.
+            fresh: where it is now. folder: where it will be.
 
         Returns:
             The manifest's entries, by name.
@@ -87,10 +87,10 @@ def _names(folder):
 
 def _stamp(path):
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _link(source, target):

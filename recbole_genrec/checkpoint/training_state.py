@@ -85,26 +85,11 @@ def read_optimizer(folder, optimizer):
     if not (folder / "optimizer.json").is_file():
         raise GenRecError(f"The checkpoint {str(folder)!r} holds no optimizer.json: training cannot go on from it.")
     stored, own = read_json(folder / "optimizer.json"), optimizer.state_dict()
-    problem = _other_groups(stored["param_groups"], own["param_groups"])
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    slots = {}
-    for key, value in {**read_tensors(folder / "optimizer.safetensors"), **stored["values"]}.items():
-        index, _, name = key.partition(".")
-        if not index.isdecimal() or int(index) >= len(parameters) or not name:
-            problem = f"it has {shown(key)}, which is of no parameter"
-            break
-        if torch.is_tensor(value) and not value.is_floating_point():
-            problem = f"{key!r} is of type {value.dtype}"
-            break
-        if torch.is_tensor(value) and value.ndim and value.shape != parameters[int(index)].shape:
-            problem = f"{key!r} is {list(value.shape)} there and {list(parameters[int(index)].shape)} here"
-            break
-        slots.setdefault(int(index), {})[name] = value
-    if len(kinds := set(map(frozenset, slots.values()))) > 1:
-        problem = problem or f"a parameter has {listed(sorted(min(kinds, key=len)))} alone"
-    if isinstance(optimizer, torch.optim.Adam) and kinds - {ADAM_STATE}:
-        problem = problem or f"Adam keeps {listed(sorted(ADAM_STATE))} of each parameter, it has {listed(*kinds)}"
-    if problem:
+    values = {**read_tensors(folder / "optimizer.safetensors"), **stored["values"]}
+    problem = _unfit_value(values, parameters) or _other_groups(stored["param_groups"], own["param_groups"])
+    slots = {} if problem else _slots(values)
+    if problem := problem or _incomplete(slots, optimizer):
         raise GenRecError(f"The optimizer state in {str(folder)!r} belongs to another model: {problem}.")
     groups = [
         # what an earlier torch did not write, and kernels, which are of this machine, stay the optimizer's own
@@ -120,20 +105,54 @@ def read_optimizer(folder, optimizer):
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
+def _slots(values):
+    """Stored values, named ``<parameter>.<name>``, by parameter."""
+    slots = {}
+    for key, value in values.items():
+        index, _, name = key.partition(".")
+        slots.setdefault(int(index), {})[name] = value
+    return slots
+
+
+def _unfit_value(values, parameters):
+    """What is wrong with the first stored value that belongs to none of the parameters, or ``None``."""
+    for key, value in values.items():
+        index, _, name = key.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters) or not name:
+            return f"it has {shown(key)}, which is of no parameter"
+        if not torch.is_tensor(value):
+            continue
+        if not value.is_floating_point():
+            return f"{key!r} is of type {value.dtype}"
+        if value.ndim and value.shape != parameters[int(index)].shape:
+            return f"{key!r} is {list(value.shape)} there and {list(parameters[int(index)].shape)} here"
+    return None
+
+
+def _incomplete(slots, optimizer):
+    """What some parameters lack that others, or Adam, have; or ``None``."""
+    kinds = set(map(frozenset, slots.values()))
+    if len(kinds) > 1:
+        return f"a parameter has {listed(sorted(min(kinds, key=len)))} alone"
+    if isinstance(optimizer, torch.optim.Adam) and kinds - {ADAM_STATE}:
+        return f"Adam keeps {listed(sorted(ADAM_STATE))} of each parameter, it has {listed(*kinds)}"
+    return None
+
+
 def _other_groups(stored, own):
     """What sets stored groups of parameters apart from an optimizer's own, or ``None``."""
     if [group["params"] for group in stored] != [group["params"] for group in own]:
         return "its groups of parameters are others"
-    for place, (group, expected) in enumerate(zip(stored, own)):
+    for number, (group, expected) in enumerate(zip(stored, own)):
         plain = json.loads(json.dumps(expected))
         for key in plain.keys() & group.keys():
             if not _alike(group[key], plain[key]):
-                return f"group {place} has {shown(group[key])} for {key!r}"
+                return f"group {number} has {shown(group[key])} for {key!r}"
     return None
 
 
 def _alike(value, own):
-    """Whether a stored setting may stand for the optimizer's own: a rate may be whole, and a switch not set."""
+    """Whether a stored setting is of the type of the optimizer's own: a rate may be whole, and a switch not set."""
     if isinstance(own, list):
         return isinstance(value, list) and len(value) == len(own) and all(map(_alike, value, own))
     if isinstance(own, bool) or own is None:
@@ -160,7 +179,7 @@ def restore_random_states(folder, rank=0, step=0):
 
     Args:
         folder: the checkpoint.
-        rank: number of this process. One that had no part in the training so far draws torch's numbers anew.
+        rank: number of this process. One that did not take part in the training so far seeds torch anew.
         step: optimizer steps done.
     """
     first = read_json(Path(folder) / "rng.json")

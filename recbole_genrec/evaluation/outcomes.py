@@ -29,7 +29,7 @@ from recbole_genrec.training.row_evaluator import RowEvaluator
 _ANY = 2**62
 #: arrays of every file, or of the file that all runs of a test share.
 OF_THE_TEST = ("items", "item_counts", "users", "user_counts", "rows", "targets")
-#: arrays that one run alone has: with its lists, or with counts in their stead.
+#: arrays that one run alone has: with its lists, or with counts instead.
 WITH_LISTS, WITH_COUNTS = ("lists", "places"), ("places", "lengths", "recommended", "full")
 #: folder of the shared files, beside the files that name them or above.
 TESTS = "tests"
@@ -50,7 +50,7 @@ class Outcomes:
         targets: the item ``[T]``.
         places: its rank in the row's list, from 1; 0 where it is not in it ``[T]``.
         lengths: lengths of lists whose items are counted, ascending, K the last ``[M]``.
-        recommended: how often each item is among the first ``lengths[m]`` of a list, place 0 the gaps ``[M, n_items]``.
+        recommended: how often each item is among the first ``lengths[m]`` of a list, index 0 the gaps ``[M, n_items]``.
         full: how many lists have neither a gap nor an item twice among their first ``lengths[m]`` ``[M]``.
     """
 
@@ -76,7 +76,7 @@ class Outcomes:
 
         Args:
             path: of the run's file.
-            lengths: of lists; of others, nothing but the places can be told from the file.
+            lengths: the list lengths to count; K is counted in any case.
             folder: the folder of ``path``, or one above: the shared file goes to ``<folder>/tests``.
         """
         counted = self.with_counts(lengths)
@@ -101,7 +101,7 @@ class Outcomes:
         """What the first ``length`` items of all lists are, or all of shorter lists.
 
         Returns:
-            How often each item is recommended ``[n_items]``, place 0 the gaps, and how many lists have neither a gap
+            How often each item is recommended ``[n_items]``, index 0 the gaps, and how many lists have neither a gap
             nor an item twice. None where the file has neither lists nor counts for this length.
         """
         if self.lists is None:

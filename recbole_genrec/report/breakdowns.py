@@ -25,7 +25,7 @@ def by_popularity(outcomes, metric):
 
 
 def popularity(counts):
-    """The group of every item by its training interactions ``[n_items]``: a place in ``POPULARITIES``."""
+    """The group of every item by its training interactions ``[n_items]``: an index into ``POPULARITIES``."""
     seen = np.flatnonzero(counts)
     group = np.full(len(counts), POPULARITIES.index("cold"))
     order = seen[np.argsort(-counts[seen], kind="stable")]

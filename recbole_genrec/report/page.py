@@ -70,9 +70,9 @@ def page(results, analyses) -> str:
 
 def _board(analysis, number):
     drawn = "".join(
-        f"<h3>{escape(picture.title)}</h3>\n{_drawing(picture, f'picture-{number}-{place}')}\n"
+        f"<h3>{escape(picture.title)}</h3>\n{_drawing(picture, f'picture-{number}-{index}')}\n"
         f'<p class="note">{escape(picture.note)}</p>\n'
-        for place, picture in enumerate(pictures(analysis))
+        for index, picture in enumerate(pictures(analysis))
     )
     return (
         f"<h2>{escape(analysis.name)}</h2>\n{_result_table(analysis)}<h3>How strong the rows are</h3>\n<ul>\n"
@@ -178,17 +178,17 @@ def _generation(generation):
     """What a generative model counted while it ranked."""
     if not generation:
         return ""
-    told = [f"{generation['valid_share']:.1%} valid"] if "valid_share" in generation else []
-    told += [f"{name} {count}" for name, count in generation.get("grounding", {}).items()]
-    return ", ".join(told)
+    counts = [f"{generation['valid_share']:.1%} valid"] if "valid_share" in generation else []
+    counts += [f"{name} {count}" for name, count in generation.get("grounding", {}).items()]
+    return ", ".join(counts)
 
 
 def _rest(results):
-    told = ""
+    text = ""
     if results.failed:
         rows = [[escape(f"{run.model}, {run.dataset}, seed {run.seed}"), escape(run.error)] for run in results.failed]
-        told += f"<h2>Failed runs</h2>\n{_table(['run', 'reason'], rows, 'texts')}"
+        text += f"<h2>Failed runs</h2>\n{_table(['run', 'reason'], rows, 'texts')}"
     if results.repeated:
         names = escape(", ".join(map(str, results.repeated)))
-        told += f'<p class="note">Left out, as another file has the same settings and seed: {names}.</p>\n'
-    return told
+        text += f'<p class="note">Left out, as another file has the same settings and seed: {names}.</p>\n'
+    return text

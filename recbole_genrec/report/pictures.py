@@ -71,7 +71,7 @@ def _name(analysis):
 
 
 def _colours(analysis):
-    return {row.name: COLOURS[place % len(COLOURS)] for place, row in enumerate(analysis.rows)}
+    return {row.name: COLOURS[index % len(COLOURS)] for index, row in enumerate(analysis.rows)}
 
 
 def _figure(traces, x="", y="", **layout):

@@ -32,7 +32,7 @@ class Comparison:
 
 
 def mean_and_deviation(values):
-    """Mean, and sample standard deviation, which one value alone has not."""
+    """Mean, and sample standard deviation, None for a single value."""
     values = list(values)
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
@@ -134,11 +134,11 @@ def _t_test(values):
 
 def holm(p_values):
     """Correct p-values for their number (Holm 1979); None stays None and is not counted."""
-    order = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected, largest = list(p_values), 0.0
-    for rank, (p, place) in enumerate(order):
+    for rank, (p, index) in enumerate(order):
         largest = max(largest, min(1.0, p * (len(order) - rank)))
-        corrected[place] = largest
+        corrected[index] = largest
     return corrected
 
 

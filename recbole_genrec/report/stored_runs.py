@@ -9,7 +9,7 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.runs.identity import deciding_settings
 from recbole_genrec.runs.result import FailedRun, RunResult, as_run, is_failed, read_json
 
-#: so many settings stand in the name of a row; of more, the caption tells.
+#: at most so many settings are part of a row's name; more go into the caption.
 NAMED_SETTINGS = 3
 #: settings that decide what is trained on, whose and which targets a test has, and among which candidates: runs that
 #: differ in one are not compared.
@@ -107,7 +107,7 @@ class Results:
     Attributes:
         boards: one for each dataset and protocol.
         failed: what the ``.failed.json`` files hold.
-        repeated: paths of runs that another run with the same settings and seed stands for.
+        repeated: paths of runs that are left out, as another one has the same settings and seed.
     """
 
     boards: list[Board]
