@@ -24,6 +24,7 @@ from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.prompt.task_prompts import TARGETS, tasks_of
 from recbole_genrec.runs import run as runner
+from recbole_genrec.runs.result import RunResult
 from recbole_genrec.runs.retest import retest
 from recbole_genrec.serve.export import export
 from tests.builders import STATE, randomize, write_base
@@ -159,7 +160,7 @@ def test_a_run_tested_again(trained, monkeypatch, case):
 def written(run):
     """The JSON of a run, which later ones of the same model have replaced."""
     folder = Path("written", Path(run.checkpoint).parent.name)
-    runner.write_result(folder, run.result)
+    RunResult.model_validate(run.result).write(folder)
     return folder / f"{run.name}-tiny-2020.json"
 
 
