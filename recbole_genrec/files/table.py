@@ -7,10 +7,6 @@ import csv
 import io
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 _LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 _LATEX_SIGNS |= {"^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"\dag{}", "‡": r"\ddag{}", "<": "$<$"}
 
@@ -94,6 +90,8 @@ def csv_text(header, rows) -> str:
 
 def print_rows(title, rows):
     """Print a header and rows as a table, turned round where the terminal is narrow."""
+    from rich.console import Console  # not every table is for a console
+
     console = Console()
     natural = Console(width=1000).measure(console_table(title, rows, numbers=True)).maximum
     if console.is_terminal and natural > console.width:
@@ -112,6 +110,9 @@ def console_table(title, rows, has_header=True, numbers=False):
         has_header: whether the first row is a header.
         numbers: all columns but the first are numbers: to the right, and never broken into lines.
     """
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=title and escape(title), show_header=has_header)
     for column, name in enumerate(rows[0]):
         header = escape(name) if has_header else ""

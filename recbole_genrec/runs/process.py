@@ -10,7 +10,6 @@ from pathlib import Path
 
 from recbole.utils import init_logger
 
-from recbole_genrec.checkpoint.checkpoint import plain_settings
 from recbole_genrec.distributed import threads
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError, without_passwords
@@ -83,6 +82,8 @@ def wandb_run(config):
         yield
         return
     import wandb
+
+    from recbole_genrec.checkpoint.checkpoint import plain_settings  # it imports transformers
 
     own = wandb.run is None
     if own:
