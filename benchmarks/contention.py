@@ -68,8 +68,10 @@ SMALL = {
 
 
 def serve(steps, small):
-    """The training process: for each line that comes in, train ``steps`` steps and print their seconds, and how often a
-    thread went to sleep in them, as JSON."""
+    """The training process: for each line that comes in, train ``steps`` steps and report on them.
+
+    It prints their seconds, and how often a thread went to sleep in them, as JSON.
+    """
     import torch
 
     from benchmarks.recommenders import build, endless

@@ -151,6 +151,7 @@ def _range(counts):
 
 
 def main(arguments=None):
+    """Make the runs that are still missing and report them."""
     options = parser("indexing", __doc__)
     options.add_argument("--datasets", nargs="+", default=["ml-100k"])
     options.add_argument("--models", nargs="+", default=["GenRec", "P5"])

@@ -118,6 +118,7 @@ def kill_runs(folder, kills, seed, settings=()):
 
 
 def main(arguments=None):
+    """Kill runs, start them again and report how they ended."""
     options = parser("kills", __doc__)
     options.add_argument("--kills", type=int, default=100)
     options = options.parse_args(arguments)

@@ -123,6 +123,7 @@ def _machine(result):
 
 
 def main(arguments=None):
+    """Write the page of all kept runs."""
     options = argparse.ArgumentParser(
         prog="python -m benchmarks.page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

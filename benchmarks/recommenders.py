@@ -54,6 +54,7 @@ def train_for(model, config, data, steps):
 
 
 def endless(loader):
+    """Yield the loader's batches, epoch after epoch."""
     while True:
         yield from loader
 

@@ -98,6 +98,7 @@ def soak(folder, model, epochs, trace=False):
 
 
 def main(arguments=None):
+    """Train each model for many epochs and report the memory."""
     options = parser("soak", __doc__)
     options.add_argument("--epochs", type=int, default=2000)
     options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))

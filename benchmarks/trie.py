@@ -57,6 +57,7 @@ def measure(known, end, long):
 
 
 def main(arguments=None):
+    """Measure tries of large catalogues and report the figures."""
     options = parser("trie", __doc__)
     options.add_argument("--items", type=int, nargs="+", default=[100_000, 1_000_000])
     options = options.parse_args(arguments)

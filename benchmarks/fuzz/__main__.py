@@ -104,6 +104,7 @@ def fuzz(folder, cases, seed, names=(), limit=20.0, only=None, findings=Path("re
 
 
 def main(arguments=None):
+    """Run the fuzzer and report its findings."""
     options = parser("fuzz", __doc__)
     options.add_argument("--cases", type=int, default=10_000)
     options.add_argument("--targets", nargs="+", default=[], choices=[kind.name for kind in TARGETS])

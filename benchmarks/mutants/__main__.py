@@ -66,8 +66,10 @@ class Watch:
 
 
 def forked(work, seconds):
-    """Run ``work`` in a process of its own; gives what it returns, or ``None`` after so many seconds of the processor,
-    ten times as many on the clock, or a crash."""
+    """Run ``work`` in a process of its own and return what it returns.
+
+    Returns ``None`` after so many seconds of the processor, ten times as many on the clock, or a crash.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "answer")
         if not (process := os.fork()):
@@ -95,6 +97,7 @@ def forked(work, seconds):
 
 
 def pytest_run(tests, folder, watch):
+    """Run test files in this process, reports going to ``watch``; returns pytest's exit code."""
     import pytest
 
     unused = [word for name in ("cacheprovider", "anyio", "xdist") for word in ("-p", f"no:{name}")]
@@ -103,6 +106,8 @@ def pytest_run(tests, folder, watch):
 
 
 def map_file(file, target):
+    """Trace a test file in a process of its own: which test runs which line."""
+
     def work(folder):
         import coverage
 
@@ -138,6 +143,7 @@ def read_maps(folder):
 
 
 def try_mutant(mutant, path, seconds, tests, budget):
+    """Run the tests that reach a mutant, the likeliest to fail first, within a budget of seconds."""
     begin, stop = mutant["lines"]
     names = set().union(*(tests.get(line, ()) for line in range(begin, stop + 1))) or tests[0]
     chosen, total = [], 0.0
@@ -187,6 +193,7 @@ def draw(count, seed):
 
 
 def main():
+    """Map the tests, or plant mutants and report which survive."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=["map", "run", "list"])
     parser.add_argument("--files", nargs="*", default=[""], help="run those of these files, by how the path begins")

@@ -80,8 +80,10 @@ def changed(node, **values):
 
 
 def mutants(path):
-    """Every mutant of a file: ``id``, ``key`` (without a place), ``lines`` whose tests are asked, numbers of node and
-    variant."""
+    """Every mutant of a file.
+
+    Each has ``id``, ``key`` (without a place), ``lines`` whose tests are asked, and numbers of node and variant.
+    """
     found, lines, same = [], (0, 0), Counter()
     for number, (node, parent, *_) in enumerate(code_nodes(ast.parse(path.read_text("utf-8")))):
         if isinstance(node, ast.FunctionDef):  # its defaults count wherever its body runs

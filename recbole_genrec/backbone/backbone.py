@@ -49,6 +49,7 @@ class Backbone(nn.Module):
 
     @property
     def hidden_size(self):
+        """Size H of the hidden states."""
         return self.causal_model.get_input_embeddings().weight.shape[-1]
 
     @property
@@ -58,6 +59,7 @@ class Backbone(nn.Module):
 
     @property
     def vocab_size(self):
+        """How many tokens the input embeddings have, V."""
         return self.causal_model.get_input_embeddings().weight.shape[0]
 
     @property
@@ -77,14 +79,17 @@ class Backbone(nn.Module):
 
     @property
     def bos_id(self):
+        """The token that begins a text, or ``None`` where the tokenizer has none."""
         return self.tokenizer.bos_token_id
 
     @property
     def eos_id(self):
+        """The token that ends a text, or ``None`` where the tokenizer has none."""
         return self.tokenizer.eos_token_id
 
     @property
     def pad_id(self):
+        """The token that fills short rows; 0 where the tokenizer has none."""
         return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
     def encode(self, text, context=""):

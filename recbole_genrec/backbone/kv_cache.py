@@ -107,6 +107,11 @@ class PromptBody(DynamicCache):
         self.cache, self.rows, self.last = cache, rows, n_layers - 1
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        """Store a layer's keys and values ``[R, heads, T, d]``; returns them as they are.
+
+        Raises:
+            Filled: the layer is the last one.
+        """
         keys, values = self.cache.layer(layer_idx)
         keys.put(key_states, self.rows)
         values.put(value_states, self.rows)

@@ -22,8 +22,10 @@ SCRATCH_SEQ2SEQ = {"t5": build_scratch_t5, "bart": build_scratch_bart}
 
 
 def load_backbone(arguments, corpus):
-    """Load or build the language model that the arguments name, ready to be trained: :func:`read_backbone`, then
-    :func:`adapt`."""
+    """Load or build the language model that the arguments name, ready to be trained.
+
+    That is :func:`read_backbone`, then :func:`adapt`.
+    """
     return adapt(read_backbone(arguments, corpus), arguments)
 
 

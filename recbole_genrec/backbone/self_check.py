@@ -177,8 +177,10 @@ def _same_branches(states, example):
 
 
 def _searched(backbone, example):
-    """States of the last branch ``[1, 4, H]``, fed as search feeds a tree: the prompt into a cache, its last token, and
-    all branches, which hang off it, at once."""
+    """States of the last branch ``[1, 4, H]``, fed as search feeds a tree.
+
+    The prompt goes into a cache, then its last token, then all branches, which hang off it, at once.
+    """
     body, device = example.trunk.shape[1] - 1, example.device
     cache = backbone.new_cache(1, body)
     backbone.fill(example.trunk[:, :body], cache, torch.zeros(1, dtype=torch.long, device=device))

@@ -56,10 +56,12 @@ class Seq2SeqBackbone(Backbone):
 
     @property
     def hidden_size(self):
+        """See :attr:`Backbone.hidden_size <recbole_genrec.backbone.backbone.Backbone.hidden_size>`."""
         return self.config.d_model
 
     @property
     def max_positions(self):
+        """Longest sequence the model was built for; ``None`` with relative positions, which have no bound."""
         # relative positions have no bound
         return None if self._is_relative else self.config.max_position_embeddings
 

@@ -63,8 +63,10 @@ class Cells:
 
 @dataclass
 class TrunkItems:
-    """Items on trunks: their row, id, index in the flat array of items, and the columns they begin at and end before;
-    all ``[N]``."""
+    """Items on trunks, all arrays ``[N]``.
+
+    Each has its row, id, index in the flat array of items, and the columns it begins at and ends before.
+    """
 
     row: np.ndarray
     item: np.ndarray

@@ -45,8 +45,10 @@ from recbole_genrec.interactions.segments import ragged
 
 @dataclass
 class Windows:
-    """Parts of item sequences laid end to end: a window's history begins at ``first``, its targets at ``target``,
-    both end before ``stop``; all ``[W]``, indices into the flat array of items."""
+    """Parts of item sequences laid end to end, all arrays ``[W]`` of indices into the flat array of items.
+
+    A window's history begins at ``first``, its targets at ``target``; both end before ``stop``.
+    """
 
     first: np.ndarray
     target: np.ndarray

@@ -162,8 +162,10 @@ class SequenceWriter:
         return [self._users[user] for user in users]
 
     def fit(self, items, begin, stop):
-        """Where sequences ``begin`` to ``stop`` of a flat array ``items`` have to begin to fit into a prompt ``[B]``;
-        their last item takes the room of a mask."""
+        """Where sequences ``begin`` to ``stop`` of a flat array ``items`` have to begin to fit into a prompt ``[B]``.
+
+        Their last item takes the room of a mask.
+        """
         total = np.append(0, self.length[items].cumsum())  # tokens before each item
         return np.maximum(begin, np.minimum(np.searchsorted(total, total[stop - 1] - self.room), stop - 1))
 

@@ -37,8 +37,10 @@ class PromptName(NamedTuple):
 
 
 class TokenLimits(NamedTuple):
-    """Tokens at most: of a prompt, whose history loses its oldest items and whose review its end, and of a text that is
-    generated, its end token included."""
+    """Tokens at most, of a prompt and of a text that is generated, its end token included.
+
+    In a longer prompt a history loses its oldest items, and a review its end.
+    """
 
     prompt: int
     target: int

@@ -98,8 +98,10 @@ def _written(draft, items, encode):
 
 
 def _encode(pieces, encode):
-    """Symbols of some items' pieces: all texts that begin an identifier are encoded at once, and all that follow on
-    text."""
+    """Symbols of some items' pieces.
+
+    All texts that begin an identifier are encoded at once, and so are all that follow on text.
+    """
     texts = {False: {}, True: {}}  # by whether it follows on text: dictionaries keep an order, and each text once
     for item in pieces:
         for piece, follows in _with_context(item):

@@ -259,8 +259,10 @@ class ChatClient:
         return answer
 
     def report(self):
-        """The usage, ready for JSON, with its ``cost``, and ``spent``, the cost without cached answers; both ``None``
-        if no prices are known."""
+        """The usage, ready for JSON, with its costs.
+
+        ``cost`` counts all answers, ``spent`` those that were not cached; both are ``None`` if no prices are known.
+        """
         used = (self.usage.input_tokens, self.usage.output_tokens)
         return {**asdict(self.usage), "cost": self._price(used), "spent": self._price(self._sent_tokens)}
 

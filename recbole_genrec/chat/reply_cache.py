@@ -59,6 +59,7 @@ class AnswerCache:
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
     def path(self, key):
+        """The file of a key, in a folder named after the key's first two characters."""
         return self.folder / key[:2] / f"{key}.json"
 
     def get(self, key):

@@ -1,5 +1,6 @@
-"""The commands that make runs and read them: ``run``, ``index``, ``tune``, ``test``, ``compare``, ``report``; and
-``convert``, which makes the files that they run on.
+"""The commands that make runs and read them, and ``convert``, which makes the files that they run on.
+
+The former are ``run``, ``index``, ``tune``, ``test``, ``compare`` and ``report``.
 
 What the command line alone shows to be wrong is said before RecBole and torch are imported.
 """

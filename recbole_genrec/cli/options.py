@@ -72,18 +72,21 @@ def flag(name, help, **more):
 
 
 def true_or_false(name, text):
+    """Whether a text is ``true`` or ``false``; any other is refused."""
     if text not in ("true", "false"):
         raise ArgumentTypeError(f"command line: --{name} is a flag; it may be true or false, not {text!r}.")
     return text == "true"
 
 
 def whole_number(name, text):
+    """A whole number from 0; any other text is refused."""
     if not text.isdecimal():
         raise ArgumentTypeError(f"command line: --{name} must be a whole number, not {text!r}.")
     return int(text)
 
 
 def positive_number(name, text):
+    """A whole number from 1; any other text is refused."""
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"command line: --{name} must be a positive whole number, not {text!r}.")
     return int(text)
@@ -95,6 +98,7 @@ def names(name, text):
 
 
 def whole_numbers(name, text):
+    """Whole numbers from 0 with commas between them; any other text is refused."""
     for part in (parts := names(name, text)):
         if not part.isdecimal():
             raise ArgumentTypeError(

@@ -12,11 +12,17 @@ class Tune(types.ModuleType):
     """``ray.tune`` as RecBole uses it: ``report``, which means something only inside a process that ray started."""
 
     def report(self, **metrics):
+        """Report a trial's metrics to the real ``ray.tune`` where it is loaded; else do nothing."""
         if "ray.tune" in sys.modules:
             sys.modules["ray.tune"].report(**metrics)
 
 
 def kmeans(*args, **kwargs):
+    """Stand in for the function of ``kmeans_pytorch``, which is not installed.
+
+    Raises:
+        ImportError: always, with the name of the package.
+    """
     raise ImportError("LDiffRec with clustering needs the package kmeans_pytorch.")
 
 

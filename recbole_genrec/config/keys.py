@@ -140,8 +140,10 @@ def idle_keys(configs) -> str:
 
 
 def _without_effect(configs):
-    """Keys that were given and that a model reads, but that have no effect on any: key, source, reason, and whether the
-    setting asks for something."""
+    """Keys that were given and that a model reads, but that have no effect on any.
+
+    Yields the key, its source, the reason, and whether the setting asks for something.
+    """
     reasons = {}
     for config in configs:
         kind = model_kind(config.model_class)

@@ -48,6 +48,11 @@ class FiniteLogits:
         self.backbone = backbone
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``scores [B, V]`` of the token after ``input_ids [B, T]`` as they are.
+
+        Raises:
+            GenRecError: one is NaN or infinity.
+        """
         ruled_out = scores == -torch.inf
         where = f"after token {input_ids.shape[1]} of a text"
         check_scores(self.backbone, None, scores.masked_fill(ruled_out, 0), where, "prompts")

@@ -25,10 +25,12 @@ class LanguageModel(Protocol):
     is_encoder_decoder: bool
 
     @property
-    def vocab_size(self) -> int: ...
+    def vocab_size(self) -> int:
+        """How many tokens the model knows, V."""
 
     @property
-    def pad_id(self) -> int: ...
+    def pad_id(self) -> int:
+        """The token that fills short rows."""
 
     def __call__(
         self,
@@ -60,4 +62,5 @@ class LanguageModel(Protocol):
     def start(self, batch: int) -> torch.Tensor:
         """The start token's embeddings ``[B, 1, H]``; encoder-decoders only."""
 
-    def named_parameters(self) -> Iterable[tuple[str, torch.Tensor]]: ...
+    def named_parameters(self) -> Iterable[tuple[str, torch.Tensor]]:
+        """Names and values of all weights."""

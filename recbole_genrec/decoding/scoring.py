@@ -99,8 +99,10 @@ def _paths(trie: Trie, item: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _must_be_fed(trie: Trie, normalization: str) -> torch.Tensor:
-    """Edges whose tokens have to go through the model ``[E]``: those that lead on and, where forced tokens count,
-    those that have any."""
+    """Edges whose tokens have to go through the model ``[E]``.
+
+    Those lead on or, where forced tokens count, have forced tokens.
+    """
     leads_on = trie.edge_child >= 0
     return leads_on if normalization == "trie" else leads_on | (trie.edge_end - trie.edge_begin > 1)
 

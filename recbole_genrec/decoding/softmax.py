@@ -28,8 +28,10 @@ _LATER = ("within a title", "nodes of the catalogue")
 def root_logits(
     backbone: LanguageModel, trie: Trie, hidden: torch.Tensor, prior: EdgePrior | None = None
 ) -> torch.Tensor:
-    """Logits of the root's edges ``[D, root edges]`` from the states ``[D, H]`` before the first token, and what an
-    :class:`~recbole_genrec.decoding.prior.EdgePrior` from the same states adds to them."""
+    """Logits of the root's edges ``[D, root edges]`` from the states ``[D, H]`` before the first token.
+
+    Added to them is what an :class:`~recbole_genrec.decoding.prior.EdgePrior` makes of the same states.
+    """
     values = backbone.logits(hidden, trie.root_token)
     if trie.edge_embedding is not None:
         values = values + hidden.float() @ trie.edge_embedding.weight[: len(trie.root_token)].T

@@ -89,14 +89,17 @@ class Trie:
 
     @property
     def n_items(self) -> int:
+        """How many items the trie holds, I."""
         return len(self.token_offset) - 2
 
     @property
     def n_nodes(self) -> int:
+        """How many nodes the trie has, the root among them."""
         return len(self.node_depth)
 
     @property
     def n_edges(self) -> int:
+        """How many edges the trie has, E."""
         return len(self.edge_token)
 
     @property

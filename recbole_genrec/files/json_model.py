@@ -31,7 +31,7 @@ class Checked:
         self.model = model
 
     def __get_pydantic_core_schema__(self, source, handler):
-        """pydantic's schema: check by the model, then give the dictionary back."""
+        """Build the schema for pydantic: check by the model, then give the dictionary back."""
 
         def check(value, model):
             model(value)

@@ -29,8 +29,9 @@ def _type(kind, source):
 
 
 class AtomicTables:
-    """Mixin before a RecBole dataset class: all tables are read by
-    :class:`~recbole_genrec.files.atomic_file.AtomicFile`, each file once, the tokens of interactions as categories.
+    """Mixin before a RecBole dataset class: every table is read once, tokens of interactions as categories.
+
+    :class:`~recbole_genrec.files.atomic_file.AtomicFile` reads them.
 
     The index of the interactions is the number of the row in its file, from 0, whatever the filters leave; files split
     beforehand count on.

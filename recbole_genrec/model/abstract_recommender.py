@@ -154,8 +154,10 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens, folder)
 
     def _source_of_tokens(self, model):
-        """The checkpoint of ``item_index``, where a scratch model takes its tokenizer, too: one of the same model and
-        size of vocabulary. Titles with suffixes would train another one; ``None``: train one."""
+        """The checkpoint of ``item_index``, where a scratch model takes its tokenizer, too; ``None``: train one.
+
+        It must be of the same model and size of vocabulary. Titles with suffixes would train another one.
+        """
         folder = self.arguments["indexing"].item_index
         if not folder or not is_checkpoint(Path(folder).expanduser()):
             return None
@@ -309,8 +311,10 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
-        """Scores of the catalogue ``[B, n_items]``: log-probabilities of the K = max(topk) best items, -inf elsewhere;
-        of all items with ``decoding: full``. Where the batch says what a user has seen, that is not among them."""
+        """Scores of the catalogue ``[B, n_items]``: log-probabilities of the K = max(topk) best items, -inf elsewhere.
+
+        With ``decoding: full``, of all items. Where the batch says what a user has seen, that is not among them.
+        """
         return self.rank(self.prompt_tree(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]), interaction)
 
     def rank(self, tree, interaction):
@@ -330,8 +334,10 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         return scores.scatter_(1, found.items, found.scores)
 
     def identifier_statistics(self):
-        """What the indexing made of the catalogue: items, new tokens, and means of an item: its tokens, and those at
-        which the catalogue leaves a choice."""
+        """What the indexing made of the catalogue: numbers of items and new tokens, and means of an item.
+
+        The means are those of its tokens, and of the tokens at which the catalogue leaves a choice.
+        """
         index = self.catalogue.index
         return {
             "scheme": self.arguments["indexing"].item_indexing,

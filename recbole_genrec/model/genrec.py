@@ -87,8 +87,10 @@ class GenRec(GenerativeRecommender):
         return loss / batch.n_decisions
 
     def pack_interaction(self, interaction):
-        """Lay RecBole's rows, a history and its target each, out as single prompts; in training each draws one of the
-        instructions."""
+        """Lay RecBole's rows, a history and its target each, out as single prompts.
+
+        In training each row draws one of the instructions.
+        """
         history, length = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].cpu().numpy()
         row = np.arange(len(history))
         table = np.pad(history, ((0, 0), (0, 1)))

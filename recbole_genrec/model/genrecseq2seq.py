@@ -138,6 +138,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
         )
 
     def training_loader(self, config, train_dataset):
+        """The loader of training sequences, masks drawn anew in each epoch."""
         draws = SequenceDraws(self.masking, self.settings.targets_per_user, self.longest)
         settings = EpochSettings(
             seed=config["seed"],
@@ -148,6 +149,7 @@ class GenRecSeq2Seq(GenerativeRecommender):
         return SequenceLoader(self.writer, train_dataset, train_sequences(train_dataset), draws, settings)
 
     def prompt_settings(self):
+        """The form of a sequence, for people to read: no setting changes it."""
         return {"sequence": "<s> user {number} {item} ... <mask> </s>"}
 
     @classmethod
@@ -159,8 +161,10 @@ class GenRecSeq2Seq(GenerativeRecommender):
     # ---- training ----
 
     def encode_prompts(self, prompts):
-        """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of
-        :class:`~recbole_genrec.batches.sequences.SequencePrompts`, users, items and attributes added."""
+        """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of prompts, users, items and attributes added.
+
+        The prompts are :class:`~recbole_genrec.batches.sequences.SequencePrompts`.
+        """
         embeds = self.backbone.embed(prompts.input_ids)
         flat = embeds.flatten(0, 1)
         if self.users is not None:
@@ -206,8 +210,10 @@ class GenRecSeq2Seq(GenerativeRecommender):
         return self.backbone(embeds, None if mask is None else batch.position_ids, mask, prompts=encoded)
 
     def pack_interaction(self, interaction):
-        """Write RecBole's rows, a history and its target each, with the target masked; in the stage ``pretrain``, with
-        masks drawn over both."""
+        """Write RecBole's rows, a history and its target each, with the target masked.
+
+        In the stage ``pretrain``, masks are drawn over both.
+        """
         history, length, user = self._columns(interaction)
         target = interaction[self.POS_ITEM_ID].cpu().numpy()
         sequences = self._sequences(history, length, user, target)

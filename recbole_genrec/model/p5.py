@@ -152,11 +152,13 @@ class P5(GenerativeRecommender):
             self.writer.check_candidates(self.settings.n_candidates)
 
     def training_loader(self, config, train_dataset):
+        """The loader of P5's task families, each with its number of examples per user."""
         examples_per_user = {family: share * self.settings.examples_per_user for family, share in self.shares.items()}
         settings = EpochSettings(config["seed"], config["train_batch_size"])
         return TaskLoader(self.writer, self.data, train_dataset, examples_per_user, settings)
 
     def prompt_settings(self):
+        """The prompts of each task family, as they are kept in a checkpoint."""
         return self.tasks.as_dict()
 
     @classmethod
@@ -176,8 +178,10 @@ class P5(GenerativeRecommender):
     # ---- training ----
 
     def encode_prompts(self, prompts):
-        """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of
-        :class:`~recbole_genrec.batches.tasks.TaskPromptTokens`, whole words added."""
+        """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of prompts, whole words added.
+
+        The prompts are :class:`~recbole_genrec.batches.tasks.TaskPromptTokens`.
+        """
         device = self.compute_device
         embeds = self.backbone.embed(prompts.input_ids.to(device))
         if self.whole_words is not None:
@@ -257,8 +261,10 @@ class P5(GenerativeRecommender):
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
-        """Scores of the catalogue ``[B, n_items]`` for the prompt of :attr:`ranking`; where it gives candidates, all
-        others have -inf."""
+        """Scores of the catalogue ``[B, n_items]`` for the prompt of :attr:`ranking`.
+
+        Where the prompt gives candidates, all other items have -inf.
+        """
         family, prompt = self.ranking
         examples = self._examples(interaction, family, [prompt] * len(interaction[self.ITEM_SEQ]))
         tree = self._tree(examples)

@@ -88,8 +88,10 @@ class PromptRanker:
         return next(self.backbone.parameters()).device
 
     def embed(self, input_ids, items):
-        """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, those of ``items`` added, which are
-        :class:`~recbole_genrec.batches.layout.ItemCells`."""
+        """Input embeddings ``[W, T, H]`` of ``input_ids [W, T]``, those of ``items`` added.
+
+        ``items`` are :class:`~recbole_genrec.batches.layout.ItemCells`.
+        """
         embeds = self.backbone.embed(input_ids)
         if self.engine.item_embedding == "none" or len(items.item) == 0:
             return embeds

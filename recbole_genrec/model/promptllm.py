@@ -181,6 +181,7 @@ class PromptLLM(GenRec):
             self.packer = Packer(tokens, self.trie, self.engine.normalization, longest, pad_id)
 
     def training_loader(self, config, train_dataset):
+        """No batches: the language model is not trained."""
         return ()
 
     def calculate_loss(self, batch):

@@ -22,7 +22,7 @@ class Picture:
 
 
 def plotly_objects():
-    """plotly's figures.
+    """The figures of plotly.
 
     Raises:
         GenRecError: the library is not there.

@@ -36,16 +36,24 @@ class Planned:
 
     @property
     def name(self):
+        """Model, dataset and seed, as the log names the run."""
         return f"{self.config['model']} on {self.config['dataset']}, seed {self.config['seed']}"
 
     def file(self, ending):
+        """Path of the run's result file with this ``ending``, such as ``json``."""
         return result_file(self.config["results_dir"], self.config["model"], self.config, ending)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What has come of a comparison: names of the runs that failed, now or before, how many runs there are in all, the
-    folder of results, and the paths of the JSONs of those that did not fail."""
+    """What has come of a comparison.
+
+    Attributes:
+        failed: names of the runs that failed, now or before.
+        count: how many runs there are in all.
+        folder: the folder of results.
+        results: paths of the JSONs of the runs that did not fail.
+    """
 
     failed: list
     count: int

@@ -42,8 +42,11 @@ def caption(results) -> str:
 
 
 def table_rows(results) -> list[list[str]]:
-    """Header and one row a model: test metrics, the one that selects over cold items where there are any, parameters,
-    seconds to train, users evaluated a second."""
+    """Header and one row a model.
+
+    The columns are test metrics, the one that selects over cold items where there are any, parameters, seconds to
+    train, and users evaluated a second.
+    """
     metrics = list(dict.fromkeys(metric for result in results for metric in result.test_result))
     cold = []
     if results[0].cold:

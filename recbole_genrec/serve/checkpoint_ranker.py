@@ -168,6 +168,8 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         return super().embed(input_ids, ItemCells(items.cell[known], items.item[known]))
 
     def tree(self, packer, items, first, stop):
-        """Feed the prompts of histories ``items[first:stop]``; see
-        :class:`~recbole_genrec.decoding.tree.PromptTree`."""
+        """Feed the prompts of histories ``items[first:stop]``.
+
+        Returns :class:`~recbole_genrec.decoding.tree.PromptTree`.
+        """
         return prompt_tree(self.backbone, self.trie, *self.embed_prompts(packer.prompts(items, first, stop)))

@@ -12,8 +12,9 @@ val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter
 
 
 def read_user_history(settings, user, data_path=None):
-    """Raw item ids of a user's interactions that pass the run's filters, in the run's order: the oldest first, ties in
-    file order; files that are split beforehand follow each other.
+    """Raw item ids of a user's interactions that pass the run's filters, in the run's order.
+
+    The oldest comes first, ties in file order; files that are split beforehand follow each other.
 
     Args:
         settings: the configuration of a checkpoint.

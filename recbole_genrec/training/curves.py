@@ -35,8 +35,10 @@ class Curves(Listener):
         self._hook = register_optimizer_step_post_hook(self._count)
 
     def training_ended(self, trainer):
-        """Stop counting, and close the board: RecBole leaves its thread writing, below whichever folder is the working
-        one."""
+        """Stop counting, and close the board.
+
+        RecBole leaves its thread writing, below whichever folder is the working one.
+        """
         self._hook.remove()
         self._board.close()
 

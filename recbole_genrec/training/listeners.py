@@ -49,7 +49,9 @@ class Listener:
 
     def rows_measured(self, values):
         """An evaluation is over; ``values`` holds each top-k metric by name, such as ``ndcg@10``, of every row ``[R]``.
-        Where several processes evaluate, the rows are those of all of them."""
+
+        Where several processes evaluate, the rows are those of all of them.
+        """
 
 
 class ListeningTrainer:

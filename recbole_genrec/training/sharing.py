@@ -70,8 +70,10 @@ class SharedEvaluation:
 
 
 def _own_loader(loader, world):
-    """A loader like RecBole's ``loader``, of this process's rows, or ``None`` where it has none; those of all processes
-    in order are the whole."""
+    """A loader like RecBole's ``loader``, of this process's rows, or ``None`` where it has none.
+
+    The rows of all processes, in order, are the whole.
+    """
     dataset = loader._dataset
     users = dataset.inter_feat[dataset.uid_field]
     if isinstance(loader, NegSampleEvalDataLoader):  # which gives a user's rows together, users in order

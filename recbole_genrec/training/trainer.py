@@ -70,8 +70,9 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self._last_batch, self._common_signal = None, 0
 
     def _build_optimizer(self, **kwargs):
-        """The optimizer that ``learner`` names, over the trainable parameters; Adam and AdamW spare norms and biases
-        the weight decay.
+        """The optimizer that ``learner`` names, over the trainable parameters.
+
+        Adam and AdamW spare norms and biases the weight decay.
 
         Raises:
             GenRecError: nothing is trainable.

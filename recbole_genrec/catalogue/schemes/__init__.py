@@ -42,6 +42,7 @@ class Code(NamedTuple):
 
     @property
     def name(self):
+        """The new token's text, such as ``<a_3>``: a letter for the level, then the number."""
         return f"<{'abcdefghijklmnopqrstuvwxyz'[self.level % 26] * (self.level // 26 + 1)}_{self.number}>"
 
 

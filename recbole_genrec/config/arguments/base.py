@@ -117,7 +117,7 @@ class Settings:
 
     @classmethod
     def settings(cls):
-        """``{key: Setting}``"""
+        """The settings of the group by key, ``{key: Setting}``."""
         defaults = {f.name: f.default if f.default is not MISSING else f.default_factory() for f in fields(cls)}
         return {
             key: Setting(key, info.annotation, tuple(info.metadata), defaults[key], info.description or "", cls)

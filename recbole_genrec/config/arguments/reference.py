@@ -112,7 +112,7 @@ def _shipped(setting):
 
 
 def _markdown(text):
-    """reStructuredText's literals as Markdown has them."""
+    """Turn literals of reStructuredText into Markdown's."""
     return re.sub(r"``(.+?)``", r"`\1`", text)
 
 

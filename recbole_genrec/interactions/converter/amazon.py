@@ -69,15 +69,18 @@ class Amazon(RawDump):
 
     @property
     def patterns(self):
+        """File names of this category's reviews and metadata; see :class:`RawDump`."""
         files = {"inter": self.edition.reviews, "item": self.edition.metadata}
         return {suffix: tuple(name.format(self.category) for name in names) for suffix, names in files.items()}
 
     @property
     def downloads(self):
+        """Where this category's reviews and metadata are published; see :class:`RawDump`."""
         folders = {"inter": self.edition.review_folder, "item": self.edition.metadata_folder}
         return {suffix: Download(folder + self.patterns[suffix][0]) for suffix, folder in folders.items()}
 
     def interactions(self, file, malformed, progress=None):
+        """See :meth:`RawDump.interactions`."""
         for block in file.blocks(progress):
             lines, users, items = [], [], []
             for cells in _parse_lines(block, self._review, file, malformed):
@@ -89,6 +92,7 @@ class Amazon(RawDump):
                 yield Rows(("\n".join(lines) + "\n").encode(errors="replace"), _keys(users), _keys(items))
 
     def metadata(self, suffix, file, malformed, progress=None):
+        """See :meth:`RawDump.metadata`."""
         for block in file.blocks(progress):
             rows = list(_parse_lines(block, self._item, file, malformed))
             yield Metadata(["\t".join(cells) for cells in rows], _keys([cells[0] for cells in rows]))

@@ -76,20 +76,24 @@ class MovieLens(RawDump):
 
     @property
     def downloads(self):
+        """The one archive that holds all files; see :class:`RawDump`."""
         return dict.fromkeys(self.patterns, Download(f"{ADDRESS}{self.name}.zip", self.size, self.md5))
 
     @property
     def extracted(self):
+        """The archive's folder, by default named after the data set; see :class:`RawDump`."""
         return self.archive_folder or self.name
 
     @property
     def patterns(self):
+        """File names of ratings, movies and, in the editions that have them, users; see :class:`RawDump`."""
         form = FORMS[self.form]
         patterns = {"inter": form.ratings, "item": (form.movies,), "user": (form.users,)}
         return patterns if form.users else {key: patterns[key] for key in ("inter", "item")}
 
     @property
     def columns(self):
+        """Columns of ratings, movies and users; see :class:`RawDump`."""
         movies = (
             "item_id:token",
             "movie_title:token_seq",
@@ -99,12 +103,14 @@ class MovieLens(RawDump):
         return {"inter": RATING_COLUMNS, "item": movies, "user": USER_COLUMNS}
 
     def interactions(self, file, malformed, progress=None):
+        """See :meth:`RawDump.interactions`."""
         form = FORMS[self.form]
         for text, line in _blocks(file, form.rating_header, progress):
             if text:
                 yield _rating_rows(text.replace(form.separator, b"\t"), line, file, malformed)
 
     def metadata(self, suffix, file, malformed, progress=None):
+        """See :meth:`RawDump.metadata`."""
         header = FORMS[self.form].movie_header if suffix == "item" else b""
         for text, first_line in _blocks(file, header, progress):
             lines, keys = [], []
@@ -143,7 +149,7 @@ def split_year(title):
 
 
 def _blocks(file, header, progress):
-    """Yield the lines of a file, without its header, as text and number of the first line; lines end in ``\\n``."""
+    r"""Yield the lines of a file, without its header, as text and number of the first line; lines end in ``\n``."""
     empty = True
     for text, line in file.blocks(progress):
         text, empty = text.replace(b"\r\n", b"\n"), False

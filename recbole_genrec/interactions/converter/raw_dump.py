@@ -42,6 +42,7 @@ class Download:
 
     @property
     def file_name(self):
+        """The last part of the address."""
         return self.address.rpartition("/")[2]
 
 
