@@ -1,5 +1,7 @@
 """Generative recommendation with language models, inside RecBole."""
 
+from typing import TYPE_CHECKING
+
 from recbole_genrec.compat.on_import import after_import
 from recbole_genrec.config.registry import resolve
 from recbole_genrec.distributed.threads import choose_waiting
@@ -32,7 +34,17 @@ choose_waiting()  # before anything loads torch
 after_import("recbole", lambda: resolve("recbole_genrec.plugin:install")())
 
 
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return resolve(_PUBLIC[name])
+if TYPE_CHECKING:
+    from recbole_genrec.catalogue.new_items import NewItem
+    from recbole_genrec.config.config import GenRecConfig
+    from recbole_genrec.model.genrec import GenRec
+    from recbole_genrec.quick_start import run_recbole_genrec
+    from recbole_genrec.runs.tuning import objective_function
+    from recbole_genrec.serve.history_reader import ItemId
+    from recbole_genrec.serve.recommender import GenRecommender
+else:  # a type checker would take every name for a public one
+
+    def __getattr__(name):
+        if name not in _PUBLIC:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return resolve(_PUBLIC[name])

@@ -1,12 +1,13 @@
 """The package's own errors: what a user can mend, said in one message; a run that was asked to stop; a lost peer."""
 
 import re
+from collections.abc import Iterable
 
 #: of a name that is not known, so much is compared with those that are.
 LONGEST_NAME = 200
 
 
-def without_passwords(text) -> str:
+def without_passwords(text: object) -> str:
     """A text in which no address shows its user and password: ``https://***@host/`` for ``https://me:secret@host/``."""
     return re.sub(r"(\w://)[^\s/'\"]+@", r"\1***@", str(text))
 
@@ -18,7 +19,7 @@ class GenRecError(ValueError):
     prints it without a traceback and exits with code 2.
     """
 
-    def __init__(self, message):
+    def __init__(self, message: object) -> None:
         super().__init__(without_passwords(message))
 
 
@@ -29,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
         signal: number of the signal, such as ``signal.SIGTERM``.
     """
 
-    def __init__(self, signal, message):
+    def __init__(self, signal: int, message: str) -> None:
         super().__init__(message)
         self.signal = signal
 
@@ -44,13 +45,13 @@ def shown(value: object, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def listed(names, longest: int = 400) -> str:
+def listed(names: Iterable[object], longest: int = 400) -> str:
     """Names of the input with commas between them, cut where they are many or long."""
     text = ", ".join(map(str, names))
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
-def unknown_name(kind: str, name: object, known, where: str = "") -> GenRecError:
+def unknown_name(kind: str, name: object, known: Iterable[object], where: str = "") -> GenRecError:
     """Build the error for a name that is not registered.
 
     Args:

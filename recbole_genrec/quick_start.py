@@ -1,9 +1,19 @@
 """The public function: train, evaluate and compare models on one dataset object and one split."""
 
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
 from recbole_genrec.runs.run import RunOptions, run_models
 
 
-def run_recbole_genrec(model="GenRec", dataset=None, config_file_list=None, config_dict=None, saved=True):
+def run_recbole_genrec(
+    model: str | type | Sequence[str | type] = "GenRec",
+    dataset: str | None = None,
+    config_file_list: Sequence[str | PathLike[str]] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+) -> dict[str, Any] | list[dict[str, Any]]:
     """Train and test one model or several, in turn, on the same dataset object and split.
 
     Args:

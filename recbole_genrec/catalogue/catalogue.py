@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from recbole_genrec.catalogue.index import ItemIndex
+from recbole_genrec.catalogue.item_text import ItemColumn
 
 
 @dataclass
@@ -17,8 +18,8 @@ class Catalogue:
     identifiers: list
     #: how the identifiers are made of texts and codes.
     index: ItemIndex
-    #: the other columns of the ``.item`` file, :class:`~recbole_genrec.catalogue.item_text.ItemColumn` by name.
-    columns: dict = field(default_factory=dict)
+    #: the other columns of the ``.item`` file by name; ``None`` out of a checkpoint of a version that kept none.
+    columns: dict[str, ItemColumn] | None = field(default_factory=dict)
 
     @property
     def texts(self):

@@ -1,7 +1,10 @@
 """Items that come after training: read, checked, named and put behind the others of a catalogue."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from os import PathLike
+from typing import Any
 
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import extend_index
@@ -22,10 +25,12 @@ class NewItem:
     #: its text; empty: it is named by its id.
     text: str = ""
     #: values of ``.item`` columns: a value or a list of values by column.
-    columns: dict = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_new_items(path, settings, columns):
+def read_new_items(
+    path: str | PathLike[str], settings: Mapping[str, Any], columns: Mapping[str, ItemColumn] | None
+) -> list[NewItem]:
     """Read new items from an atomic ``.item`` file, their texts by the template of the training.
 
     Args:
@@ -52,7 +57,7 @@ def read_new_items(path, settings, columns):
     return [NewItem(token, texts.get(token, ""), each) for token, each in zip(tokens, values)]
 
 
-def enlarge(ranker, items):
+def enlarge(ranker: Any, items: Sequence[NewItem]) -> Catalogue:
     """The catalogue of a ranker with more items; those that there are keep numbers and identifiers.
 
     Args:
@@ -79,7 +84,7 @@ def enlarge(ranker, items):
     )
 
 
-def _columns(old, tokens, items):
+def _columns(old: Catalogue, tokens: Iterable[str], items: Iterable[NewItem]) -> dict[str, ItemColumn] | None:
     """The columns of a catalogue with the values of new items."""
     for item in items:
         for name in item.columns:
@@ -96,7 +101,7 @@ def _columns(old, tokens, items):
     return columns
 
 
-def _texts(value):
+def _texts(value: Any) -> list[str]:
     """A column's value or list of values as texts, empty ones left out."""
     several = value if isinstance(value, (list, tuple, set, frozenset)) else [] if value is None else [value]
     return [text for text in map(clean_text, map(str, several)) if text]

@@ -2,7 +2,10 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from os import PathLike
+from typing import Any
 
 from recbole.config import Config
 from recbole.evaluator import metric_types
@@ -41,7 +44,15 @@ class GenRecConfig(Config):
         GenRecError: a file, key or value is not accepted; the message names it.
     """
 
-    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None, command_line=None, models=()):
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: Sequence[str | PathLike[str]] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+        command_line: Mapping[str, Any] | None = None,
+        models: Sequence[str | type] = (),
+    ) -> None:
         self.command_line = dict(command_line or {})
         self.run_models = [*models, model] if model is not None else [*models]
         self.sources = {}

@@ -8,7 +8,7 @@ function of this package that imports by a text. A new model is one file ``model
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole_genrec.errors import LONGEST_NAME, GenRecError, unknown_name
 
@@ -20,7 +20,7 @@ class Plugin(NamedTuple):
     trainer: str = "recbole_genrec.training.trainer:GenRecTrainer"
     dataset: str = "recbole_genrec.interactions.dataset:GenRecDataset"
     #: names of the classes above the model that read settings, the nearest first; without RecBole's base classes.
-    parents: tuple = ("GenerativeRecommender",)
+    parents: tuple[str, ...] = ("GenerativeRecommender",)
 
 
 MODELS = {
@@ -54,7 +54,7 @@ RUN_READER = "recbole_genrec.runs.reopen:load_data_and_model"
 _OTHER_KINDS = ("general", "context_aware", "knowledge_aware")
 
 
-def resolve(place: str):
+def resolve(place: str) -> Any:
     """Import what ``place`` names, ``module:name``."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
@@ -83,10 +83,11 @@ def sequential_models() -> list[str]:
 
 def recbole_folder() -> Path:
     """The folder of the installed RecBole, which is not imported for it."""
-    return Path(find_spec("recbole").origin).parent
+    spec: Any = find_spec("recbole")  # never None: this package depends on it
+    return Path(spec.origin).parent
 
 
-def check_model(name):
+def check_model(name: str) -> None:
     """Refuse a name that no sequential model has, without importing RecBole.
 
     A model that somebody has put into RecBole's own folders is known by its file, as RecBole finds it (utils.py:55).
@@ -105,14 +106,14 @@ def check_model(name):
     raise unknown_name("model", name, known)
 
 
-def _has_file(kind, name):
+def _has_file(kind: str, name: str) -> bool:
     """Whether RecBole has a file for a model of this name among those of a kind."""
     if not name.isidentifier() or len(name) > LONGEST_NAME:
         return False
     return (recbole_folder() / "model" / f"{kind}_recommender" / f"{name.lower()}.py").is_file()
 
 
-def is_sequential(name) -> bool:
+def is_sequential(name: str) -> bool:
     """Whether a name is that of a sequential model."""
     try:
         check_model(name)
@@ -136,7 +137,7 @@ def get_model(name: str) -> type:
     raise unknown_name("model", name, sequential_models())
 
 
-def get_trainer(model_type, name: str, processes: int = 1) -> type:
+def get_trainer(model_type: Any, name: str, processes: int = 1) -> type:
     """Return the trainer class of a model: the plugin's own, or the one RecBole picks, made to report to listeners.
 
     Args:

@@ -19,18 +19,18 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 CHOSEN = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
 
 
-def choose_waiting():
+def choose_waiting() -> None:
     """Let threads spin shortly, unless the environment says how they wait or torch is loaded, when it is too late."""
     if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
         os.environ.update(CHOSEN)
 
 
-def waiting():
+def waiting() -> str:
     """The variables that say how threads wait, with their values; empty where the library does as it pleases."""
     return " ".join(f"{name}={os.environ[name]}" for name in WAITING if name in os.environ)
 
 
-def described():
+def described() -> str:
     """A line for the log: how many threads compute, and how they wait."""
     import torch
 

@@ -8,10 +8,13 @@ have several characters.
 import codecs
 import csv
 import io
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from os import PathLike
 from pathlib import Path
+from typing import Any, TextIO
 
 from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.files.checked_blocks import CheckedBlocks, holds_nul, wrong_length
@@ -34,12 +37,12 @@ class AtomicFile:
     encoding: str = "utf-8"
 
     @classmethod
-    def of(cls, path, settings):
+    def of(cls, path: str | PathLike[str], settings: Mapping[str, Any]) -> "AtomicFile":
         """The file at ``path``, written as the configuration ``settings`` says."""
         return cls(Path(path), settings["field_separator"], settings["encoding"] or "utf-8")
 
     @contextmanager
-    def open(self):
+    def open(self) -> Iterator[TextIO]:
         """Open the text at its beginning, after a byte order mark; only a line feed ends a line.
 
         Raises:
@@ -55,11 +58,11 @@ class AtomicFile:
                 f"{self.path} is not {self.encoding} text ({error}); set 'encoding' to the file's own."
             ) from error
 
-    def split(self, line):
+    def split(self, line: str) -> list[str]:
         """The cells of a line."""
         return _without_end(line).split(self.field_separator)
 
-    def columns(self):
+    def columns(self) -> dict[str, str]:
         """Types of the columns by name, in the order of the header.
 
         Raises:
@@ -68,7 +71,7 @@ class AtomicFile:
         with self.open() as text:
             return self.parse_header(text.readline())
 
-    def parse_header(self, line):
+    def parse_header(self, line: str) -> dict[str, str]:
         """Types of the columns by name of a header's ``line``; see :meth:`columns`."""
         columns = {}
         for cell in self.split(line):
@@ -83,19 +86,19 @@ class AtomicFile:
             columns[name] = kind
         return columns
 
-    def lines(self):
+    def lines(self) -> Iterator[tuple[int, str]]:
         """Numbers, from 2, and texts of the lines that are rows; empty lines are none."""
         with self.open() as text:
             for number, line in enumerate(text, start=1):
                 if number > 1 and line.strip("\r\n"):
                     yield number, _without_end(line)
 
-    def line(self, row):
+    def line(self, row: int) -> tuple[int, str] | None:
         """Number and text of the line that is row ``row``, counted from 0."""
         return next(islice(self.lines(), row, None))
 
     @contextmanager
-    def reading(self):
+    def reading(self) -> Iterator["Reading"]:
         """Open the file to read it once, from the header to its end; gives a :class:`Reading`.
 
         Raises:
@@ -106,17 +109,17 @@ class AtomicFile:
         with self.open() as text:
             yield Reading(self, text)
 
-    def check(self):
+    def check(self) -> int:
         """Check that every row has as many cells as the header; see :meth:`Reading.check`."""
         with self.reading() as reading:
             return reading.check()
 
-    def table(self, types, missing=None):
+    def table(self, types: Mapping[str, Any], missing: Mapping[str, Iterable[str]] | None = None) -> Any:
         """Read columns; see :meth:`Reading.table`."""
         with self.reading() as reading:
             return reading.table(types, missing)
 
-    def rows(self):
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Numbers of the lines that are rows, and their cells.
 
         Raises:
@@ -141,12 +144,12 @@ class Reading:
         columns: types of the columns by name, in the order of the header.
     """
 
-    def __init__(self, file, text):
+    def __init__(self, file: AtomicFile, text: TextIO) -> None:
         self._file, header = file, text.readline()
         self.columns = file.parse_header(header)
         self._blocks = CheckedBlocks(text, header, file.path, file.field_separator, list(self.columns))
 
-    def check(self):
+    def check(self) -> int:
         """Check that every row has as many cells as the header.
 
         Returns:
@@ -159,7 +162,7 @@ class Reading:
             pass
         return self._blocks.rows
 
-    def table(self, types, missing=None):
+    def table(self, types: Mapping[str, Any], missing: Mapping[str, Iterable[str]] | None = None) -> Any:
         """Read columns with pandas' C parser; every row is checked as :meth:`check` does, on its way to the parser.
 
         RecBole reads with pandas' Python parser (``recbole/data/dataset/dataset.py:483``): for a million rows of three
@@ -187,7 +190,7 @@ class Reading:
         )
         return table.rename(columns={cell: name for name, cell in cells.items()})
 
-    def numbers(self, texts, missing):
+    def numbers(self, texts: Iterable[str], missing: Iterable[str]) -> Any:
         """The numbers that :meth:`table` reads from cells, float64.
 
         Args:
@@ -202,7 +205,7 @@ class Reading:
         return table["number"].to_numpy()
 
 
-def _parsed(lines, separator, **how):
+def _parsed(lines: CheckedBlocks | io.StringIO, separator: str, **how: Any) -> Any:
     import pandas as pd  # prompts are read where there is no pandas
 
     return pd.read_csv(
@@ -216,5 +219,5 @@ def _parsed(lines, separator, **how):
     )
 
 
-def _without_end(line):
+def _without_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")

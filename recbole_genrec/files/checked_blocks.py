@@ -1,5 +1,9 @@
 """The text of an atomic file in blocks of whole lines, checked on its way to a parser: no second reading is needed."""
 
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TextIO
+
 from recbole_genrec.errors import GenRecError, listed
 
 #: stands for a separator of several characters where pandas reads: its C parser takes one.
@@ -23,7 +27,7 @@ class CheckedBlocks:
         rows: how many there were so far, without the header.
     """
 
-    def __init__(self, text, header, path, separator, columns):
+    def __init__(self, text: TextIO, header: str, path: Path, separator: str, columns: list[str]) -> None:
         self._text, self._ahead, self._path, self._columns = text, header, path, columns
         self._in_file = separator
         self.separator = separator if len(separator.encode()) == 1 else STAND_IN
@@ -32,10 +36,10 @@ class CheckedBlocks:
         self._lines = 0
         self.rows = -1  # the header is counted with the first block
 
-    def __iter__(self):  # by this pandas knows a file
+    def __iter__(self) -> Iterator[bytes]:  # by this pandas knows a file
         return iter(self.read, b"")
 
-    def read(self, _=None):
+    def read(self, _: object = None) -> bytes:
         """The next block in UTF-8; empty at the end.
 
         Raises:
@@ -47,7 +51,7 @@ class CheckedBlocks:
                 return rows
         return b""
 
-    def _checked(self, block):
+    def _checked(self, block: str) -> bytes:
         block = block.replace("\r\n", "\n")
         if not block.endswith("\n"):  # the file's last line
             block = block.removesuffix("\r") + "\n"
@@ -69,7 +73,7 @@ class CheckedBlocks:
         self._lines += lines
         return encoded
 
-    def _regular_lines(self, encoded):
+    def _regular_lines(self, encoded: bytes) -> int | None:
         """How many lines there are, each with a cell for each column; ``None`` where one differs, or may be empty."""
         width = len(self._columns)
         marks = encoded.translate(None, self._others)
@@ -79,7 +83,7 @@ class CheckedBlocks:
         self.rows += lines
         return lines
 
-    def _rows_of(self, block):
+    def _rows_of(self, block: str) -> tuple[int, bytes]:
         """How many lines there are, and those that are rows, each checked by itself."""
         lines, rows = block.removesuffix("\n").split("\n"), []
         for number, line in enumerate(lines, start=self._lines + 1):
@@ -93,11 +97,11 @@ class CheckedBlocks:
         return len(lines), "".join(rows).encode()
 
 
-def wrong_length(path, line, count, columns):
+def wrong_length(path: Path, line: int, count: int, columns: Collection[str]) -> str:
     """Say that a line has ``count`` cells, which are not those of the ``columns``."""
     return f"{path}, line {line}: {count} cells where the header has {len(columns)}. Columns: {listed(columns)}."
 
 
-def holds_nul(path, line):
+def holds_nul(path: Path, line: int) -> str:
     """Say that a line holds a NUL byte."""
     return f"{path}, line {line}: the file holds a NUL byte; it must be text in UTF-8."

@@ -3,8 +3,8 @@
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import core_schema
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import ErrorDetails, core_schema
 
 from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.files.json_shape import NAMES
@@ -15,7 +15,7 @@ class JSONModel(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
-    def content(self) -> dict:
+    def content(self) -> dict[str, Any]:
         """The keys that were given, as JSON holds them."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
@@ -27,13 +27,13 @@ class Checked:
         model: the :class:`JSONModel`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: type[JSONModel]) -> None:
         self.model = model
 
-    def __get_pydantic_core_schema__(self, source, handler):
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Build the schema for pydantic: check by the model, then give the dictionary back."""
 
-        def check(value, model):
+        def check(value: Any, model: core_schema.ValidatorFunctionWrapHandler) -> Any:
             model(value)
             return value
 
@@ -63,7 +63,7 @@ def read_model(model: type[Model], value: Any, where: str) -> Model:
         raise GenRecError(f"{where}{_misfit(model, value, error.errors()[0])}.") from None
 
 
-def _misfit(kind, value, error):
+def _misfit(kind: Any, value: Any, error: ErrorDetails) -> str:
     """The place of one of pydantic's errors below ``value``, and what is wrong there."""
     steps, lacking, place = list(error["loc"]), None, ""
     if error["type"] == "missing":
@@ -76,7 +76,7 @@ def _misfit(kind, value, error):
     return f"{place} lacks the key {lacking!r}" if lacking else f"{place} is {shown(value)}, not {_named(kind)}"
 
 
-def _below(kind, step):
+def _below(kind: Any, step: int | str) -> Any:
     """The type of an entry of a type, or ``None`` where it has none, or several of its types may."""
     kinds = [one for one in _kinds(kind) if one is not NoneType]
     if len(kinds) > 1:
@@ -92,14 +92,14 @@ def _below(kind, step):
     return parts[-1] if get_origin(kind) in (dict, list) else None
 
 
-def _kinds(kind):
+def _kinds(kind: Any) -> tuple[Any, ...]:
     """The types that a union admits; of another type, itself."""
     if get_origin(kind) is Annotated and get_origin(get_args(kind)[0]) in (Union, UnionType):
         kind = get_args(kind)[0]
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
-def _named(kind):
+def _named(kind: Any) -> str:
     """What a type accepts, in words."""
     names = []
     for one in _kinds(kind):

@@ -1,11 +1,13 @@
 """What JSON has to look like that somebody may have edited."""
 
+from typing import Any
+
 from recbole_genrec.errors import GenRecError, shown
 
 NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", None: "null"}
 
 
-def check_shape(value, shape, where):
+def check_shape(value: Any, shape: Any, where: str) -> None:
     """Compare a JSON value with the shape that its readers take for granted.
 
     Args:
@@ -25,7 +27,7 @@ def check_shape(value, shape, where):
         raise GenRecError(f"{where}{place} {problem}.")
 
 
-def _misfit(value, shape):
+def _misfit(value: Any, shape: Any) -> tuple[str, str] | None:
     """The place below ``value`` and what is wrong there, or ``None``."""
     if isinstance(shape, tuple):
         fits = any(_misfit(value, one) is None for one in shape)
@@ -53,13 +55,13 @@ def _misfit(value, shape):
     return None
 
 
-def _is(value, kind):
+def _is(value: Any, kind: type | None) -> bool:
     if kind is None:
         return value is None
     return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _named(shape):
+def _named(shape: Any) -> str:
     if isinstance(shape, tuple):
         return " or ".join(map(_named, shape))
     return "a list" if isinstance(shape, list) else "an object" if isinstance(shape, dict) else NAMES[shape]

@@ -1,9 +1,10 @@
 """Values as JSON can hold them."""
 
 from enum import Enum
+from typing import Any
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Turn a configuration value into what JSON can hold."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}

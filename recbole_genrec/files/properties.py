@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,12 +13,13 @@ def properties_folder() -> Path:
     An installed wheel has it inside the package (packaging maps ``recbole_genrec.properties`` to the top-level
     ``properties/``); in a source checkout and in an editable install it stands beside the package.
     """
-    package = Path(find_spec("recbole_genrec").origin).parent
+    spec: Any = find_spec("recbole_genrec")  # never None: this file is part of it
+    package = Path(spec.origin).parent
     installed = package / "properties"
     return installed if installed.is_dir() else package.parent / "properties"
 
 
-def read_shipped(name, loader):
+def read_shipped(name: str, loader: type[yaml.SafeLoader]) -> dict[str, Any]:
     """Read a shipped YAML file with PyYAML's ``loader``; ``{}`` where there is none."""
     file = properties_folder() / name
     if not file.is_file():

@@ -1,5 +1,8 @@
 """YAML as its writer meant it: no key twice, no alias that unfolds without end, and every mistake with its line."""
 
+from os import PathLike
+from typing import Any
+
 import yaml
 
 from recbole_genrec.errors import GenRecError, shown
@@ -19,12 +22,12 @@ class YamlProblem(ValueError):
         line: where it is, from 1; ``None`` where the text has no such place.
     """
 
-    def __init__(self, problem, line=None):
+    def __init__(self, problem: str | None, line: int | None = None) -> None:
         super().__init__(problem)
         self.line = line
 
 
-def load_yaml(text, loader=yaml.SafeLoader):
+def load_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     """The value of a YAML text; nothing of it is run.
 
     Args:
@@ -56,7 +59,7 @@ def load_yaml(text, loader=yaml.SafeLoader):
         raise YamlProblem("nested too deeply") from None
 
 
-def read_yaml_file(path, what="", loader=yaml.SafeLoader):
+def read_yaml_file(path: str | PathLike[str], what: str = "", loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     """The value of a YAML file.
 
     Args:
@@ -79,7 +82,7 @@ def read_yaml_file(path, what="", loader=yaml.SafeLoader):
         raise GenRecError(f"{path}{place}: not valid YAML: {error}.") from error
 
 
-def _check(node, parser, sizes):
+def _check(node: yaml.Node, parser: yaml.SafeLoader, sizes: dict[int, Any]) -> int:
     """How many values a node stands for, itself and all below it; ``sizes`` keeps those of nodes that aliases share."""
     line = node.start_mark.line + 1
     if id(node) in sizes:
@@ -107,7 +110,7 @@ def _check(node, parser, sizes):
     return size
 
 
-def _construct(node, parser, line):
+def _construct(node: yaml.ScalarNode, parser: yaml.SafeLoader, line: int) -> None:
     """Construct a scalar ahead of the document, so that a value which its type refuses has a line."""
     try:
         parser.construct_object(node)

@@ -5,7 +5,9 @@ A cell is a text, as it is to be read, or a :class:`Figure`; each format escapes
 
 import csv
 import io
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 _LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 _LATEX_SIGNS |= {"^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"\dag{}", "‡": r"\ddag{}", "<": "$<$"}
@@ -27,7 +29,7 @@ class Figure:
     marks: str = ""
     is_best: bool = False
 
-    def emphasised(self, before, after) -> str:
+    def emphasised(self, before: str, after: str) -> str:
         """The figure as text, between ``before`` and ``after`` where it is the best; its marks stand outside."""
         text = f"{self.mean:.4f}" + ("" if self.deviation is None else f" ± {self.deviation:.4f}")
         return (f"{before}{text}{after}" if self.is_best else text) + (f" {self.marks}" if self.marks else "")
@@ -39,7 +41,13 @@ class Figure:
         return text + (f" {escaped(self.marks)}" if self.marks else "")
 
 
-def markdown(header, rows, numbers=None, padded=True) -> str:
+#: a text as it is to be read, or a figure.
+Cell: TypeAlias = str | Figure
+
+
+def markdown(
+    header: Sequence[str], rows: Iterable[Sequence[Cell]], numbers: Container[str] | None = None, padded: bool = True
+) -> str:
     """A table as Markdown.
 
     Args:
@@ -54,17 +62,17 @@ def markdown(header, rows, numbers=None, padded=True) -> str:
     return "".join(f"{line}\n" for line in (_markdown_line(header), ruled, *map(_markdown_line, rows)))
 
 
-def _markdown_line(cells):
+def _markdown_line(cells: Iterable[Cell]) -> str:
     texts = (c.emphasised("**", "**") if isinstance(c, Figure) else c.replace("|", "\\|") for c in cells)
     return f"| {' | '.join(texts)} |"
 
 
-def rows_as_markdown(title, rows) -> str:
+def rows_as_markdown(title: str, rows: Sequence[Sequence[str]]) -> str:
     """A title, then a header and rows as Markdown, all columns but the first to the right."""
     return f"{title}\n\n{markdown(rows[0], rows[1:])}"
 
 
-def latex(header, rows, caption) -> str:
+def latex(header: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str) -> str:
     """A table as LaTeX, for the package ``booktabs``; all columns but the first to the right."""
     lines = (" & ".join(c.latex() if isinstance(c, Figure) else escaped(c) for c in cells) for cells in rows)
     body = "".join(f"{line} \\\\\n" for line in lines)
@@ -75,12 +83,12 @@ def latex(header, rows, caption) -> str:
     )
 
 
-def escaped(text) -> str:
+def escaped(text: str) -> str:
     """Text as LaTeX prints it."""
     return "".join(_LATEX_SIGNS.get(sign, sign) for sign in text)
 
 
-def csv_text(header, rows) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table as CSV; cells are values, None an empty one."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -88,7 +96,7 @@ def csv_text(header, rows) -> str:
     return file.getvalue()
 
 
-def print_rows(title, rows):
+def print_rows(title: str | None, rows: Sequence[Sequence[str]]) -> None:
     """Print a header and rows as a table, turned round where the terminal is narrow."""
     from rich.console import Console  # not every table is for a console
 
@@ -101,7 +109,9 @@ def print_rows(title, rows):
     Console(width=width).print(console_table(title, rows, numbers=True))
 
 
-def console_table(title, rows, has_header=True, numbers=False):
+def console_table(
+    title: str | None, rows: Sequence[Sequence[str]], has_header: bool = True, numbers: bool = False
+) -> Table:
     """A table of texts for rich's console.
 
     Args:

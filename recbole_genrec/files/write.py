@@ -6,12 +6,14 @@ is ``.x.old``, from where :func:`settle` brings it back after a crash.
 
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 
 
 @contextmanager
-def replacing(path, shared=False):
+def replacing(path: str | PathLike[str], shared: bool = False) -> Iterator[Path]:
     """Write a file: the block gets a temporary path, which takes the place of ``path`` when the block ends.
 
     Where the block is left by an exception, the temporary file goes and ``path`` stays as it was.
@@ -30,20 +32,20 @@ def replacing(path, shared=False):
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text, shared=False):
+def write_text(path: str | PathLike[str], text: str, shared: bool = False) -> None:
     """Write a text file, in UTF-8, with :func:`replacing`."""
     with replacing(path, shared) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def put_file(temporary, path):
+def put_file(temporary: Path, path: str | PathLike[str]) -> None:
     """Bring a whole file to the disk, then give it the name ``path``, which may be another file's."""
     sync(temporary)
     temporary.replace(path)
 
 
 @contextmanager
-def replacing_folder(folder, previous=None):
+def replacing_folder(folder: str | PathLike[str], previous: str | PathLike[str] | None = None) -> Iterator[Path]:
     """Write a folder: the block gets an empty one, which takes the place of ``folder`` when the block ends.
 
     A crash, of the machine too, leaves the old or the new folder. Where the block is left by an exception, the old one
@@ -71,7 +73,7 @@ def replacing_folder(folder, previous=None):
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _put_folder(fresh, folder):
+def _put_folder(fresh: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(_former(folder))
     fresh.rename(folder)
@@ -79,7 +81,7 @@ def _put_folder(fresh, folder):
     settle(folder)
 
 
-def settle(folder):
+def settle(folder: str | PathLike[str]) -> None:
     """Undo what a crash in the middle of a replacement has left beside ``folder``."""
     folder = Path(os.path.abspath(folder))  # "." has a name, too
     former = _former(folder)
@@ -91,11 +93,11 @@ def settle(folder):
         former.rename(folder)
 
 
-def _former(folder):
+def _former(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.old"
 
 
-def sync(path):
+def sync(path: Path) -> None:
     """Bring a file, or the names in a folder, to the disk."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders, and keeps renames by itself
         return

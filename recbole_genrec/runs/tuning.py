@@ -1,11 +1,14 @@
 """Search for hyper-parameters: RecBole's HyperTuning over this package's runner."""
 
 import io
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -25,7 +28,12 @@ from recbole_genrec.runs.summary import print_table
 ALGORITHMS = ("exhaustive", "random", "bayes")
 
 
-def objective_function(config_dict=None, config_file_list=None, saved=True, shown=True):
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None,
+    config_file_list: Sequence[str | PathLike[str]] | None = None,
+    saved: bool = True,
+    shown: bool = True,
+) -> dict[str, Any]:
     """Train and test one model by the runner, for RecBole's ``HyperTuning``.
 
     Args:

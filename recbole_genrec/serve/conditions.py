@@ -9,8 +9,9 @@ Letters: I items.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,10 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})?\.\.({_NUMBER})?")
 #: most values that an error lists.
 SHOWN = 8
+#: what :func:`choose_items` takes.
+Conditions: TypeAlias = (
+    Mapping[str, Any] | Iterable[tuple[str, Any]] | Callable[[Mapping[str, list[str]]], bool] | np.ndarray
+)
 
 
 def parse_where(texts):

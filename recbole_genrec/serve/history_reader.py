@@ -4,8 +4,10 @@ A title is looked up literally, then by :class:`~recbole_genrec.chat.grounding.G
 as free text, as if it were the title of an item.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from recbole_genrec.chat.grounding import Grounder
 from recbole_genrec.config.arguments import PromptLLMArguments
@@ -18,6 +20,10 @@ class ItemId:
     """An entry of a history that is the raw id of an item; an entry that is a ``str`` is a title."""
 
     item_id: str
+
+
+#: a history as it is given, the oldest entry first: titles, texts, item ids.
+History: TypeAlias = Sequence[str | ItemId]
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,16 @@ class HistoryReader:
         reads_text: whether the model reads items as their texts, and so can read free text.
     """
 
-    def __init__(self, item_tokens, titles, reads_text):
+    def __init__(self, item_tokens: Sequence[str], titles: Sequence[str], reads_text: bool) -> None:
         self.item_tokens, self.titles, self.reads_text = item_tokens, titles, reads_text
         self.number = {token: item for item, token in enumerate(item_tokens, 1)}
         self._literal = {title: item for item, title in reversed(list(enumerate(titles, 1)))}
 
     @cached_property
-    def _grounder(self):
+    def _grounder(self) -> Grounder:
         return Grounder(self.titles, PromptLLMArguments.fuzzy_threshold)
 
-    def read(self, given):
+    def read(self, given: str | ItemId) -> tuple[Entry, int | None]:
         """Match one entry.
 
         Args:

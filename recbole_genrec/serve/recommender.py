@@ -3,21 +3,24 @@
 Letters: B histories, K list length, L entries of a history, I items.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import exp
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from recbole_genrec.catalogue.new_items import enlarge, read_new_items
+from recbole_genrec.catalogue.new_items import NewItem, enlarge, read_new_items
 from recbole_genrec.checkpoint.checkpoint import save_enlarged
 from recbole_genrec.decoding.scoring import score_pairs
 from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.serve.checkpoint_ranker import CheckpointRanker
-from recbole_genrec.serve.conditions import choose_items
-from recbole_genrec.serve.history_reader import HistoryReader
+from recbole_genrec.serve.conditions import Conditions, choose_items
+from recbole_genrec.serve.history_reader import Entry, History, HistoryReader
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,10 @@ class Recommendation:
 class Answer:
     """A history as it was read, and the list."""
 
-    #: :class:`~recbole_genrec.serve.history_reader.Entry`, the oldest first.
-    history: tuple
-    #: :class:`Recommendation`, the best first; fewer than K where fewer items may be recommended.
-    recommendations: tuple
+    #: the oldest entry first.
+    history: tuple[Entry, ...]
+    #: the best first; fewer than K where fewer items may be recommended.
+    recommendations: tuple[Recommendation, ...]
     #: nodes of the trie that the search expanded.
     expanded_nodes: int
     #: true where the node budget was hit: the list then comes from a beam search.
@@ -54,12 +57,12 @@ class Explanation:
 
     answer: Answer
     #: the L entries that the model reads.
-    history: tuple
+    history: tuple[Entry, ...]
     #: by entry and recommendation: the item's probability with the entry minus that without ``[L][K]``.
-    changes: tuple
+    changes: tuple[tuple[float, ...], ...]
     #: for each recommendation the index in ``history`` whose removal lowers its log-probability most; ``None`` where
     #: none lowers it.
-    reasons: tuple
+    reasons: tuple[int | None, ...]
 
 
 @dataclass
@@ -69,8 +72,8 @@ class _Histories:
     items: np.ndarray
     first: np.ndarray
     stop: np.ndarray
-    entries: list
-    packer: object
+    entries: list[list[Entry]]
+    packer: Any
 
 
 class GenRecommender:
@@ -91,24 +94,36 @@ class GenRecommender:
         GenRecError: the checkpoint is missing, damaged, of another model, or comes with code that is not trusted.
     """
 
-    def __init__(self, folder, device=None, trust_remote_code=False):
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
         self.folder = folder
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.ranker = CheckpointRanker(folder, trust_remote_code).to(device)
-        self.settings = self.ranker.settings
+        self.settings: Mapping[str, Any] = self.ranker.settings
         self.longest, self.batch_size = self.settings["MAX_ITEM_LIST_LENGTH"], self.settings["eval_batch_size"]
         self._prepare()
 
     @classmethod
-    def from_checkpoint(cls, folder, device=None, trust_remote_code=False):
+    def from_checkpoint(
+        cls,
+        folder: str | PathLike[str],
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+    ) -> "GenRecommender":
         """The recommender of a checkpoint folder; see the class."""
         return cls(folder, device, trust_remote_code)
 
-    def _prepare(self):
+    def _prepare(self) -> None:
         ranker = self.ranker
         self.reader = HistoryReader(ranker.catalogue.item_tokens, ranker.titles(), ranker.reads_text)
 
-    def recommend(self, histories, topk=10, where=None, exclude_seen=False):
+    def recommend(
+        self, histories: Iterable[History], topk: int = 10, where: Conditions | None = None, exclude_seen: bool = False
+    ) -> list[list[Recommendation]]:
         """The most probable next items of some histories.
 
         Args:
@@ -127,7 +142,9 @@ class GenRecommender:
         """
         return [list(answer.recommendations) for answer in self.answer(histories, topk, where, exclude_seen)]
 
-    def answer(self, histories, topk=10, where=None, exclude_seen=False):
+    def answer(
+        self, histories: Iterable[History], topk: int = 10, where: Conditions | None = None, exclude_seen: bool = False
+    ) -> list[Answer]:
         """As :meth:`recommend`; returns B :class:`Answer`, which also say how the histories were read."""
         if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
             raise GenRecError(f"'topk' must be a whole number of at least 1, not {topk!r}.")
@@ -138,9 +155,10 @@ class GenRecommender:
         read = [self._read(histories[start : start + size]) for start in range(0, len(histories), size)]
         return [answer for batch in read for answer in self._rank(batch, topk, chosen, exclude_seen)]
 
-    def _read(self, histories):
+    def _read(self, histories: Iterable[History]) -> _Histories:
         """Match the entries of histories, and concatenate them."""
-        entries, numbers, texts = [], [], {}
+        texts: dict[str, int] = {}
+        entries, numbers = [], []
         for history in histories:
             if isinstance(history, str):
                 raise GenRecError(f"A history is a list of entries, not a text: {history!r}.")
@@ -160,7 +178,7 @@ class GenRecommender:
             entries[place][:left_out] = [replace(entry, read=False) for entry in entries[place][:left_out]]
         return _Histories(items, first, stop, entries, packer)
 
-    def _rank(self, batch, topk, chosen, exclude_seen):
+    def _rank(self, batch: _Histories, topk: int, chosen: np.ndarray | None, exclude_seen: bool) -> list[Answer]:
         ranker = self.ranker
         tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop)
         found = search(
@@ -177,12 +195,12 @@ class GenRecommender:
             for (entries, items, scores, expanded), over_budget in zip(rows, found.over_budget.tolist())
         ]
 
-    def _seen(self, entries):
+    def _seen(self, entries: list[list[Entry]]) -> torch.Tensor:
         """Numbers of the items that each history holds, padded with 0 ``[B, S]``."""
         rows = [[self.reader.number[entry.item_id] for entry in history if entry.item_id] for history in entries]
         return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True)
 
-    def _list(self, items, scores):
+    def _list(self, items: list[int], scores: list[float]) -> tuple[Recommendation, ...]:
         tokens, titles = self.reader.item_tokens, self.reader.titles
         listed = [(item - 1, score) for item, score in zip(items, scores) if item]
         return tuple(
@@ -190,7 +208,9 @@ class GenRecommender:
             for rank, (place, score) in enumerate(listed, 1)
         )
 
-    def explain(self, history, topk=10, where=None, exclude_seen=False):
+    def explain(
+        self, history: History, topk: int = 10, where: Conditions | None = None, exclude_seen: bool = False
+    ) -> Explanation:
         """The effect of each entry of a history on the items recommended for it.
 
         Every entry is left out once. These histories and the whole one form a batch, in which the K items are scored
@@ -223,7 +243,7 @@ class GenRecommender:
         read = tuple(entry for entry in answer.history if entry.read)
         return Explanation(answer, read, tuple(map(tuple, changes)), _reasons(scores))
 
-    def add_items(self, items):
+    def add_items(self, items: list[NewItem] | tuple[NewItem, ...] | str | PathLike[str]) -> None:
         """Add new items to the catalogue, without training.
 
         They get identifiers from the indexing scheme and no item vector; present items keep their identifiers. With
@@ -241,7 +261,7 @@ class GenRecommender:
         self.ranker.take_catalogue(enlarge(self.ranker, items))
         self._prepare()
 
-    def save(self, folder):
+    def save(self, folder: str | PathLike[str]) -> None:
         """Write a checkpoint with the present catalogue, for recommending only: it cannot be trained on.
 
         Args:
@@ -250,7 +270,7 @@ class GenRecommender:
         save_enlarged(self.folder, folder, self.ranker)
 
 
-def _reasons(scores):
+def _reasons(scores: torch.Tensor) -> tuple[int | None, ...]:
     """For each item the index of the entry whose removal lowers its score most.
 
     Args:
