@@ -14,15 +14,14 @@ val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter
 def read_user_history(settings, user, data_path=None):
     """Raw item ids of a user's interactions that pass the run's filters, in the run's order.
 
-    The oldest comes first, ties in file order; files that are split beforehand follow each other.
-
     Args:
         settings: the configuration of a checkpoint.
         user: raw user id.
         data_path: the folder that holds the dataset's folder; by default where it was in training.
 
     Returns:
-        List of raw item ids, which need not be in the checkpoint's catalogue.
+        List of raw item ids, the oldest first, ties in file order, files that are split beforehand one after the other.
+        They need not be in the checkpoint's catalogue.
 
     Raises:
         GenRecError: a file or column is missing, a file is malformed, or there is no such user.
