@@ -75,13 +75,12 @@ def serve(steps, small):
     import torch
 
     from benchmarks.recommenders import build, endless
-    from recbole_genrec.batches.packed_loader import packed_train_loader
     from recbole_genrec.distributed.threads import waiting
     from recbole_genrec.runs.process import tune_malloc
 
     tune_malloc()
     config, model, train, _ = build("ml-100k", **(SMALL if small else {}))
-    batches = endless(packed_train_loader(config, train.dataset, model))
+    batches = endless(model.training_loader(config, train.dataset))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config["learning_rate"], fused=True)
     model.train()
     print(json.dumps({"threads": torch.get_num_threads(), "waiting": waiting()}), flush=True)

@@ -16,7 +16,6 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 from transformers import AutoModelForCausalLM
 
-from recbole_genrec.batches.packed_loader import packed_train_loader
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.registry import plugin_dataset
 from recbole_genrec.runs.process import tune_malloc
@@ -60,7 +59,7 @@ def main():
     model = config.model_class(config, train.dataset)
     before = validation_loss(model, valid)
     trainer = GenRecTrainer(config, model)
-    trainer.fit(packed_train_loader(config, train.dataset, model), valid)
+    trainer.fit(model.training_loader(config, train.dataset), valid)
     trainer.evaluate(valid)
     after = validation_loss(model, valid)
 

@@ -10,7 +10,6 @@ import torch
 from recbole.data import data_preparation
 from recbole.utils import init_seed
 
-from recbole_genrec.batches.packed_loader import packed_train_loader
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.registry import plugin_dataset
 from recbole_genrec.files.properties import properties_folder
@@ -34,7 +33,7 @@ def build(dataset, **settings):
 
 def train_for(model, config, data, steps):
     """Train for some steps with the configured settings, cosine decay over these steps."""
-    loader = packed_train_loader(config, data.dataset, model)
+    loader = model.training_loader(config, data.dataset)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=config["learning_rate"],

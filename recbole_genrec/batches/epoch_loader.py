@@ -34,6 +34,21 @@ class EpochSettings:
     shuffle: bool = True
 
 
+def epoch_settings(config, engine):
+    """The :class:`EpochSettings` of a model of this package.
+
+    Args:
+        config: RecBole's configuration.
+        engine: :class:`~recbole_genrec.config.arguments.EngineArguments`.
+    """
+    return EpochSettings(
+        seed=config["seed"],
+        batch_size=config["train_batch_size"],
+        batch_tokens=engine.train_batch_tokens,
+        history_dropout=engine.history_dropout,
+    )
+
+
 @dataclass
 class Plan:
     """An epoch: what the loader made of its rows, the batches as arrays of row numbers, and the generator of more."""

@@ -1,7 +1,6 @@
 """Batches of packed training windows."""
 
-from recbole_genrec.batches.epoch_loader import EpochLoader, EpochSettings, batches_of_like_length, check_dropout
-from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.batches.epoch_loader import EpochLoader, batches_of_like_length, check_dropout
 
 
 class PackedLoader(EpochLoader):
@@ -41,24 +40,3 @@ class PackedLoader(EpochLoader):
     def _write(self, plan, batch, instruction):
         items, windows = plan.rows
         return self.packer.pack(items, windows[batch], instruction)
-
-
-def packed_train_loader(config, train_dataset, model):
-    """The training loader of a model of this package.
-
-    Args:
-        config: RecBole's configuration.
-        train_dataset: the training part of the split.
-        model: gives ``packer`` and ``engine``.
-
-    Returns:
-        :class:`PackedLoader`.
-    """
-    settings = EpochSettings(
-        seed=config["seed"],
-        batch_size=config["train_batch_size"],
-        batch_tokens=model.engine.train_batch_tokens,
-        history_dropout=model.engine.history_dropout,
-        shuffle=config["shuffle"] is not False,
-    )
-    return PackedLoader(model.packer, train_dataset, train_sequences(train_dataset), model.engine.min_history, settings)

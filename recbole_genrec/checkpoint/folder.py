@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import ItemIndex, pieces_from_json, pieces_to_json
@@ -317,6 +318,34 @@ def _check_count(folder, what, values, tokens):
 def read_settings(folder):
     """The configuration that a checkpoint was trained with; a missing key is ``None``."""
     return defaultdict(lambda: None, read_json(Path(folder) / "config.json"))
+
+
+class Parts(NamedTuple):
+    """What a model of a checkpoint is built of before its weights are loaded."""
+
+    folder: Path
+    #: what the model's ``prompt_settings`` gave.
+    prompts: dict
+    catalogue: Catalogue
+    #: whether the whole language model is in the checkpoint; else an adapter is.
+    is_whole: bool
+
+
+def read_parts(folder, item_tokens):
+    """Read the :class:`Parts` of a checkpoint.
+
+    Args:
+        folder: the checkpoint.
+        item_tokens: raw tokens of the items of the dataset that the model is built for.
+
+    Raises:
+        GenRecError: the checkpoint is damaged, or of other items.
+    """
+    folder = verify(folder)
+    with damage_of(folder):
+        parts = Parts(folder, read_prompt(folder), read_catalogue(folder), (folder / "backbone").is_dir())
+    check_same_items(folder, parts.catalogue.item_tokens, item_tokens)
+    return parts
 
 
 def read_prompt(folder):

@@ -1,5 +1,6 @@
 """What every generative recommender shares: the catalogue, prompts from RecBole's batches, and ranking."""
 
+from dataclasses import replace
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -14,7 +15,8 @@ from recbole_genrec.backbone.hidden_vectors import embed_texts
 from recbole_genrec.backbone.loading import SCRATCH, adapt, check_tokenizer, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.self_check import self_check
-from recbole_genrec.batches.packed_loader import packed_train_loader
+from recbole_genrec.batches.epoch_loader import epoch_settings
+from recbole_genrec.batches.packed_loader import PackedLoader
 from recbole_genrec.batches.tokens import template_parts
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import build_index, read_draft
@@ -23,11 +25,9 @@ from recbole_genrec.catalogue.schemes import Given, Sequences, draft_identifiers
 from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
     BUILT_FOR,
-    check_same_items,
     damage_of,
     is_checkpoint,
-    read_catalogue,
-    read_prompt,
+    read_parts,
     read_settings,
     verify,
 )
@@ -143,13 +143,12 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             GenRecError: the checkpoint is of other items than the dataset's, or a pretrained model's tokenizer has
                 changed since.
         """
-        folder = verify(folder)
+        parts = read_parts(folder, item_tokens)
+        folder, self.catalogue = parts.folder, parts.catalogue
         with damage_of(folder):
-            self._load_prompts(read_prompt(folder))
-            self.catalogue = read_catalogue(folder)
-        check_same_items(folder, self.catalogue.item_tokens, item_tokens)
-        backbone, whole = self._checked(self._read_backbone([], folder)), (folder / "backbone").is_dir()
-        new_tokens = self._tokens_of(self.catalogue.index.codes, backbone, seed, known=whole)
+            self._load_prompts(parts.prompts)
+        backbone = self._checked(self._read_backbone([], folder))
+        new_tokens = self._tokens_of(self.catalogue.index.codes, backbone, seed, known=parts.is_whole)
         check_tokenizer(folder, backbone.tokenizer, self.arguments["backbone"])
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens, folder)
 
@@ -211,7 +210,11 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""
-        return packed_train_loader(config, train_dataset, self) if self.engine.packing else None
+        if not self.engine.packing:
+            return None
+        settings = replace(epoch_settings(config, self.engine), shuffle=config["shuffle"] is not False)
+        sequences = train_sequences(train_dataset)
+        return PackedLoader(self.packer, train_dataset, sequences, self.engine.min_history, settings)
 
     @classmethod
     def needs_for_all_scores(cls, config):

@@ -28,7 +28,7 @@ import torch
 from torch.nn.functional import cross_entropy, dropout
 
 from recbole_genrec.backbone.loading import read_seq2seq
-from recbole_genrec.batches.epoch_loader import EpochSettings
+from recbole_genrec.batches.epoch_loader import epoch_settings
 from recbole_genrec.batches.sequence_loader import Masking, SequenceDraws, SequenceLoader
 from recbole_genrec.batches.sequences import MaskedSequences, SequenceBatch, SequenceWriter
 from recbole_genrec.batches.tokens import MIDDLE, PromptParts
@@ -140,13 +140,8 @@ class GenRecSeq2Seq(GenerativeRecommender):
     def training_loader(self, config, train_dataset):
         """The loader of training sequences, masks drawn anew in each epoch."""
         draws = SequenceDraws(self.masking, self.settings.targets_per_user, self.longest)
-        settings = EpochSettings(
-            seed=config["seed"],
-            batch_size=config["train_batch_size"],
-            batch_tokens=self.engine.train_batch_tokens,
-            history_dropout=self.engine.history_dropout,
-        )
-        return SequenceLoader(self.writer, train_dataset, train_sequences(train_dataset), draws, settings)
+        settings, sequences = epoch_settings(config, self.engine), train_sequences(train_dataset)
+        return SequenceLoader(self.writer, train_dataset, sequences, draws, settings)
 
     def prompt_settings(self):
         """The form of a sequence, for people to read: no setting changes it."""

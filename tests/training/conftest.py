@@ -5,7 +5,6 @@ import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import init_seed
 
-from recbole_genrec.batches.packed_loader import packed_train_loader
 from recbole_genrec.compat.tensorboard import no_tensorboard
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.training.trainer import GenRecTrainer
@@ -42,7 +41,7 @@ class Run:
         self.train, self.valid, self.test = data_preparation(self.config, dataset)
         self.model = self.config.model_class(self.config, self.train._dataset)
         if self.config["packing"]:
-            self.train = packed_train_loader(self.config, self.train._dataset, self.model)
+            self.train = self.model.training_loader(self.config, self.train._dataset)
         with no_tensorboard():  # whose thread would write on when the test's folder is gone
             self.trainer = GenRecTrainer(self.config, self.model)
 
