@@ -7,7 +7,10 @@ import csv
 import io
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _LATEX_SIGNS = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 _LATEX_SIGNS |= {"^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"\dag{}", "‡": r"\ddag{}", "<": "$<$"}
@@ -111,7 +114,7 @@ def print_rows(title: str | None, rows: Sequence[Sequence[str]]) -> None:
 
 def console_table(
     title: str | None, rows: Sequence[Sequence[str]], has_header: bool = True, numbers: bool = False
-) -> Table:
+) -> "Table":
     """A table of texts for rich's console.
 
     Args:
