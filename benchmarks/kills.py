@@ -112,7 +112,7 @@ def kill_runs(folder, kills, seed, settings=()):
         killed = finish(child) == -signal.SIGKILL
         ended = finish(start(run, settings)) == 0
         equal = ended and outcome(run) == expected
-        left = sum(1 for _ in run.glob("saved/*/.*"))
+        left = sum(path.is_dir() for path in run.glob("saved/*/.*"))
         rows.append({"moment": moment, "killed": killed, "ended": ended, "equal": equal, "left": left})
     return rows
 

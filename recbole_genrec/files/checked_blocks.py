@@ -62,8 +62,7 @@ class CheckedBlocks:
                     f"'field_separator' of several characters ({self._in_file!r})."
                 )
             block = block.replace(self._in_file, self.separator)
-        # pandas ends a cell at a NUL: two ids that part behind it would be one
-        place = block.find("\0")
+        place = self._first_nul(block)
         encoded = block.encode()
         lines = self._regular_lines(encoded)
         if lines is None:
@@ -72,6 +71,11 @@ class CheckedBlocks:
             raise GenRecError(holds_nul(self._path, self._lines + block.count("\n", 0, place) + 1))
         self._lines += lines
         return encoded
+
+    @staticmethod
+    def _first_nul(block: str) -> int:
+        """Where a NUL is, -1 without one: pandas ends a cell there, and two ids that part behind it would be one."""
+        return block.find("\0")
 
     def _regular_lines(self, encoded: bytes) -> int | None:
         """How many lines there are, each with a cell for each column; ``None`` where one differs, or may be empty."""

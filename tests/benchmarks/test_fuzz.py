@@ -18,7 +18,7 @@ from recbole_genrec.checkpoint import checkpoint
 from recbole_genrec.checkpoint import folder as checkpoint_files
 from recbole_genrec.decoding import softmax
 from recbole_genrec.files import strict_yaml
-from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.files.checked_blocks import CheckedBlocks
 from recbole_genrec.interactions import atomic_tables as tables
 from recbole_genrec.interactions.converter.malformed import MalformedRows
 
@@ -58,7 +58,7 @@ def _nothing(*args, **kwargs):
 
 FAULTS = {
     "rows without a time": ("atomic .inter", tables.AtomicTables, "_check_values", _nothing),
-    "cells that end at a NUL": ("atomic .inter", AtomicFile, "_check_bytes", _nothing),
+    "cells that end at a NUL": ("atomic .inter", CheckedBlocks, "_first_nul", staticmethod(lambda _: -1)),
     "keys that come twice": ("configuration", strict_yaml, "_check", _nothing),
     "prompts with such keys": ("prompt files", strict_yaml, "_check", _nothing),
     "malformed rows that nobody counts": ("MovieLens dumps", MalformedRows, "add", _nothing),

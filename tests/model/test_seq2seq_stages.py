@@ -42,7 +42,7 @@ def test_pretraining_alone_fills_gaps(settings):
 def trained(settings, **changes):
     config, data, model = built(settings, **changes)
     trainer = get_trainer(config["MODEL_TYPE"], NAME)(config, model)
-    assert type(trainer) is GenRecSeq2SeqTrainer
+    assert isinstance(trainer, GenRecSeq2SeqTrainer)
     seen, step = [], trainer._train_epoch
 
     def noted(train_data, epoch, *args, **kwargs):
