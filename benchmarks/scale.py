@@ -103,20 +103,32 @@ def convert(folder):
     return {"seconds": perf_counter() - start}
 
 
-def _prepare(folder, model, dataset, **settings):
-    """The runner's steps up to the loaders, and the seconds that they took without the imports."""
+def _split(folder, model, dataset, **settings):
+    """The runner's steps up to the split: the configuration, the data, and the moment of their beginning."""
     from recbole_genrec.config.config import GenRecConfig
     from recbole_genrec.interactions.dataset_files import check_dataset
     from recbole_genrec.interactions.split import SplitData
     from recbole_genrec.runs.process import tune_malloc
-    from recbole_genrec.runs.run import build_model
 
     place = {"data_path": str(folder), "checkpoint_dir": str(folder / "saved")}
     config = GenRecConfig(model, dataset, config_dict={**place, "use_gpu": False, **settings})
     tune_malloc()
     start = perf_counter()
     check_dataset(config)
-    data = SplitData([config])
+    return config, SplitData([config]), start
+
+
+def split(folder, model):
+    """Read each file once, check, sort and split."""
+    _, data, start = _split(folder, model, DATASET)
+    return {"seconds": perf_counter() - start, "targets": len(data.parts[0])}
+
+
+def _prepare(folder, model, dataset, **settings):
+    """The runner's steps up to the loaders, and the seconds that they took without the imports."""
+    from recbole_genrec.runs.run import build_model
+
+    config, data, start = _split(folder, model, dataset, **settings)
     valid, test = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
     built = build_model(config, data)
     train = data.train_loader(config, built)
@@ -207,7 +219,7 @@ def train(folder, steps, eval_users):
     }
 
 
-MEASURES = {"convert": convert, "load": load, "recbole": recbole, "train": train}
+MEASURES = {"convert": convert, "split": split, "load": load, "recbole": recbole, "train": train}
 
 
 def peak_mib():
@@ -278,6 +290,8 @@ def main():
     source = options.folder / f"{DATASET}.zip"
     generate(source, options.movies, options.ratings, options.seed)
     rows = [{"what": "convert", **measured("convert", folder=options.folder)}]
+    for model in ("SASRec", "P5"):  # P5 keeps ratings beside
+        rows.append({"what": f"{model}: file to split", **measured("split", folder=options.folder, model=model)})
     for model in ("GenRec", "SASRec", "BERT4Rec"):
         rows.append({"what": f"{model}: file to first batch", **measured("load", folder=options.folder, model=model)})
     trained = measured("train", folder=options.folder, steps=options.steps, eval_users=options.eval_users)

@@ -100,7 +100,8 @@ class AtomicTables:
     def _keep_texts(self, table, texts, source):
         if source == FeatureSource.INTERACTION:
             for field in texts:
-                self._interaction_texts.setdefault(field, []).append(table[field])
+                # not the column: it would keep the table's index, whose numbers RecBole has written out
+                self._interaction_texts.setdefault(field, []).append(table[field].array)
         elif source == FeatureSource.ITEM:
             self._item_texts = table[list(texts)]
 
@@ -111,8 +112,7 @@ class AtomicTables:
             fields: names of columns.
 
         Returns:
-            By field, a ``pandas.Series`` for each file, its rows in the order of the file; fields that a file lacks are
-            absent.
+            By field, an array of pandas for each file, in the order of its rows; fields that a file lacks are absent.
         """
         files = [AtomicFile.of(path, self.config) for path in interaction_files(self.config)]
         if set(fields) <= set(self._text_columns.interactions):
@@ -124,7 +124,7 @@ class AtomicTables:
                     there = [field for field in fields if field in reading.columns]
                     table = reading.table(dict.fromkeys(there, str)) if there else {}
                 for field in there:
-                    found[field].append(table[field])
+                    found[field].append(table[field].array)
         return {field: columns for field, columns in found.items() if len(columns) == len(files)}
 
     def item_texts(self):

@@ -30,7 +30,7 @@ def interaction_columns(dataset, fields):
         )
     row = dataset.inter_feat.histories.file_row
     texts = dataset.interaction_texts(fields)
-    return {field: np.concatenate([of_file.to_numpy(object) for of_file in texts[field]])[row] for field in texts}
+    return {field: np.concatenate([np.asarray(of_file, object) for of_file in texts[field]])[row] for field in texts}
 
 
 def first_sentence(text):
