@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from recbole_genrec.errors import GenRecError
 
@@ -70,8 +71,9 @@ def add_items(checkpoint, items, output, trust_remote_code=False):
     """Write a checkpoint with new items in its catalogue, and print which."""
     from recbole_genrec.checkpoint.folder import existing
 
-    existing(checkpoint)
-    open(items, "rb").close()  # a file that cannot be read is said before torch is imported
+    existing(checkpoint)  # what is not there is said before torch is imported
+    if not Path(items).is_file():
+        raise GenRecError(f"New items: the file {items} does not exist.")
     recommender = _load(checkpoint, trust_remote_code)
     before = len(recommender.reader.titles)
     recommender.add_items(items)
