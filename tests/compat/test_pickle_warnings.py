@@ -1,12 +1,14 @@
 """RecBole's own files are pickles: reading one warns, unless this process wrote it."""
 
+import pickle
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from recbole_genrec import run_recbole_genrec
+from recbole_genrec import GenRecConfig, run_recbole_genrec
+from recbole_genrec.config.yaml_settings import YamlLoader
 
 # isort: split
 # stock RecBole imports only once the plugin's patches are in place
@@ -106,3 +108,8 @@ def test_pretrained_weights_of_s3rec_warn(tmp_path, monkeypatch, write_dataset, 
         "S3Rec", "tiny", config_dict={**settings, "train_stage": "finetune", "pre_model_path": str(file)}
     )
     assert [message.split(" is a pickle")[0] for message in warned(caplog)] == [str(file)]
+
+
+@pytest.mark.parametrize("kind", [GenRecConfig, YamlLoader])
+def test_a_checkpoint_of_an_earlier_version_finds_its_configuration(kind):
+    assert pickle.loads(f"crecbole_genrec.config\n{kind.__name__}\n.".encode()) is kind
