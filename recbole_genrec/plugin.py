@@ -1,4 +1,4 @@
-"""Makes RecBole find this package's models and mends it: the one place that knows ``compat`` and the registry."""
+"""Makes RecBole find this package's models, and mends it: the one place that hands the registry to the patches."""
 
 from recbole_genrec.compat.patches import Plugin, apply
 from recbole_genrec.config.defaults import add_shipped_defaults

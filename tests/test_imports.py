@@ -66,7 +66,7 @@ MODULE = re.compile(r"(recbole_genrec|recbole|torch)(\.\w+)+\.?$|recbole\.$")
 def rooms_imported(path):
     for name in imported(path):
         parts = name.split(".")
-        if parts[0] == "recbole_genrec" and parts[1] not in ("__version__", *recbole_genrec.__all__):
+        if parts[0] == "recbole_genrec" and parts[1] != "__version__":
             yield parts[1]
 
 

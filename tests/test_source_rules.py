@@ -4,6 +4,7 @@ Each rule is a function over a tree that gives line numbers; examples show what 
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -269,3 +270,43 @@ def test_a_handler_of_everything_is_seen(handler, found):
 def test_other_forms_of_the_rules_are_seen():
     assert list(broad_handlers(ast.parse("with suppress(Exception):\n    pass")))
     assert list(asserts(ast.parse("def f(x):\n    assert x, 'text'"))) == [2]
+
+
+def names_of(path):
+    """Names that a file defines at its top, and those in its classes as ``Class.name``."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        for name in (getattr(target, "name", getattr(target, "id", None)) for target in targets):
+            yield name
+            for part in node.body if isinstance(node, ast.ClassDef) else ():
+                part = getattr(part, "target", part)
+                yield f"{name}.{getattr(part, 'name', getattr(part, 'id', None))}"
+
+
+def exists(reference):
+    """Whether a full reference such as ``recbole_genrec.config.keys.known_keys`` names something of the package."""
+    parts = reference.split(".")[1:]
+    for count in range(len(parts), 0, -1):
+        place, name = PACKAGE.joinpath(*parts[:count]), ".".join(parts[count:])
+        file = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
+        if file.is_file():
+            imported = {
+                alias.asname or alias.name
+                for node in ast.walk(ast.parse(file.read_text("utf-8")))
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+            return not name or name in {*names_of(file), *imported}
+    return reference.split(".")[-1] in recbole_genrec.__all__
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_references_name_what_exists(path):
+    found = re.findall(r":\w+:`~?(recbole_genrec\.[\w.]+)`", path.read_text("utf-8"))
+    assert [reference for reference in found if not exists(reference)] == []
+
+
+def test_a_reference_to_nothing_is_seen():
+    assert exists("recbole_genrec.config.keys.known_keys") and exists("recbole_genrec.files.write")
+    assert exists("recbole_genrec.runs.result.RunResult.write")
+    assert not exists("recbole_genrec.config.keys.unknown") and not exists("recbole_genrec.trainer.genrec")

@@ -1,4 +1,4 @@
-"""Batches of an epoch of task prompts: examples drawn from interactions."""
+"""Batches of an epoch of P5's task prompts: examples drawn from interactions."""
 
 import numpy as np
 

@@ -61,7 +61,7 @@ class ChatClient:
     """Asks a server and keeps its answers.
 
     Args:
-        settings: :class:`~recbole_genrec.config.arguments.ChatArguments`.
+        settings: :class:`~recbole_genrec.config.arguments.PromptLLMArguments`.
 
     Attributes:
         usage: :class:`Usage` since the client was made.

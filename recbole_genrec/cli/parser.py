@@ -87,7 +87,8 @@ def build(name, added=lambda option, action: None):
 
     Args:
         name: of the command.
-        added: called with each :class:`Option` and the ``Action`` that argparse made of it.
+        added: called with each :class:`~recbole_genrec.cli.options.Option` and the ``Action`` that argparse made of
+            it.
     """
     command = COMMANDS[name]
     parser = argparse.ArgumentParser(

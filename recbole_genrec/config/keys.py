@@ -114,7 +114,7 @@ def check_effects(configs, beside=()):
     choices, which :func:`idle_keys` lists.
 
     Args:
-        configs: :class:`GenRecConfig` of each model.
+        configs: :class:`~recbole_genrec.config.config.GenRecConfig` of each model.
         beside: names of models that get the same settings in runs of their own.
 
     Raises:

@@ -8,7 +8,7 @@ import yaml
 
 
 def properties_folder() -> Path:
-    """Return the folder that holds ``overall.yaml``, ``model/``, ``prompt/`` and ``dataset/``.
+    """Return the folder that holds ``overall.yaml``, ``model/``, ``dataset/``, ``prompt/`` and others.
 
     An installed wheel has it inside the package (packaging maps ``recbole_genrec.properties`` to the top-level
     ``properties/``); in a source checkout and in an editable install it stands beside the package.

@@ -137,7 +137,7 @@ def load_template(name_or_path):
 
 
 def template_of(content, where):
-    """The template of named fields, as :meth:`dataclasses.asdict` gives them.
+    """The template of named fields, as :func:`dataclasses.asdict` gives them.
 
     Args:
         content: a dict.

@@ -18,7 +18,7 @@ def deciding_settings(settings):
     Settings that its model does not read, given for other models of the comparison, are left out.
 
     Args:
-        settings: a configuration as ``results.plain`` gives it and a run's JSON holds it.
+        settings: a configuration as :func:`~recbole_genrec.files.plain.plain` gives it and a run's JSON holds it.
     """
     defaults = _plugin_defaults()
     given = {key: value for key, value in settings.items() if key not in PLACE_KEYS | _ELSEWHERE}

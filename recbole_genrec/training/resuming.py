@@ -1,4 +1,7 @@
-"""Checkpoints of a training: when they are written, what they hold, and how a run goes on from one."""
+"""Checkpoints of a training, ``best`` and ``last``: when they are written, what they hold, and how a run goes on.
+
+RecBole's ``fit`` chooses the best epoch, by validation, and has it written.
+"""
 
 import hashlib
 import json

@@ -111,7 +111,7 @@ def check_value(setting, value, source=""):
     An empty text setting is its default, so ``null`` is accepted for it as well.
 
     Args:
-        setting: :class:`Setting`.
+        setting: :class:`~recbole_genrec.config.arguments.base.Setting`.
         value: as YAML or a caller gave it.
         source: where it was given, such as a file, for the message.
 
@@ -218,7 +218,7 @@ def without_effect(setting, kind, settings, given_by):
     reported only if its source is the same as that of the setting it needs, or a later one.
 
     Args:
-        setting: :class:`Setting`, which the model reads.
+        setting: :class:`~recbole_genrec.config.arguments.base.Setting`, which the model reads.
         kind: :class:`ModelKind`.
         settings: the model's final settings, a mapping.
         given_by: ``{key: number of its source}``, sources in rising order of precedence; defaults are missing.
