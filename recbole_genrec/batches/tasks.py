@@ -1,4 +1,4 @@
-"""P5's task prompts as batches for an encoder-decoder: examples drawn from interactions, fields filled in, words numbered.
+"""P5's task prompts as batches for an encoder-decoder: examples of interactions, fields filled in, words numbered.
 
 Letters: B examples of a batch, P prompt tokens, T target tokens, D decisions (or tokens) of item targets, Y tokens of
 text targets.
