@@ -19,6 +19,13 @@ DEFAULT = "run"
 _MOVIELENS = ("ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small")
 #: options that several commands have.
 _DATASET = Option("dataset", "folder of atomic files below --data_path (default 'dataset/'); ml-100k is in RecBole")
+_RESUME = Option(
+    "resume",
+    "go on with the last run of the same settings, where one has stopped",
+    metavar="auto|previous|FOLDER",
+    bare="auto",
+    setting=True,
+)
 _FILES = Option(
     "config_files", "YAML files with spaces between them; later files override earlier ones", paths, "FILES"
 )
@@ -46,13 +53,7 @@ COMMANDS = {
             Option(
                 "results_dir", "folder for one JSON a model, and the table as Markdown", default="results", setting=True
             ),
-            Option(
-                "resume",
-                "go on with the last run of the same settings, where one has stopped",
-                metavar="auto|previous|FOLDER",
-                bare="auto",
-                setting=True,
-            ),
+            _RESUME,
             Option(
                 "nproc",
                 "number of processes on this machine, a GPU each where there are any; or start it with torchrun",
@@ -203,13 +204,7 @@ COMMANDS = {
             ),
             Option("max_evals", "largest number of trials", positive_number, "N", default=100),
             Option("early_stop", "stop after N trials in a row without a better one", positive_number, "N", default=10),
-            Option(
-                "resume",
-                "go on with the last run of the same settings, where one has stopped",
-                metavar="auto|previous|FOLDER",
-                bare="auto",
-                setting=True,
-            ),
+            _RESUME,
         ),
         settings="any setting of a run, the same for all trials",
     ),
