@@ -13,7 +13,7 @@ from argcomplete.completers import FilesCompleter
 from recbole_genrec.cli.commands import COMMANDS, DEFAULT
 from recbole_genrec.cli.options import names
 from recbole_genrec.cli.parser import build
-from recbole_genrec.config.registry import MODELS, RECBOLE_MODELS
+from recbole_genrec.config.registry import MODELS, recbole_models
 
 
 def complete():
@@ -70,7 +70,7 @@ def _nothing(**_):
 def _models(prefix, **_):
     """Names of models that go on from the last one of a list with commas."""
     before = prefix.rpartition(",")[0]
-    return [f"{before},{name}" if before else name for name in (*MODELS, *RECBOLE_MODELS)]
+    return [f"{before},{name}" if before else name for name in (*MODELS, *recbole_models())]
 
 
 def _choices(annotation):

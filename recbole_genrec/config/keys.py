@@ -17,7 +17,7 @@ from recbole_genrec.config.arguments.schema import (
     unknown_key,
     without_effect,
 )
-from recbole_genrec.config.registry import MODELS, RECBOLE_MODELS, get_model, recbole_folder
+from recbole_genrec.config.registry import MODELS, get_model, recbole_folder, recbole_models
 from recbole_genrec.errors import GenRecError, listed
 from recbole_genrec.files.properties import read_shipped
 
@@ -168,7 +168,7 @@ def _names_of_parents(model):
 
 def _class_of_unknown(model):
     """The class of a name that neither this package nor RecBole, as published, has; else the name or class itself."""
-    return get_model(model) if isinstance(model, str) and model not in (*MODELS, *RECBOLE_MODELS) else model
+    return get_model(model) if isinstance(model, str) and model not in (*MODELS, *recbole_models()) else model
 
 
 def _recommenders(model):

@@ -5,6 +5,7 @@ function of this package that imports by a text. A new model is one file ``model
 ``properties/model/<Name>.yaml`` and one line of :data:`MODELS`.
 """
 
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,8 +41,8 @@ MODELS = {
         parents=("SASRec",),
     ),
 }
-#: RecBole's sequential models, so that a name can be checked before RecBole is imported, which takes seconds.
-RECBOLE_MODELS = tuple(
+#: sequential models of RecBole 1.2, so that a name can be checked before RecBole is imported, which takes seconds.
+_RECBOLE_MODELS = tuple(
     """BERT4Rec CORE Caser DIEN DIN FDSA FEARec FOSSIL FPMC GCSAN GRU4Rec GRU4RecCPR GRU4RecF GRU4RecKG HGN HRM KSR
     LightSANs NARM NPE NextItNet RepeatNet S3Rec SASRec SASRecCPR SASRecF SHAN SINE SRGNN STAMP TransRec""".split()
 )
@@ -87,6 +88,17 @@ def recbole_folder() -> Path:
     return Path(spec.origin).parent
 
 
+def recbole_models() -> tuple[str, ...]:
+    """Names of the installed RecBole's sequential models, which is not imported for it: 1.2.0 lacks two of 1.2.1's."""
+    return _models_in(recbole_folder())
+
+
+@cache
+def _models_in(folder: Path) -> tuple[str, ...]:
+    files = {path.stem for path in (folder / "model/sequential_recommender").glob("*.py")}
+    return tuple(name for name in _RECBOLE_MODELS if name.lower() in files)
+
+
 def check_model(name: str) -> None:
     """Refuse a name that no sequential model has, without importing RecBole.
 
@@ -95,7 +107,7 @@ def check_model(name: str) -> None:
     Raises:
         GenRecError: it has none; the message lists those that exist.
     """
-    known = (*MODELS, *RECBOLE_MODELS)
+    known = (*MODELS, *recbole_models())
     if name in known:
         return
     in_other_case = name.lower() in map(str.lower, known)

@@ -7,24 +7,24 @@ from recbole_genrec import GenRecError
 from recbole_genrec.config.keys import known_keys, model_kind
 from recbole_genrec.config.registry import (
     MODELS,
-    RECBOLE_MODELS,
     check_model,
     get_model,
     is_sequential,
     recbole_folder,
+    recbole_models,
     sequential_models,
 )
 from recbole_genrec.report.analysis import SMALLER
 
 
-@pytest.mark.parametrize("name", [*MODELS, *RECBOLE_MODELS])
+@pytest.mark.parametrize("name", [*MODELS, *recbole_models()])
 def test_a_name_and_its_class_read_the_same_settings(name):
     assert model_kind(name) == model_kind(get_model(name))
     assert known_keys([name], "ml-100k") == known_keys([get_model(name)], "ml-100k")
 
 
 def test_all_of_recboles_sequential_models_are_named():
-    assert sorted((*MODELS, *RECBOLE_MODELS)) == sorted(sequential_models())
+    assert sorted((*MODELS, *recbole_models())) == sorted(sequential_models())
 
 
 @pytest.mark.parametrize("name", ["SASRek", "sasrec", "BPR", "../sasrec", "", "x" * 5000])
