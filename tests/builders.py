@@ -1,5 +1,8 @@
 """Tiny language models and checkpoints of random weights, for the tests of every room."""
 
+from contextlib import contextmanager
+
+import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -8,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfi
 from recbole_genrec.checkpoint.checkpoint import save_checkpoint
 from recbole_genrec.checkpoint.training_state import TrainingState
 from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.training.trainer import GenRecTrainer
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 MOVIES = ["Toy Story", "GoldenEye", "Four Rooms", "Get Shorty", "Copycat", "Babe", "Seven", "Braveheart"]
@@ -81,3 +85,18 @@ def write_films(write_dataset, folder):
     titles = ["Heat", "Alien", "Brazil", "Up", "Big", "Seven"]
     rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
     return write_dataset(folder, rows, [(f"m{i}", title) for i, title in enumerate(titles)])
+
+
+@contextmanager
+def stopping_in_epoch(number):
+    """Let GenRec's training be interrupted at the beginning of epoch ``number``, counted from 0."""
+    train_epoch = GenRecTrainer._train_epoch
+
+    def stopped(trainer, train_data, epoch_idx, **kwargs):
+        if epoch_idx == number:
+            raise KeyboardInterrupt
+        return train_epoch(trainer, train_data, epoch_idx, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GenRecTrainer, "_train_epoch", stopped)
+        yield

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recbole_genrec import run_recbole_genrec
-from recbole_genrec.training.trainer import GenRecTrainer
+from tests.builders import stopping_in_epoch
 
 SMALL = {
     "scratch_hidden_size": 16,
@@ -40,19 +40,10 @@ def test_every_epoch_has_its_loss_and_the_validations_their_metrics(settings, mo
     assert result["seconds"]["validate"] == sum(epoch["valid_seconds"] for epoch in validated)
 
 
-def test_a_resumed_run_tells_of_its_first_epochs(settings, monkeypatch):
+def test_a_resumed_run_tells_of_its_first_epochs(settings):
     whole = run_recbole_genrec("GenRec", "tiny", config_dict={**settings, "checkpoint_dir": "whole"})
-    train_epoch = GenRecTrainer._train_epoch
-
-    def stopped(trainer, train_data, epoch_idx, **kwargs):
-        if epoch_idx == 2:
-            raise KeyboardInterrupt
-        return train_epoch(trainer, train_data, epoch_idx, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GenRecTrainer, "_train_epoch", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            run_recbole_genrec("GenRec", "tiny", config_dict=settings)
+    with stopping_in_epoch(2), pytest.raises(KeyboardInterrupt):
+        run_recbole_genrec("GenRec", "tiny", config_dict=settings)
     (file,) = Path("saved").glob("*/curve.json")
     first = json.loads(file.read_text("utf-8"))
     resumed = run_recbole_genrec("GenRec", "tiny", config_dict={**settings, "resume": "auto"})

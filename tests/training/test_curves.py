@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.training.curves import Curves
-from recbole_genrec.training.trainer import GenRecTrainer
+from tests.builders import stopping_in_epoch
 
 SMALL = {
     "scratch_hidden_size": 16,
@@ -85,18 +85,9 @@ def test_each_model_has_curves_and_a_log_of_its_own(settings):
         assert all(rate == pytest.approx(0.01) for _, rate in curves["train/learning_rate"])
 
 
-def test_a_resumed_run_goes_on_where_its_steps_ended(settings, monkeypatch):
-    train_epoch = GenRecTrainer._train_epoch
-
-    def stopped(trainer, train_data, epoch_idx, **kwargs):
-        if epoch_idx == 2:
-            raise KeyboardInterrupt
-        return train_epoch(trainer, train_data, epoch_idx, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GenRecTrainer, "_train_epoch", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            run_recbole_genrec("GenRec", "tiny", config_dict=settings)
+def test_a_resumed_run_goes_on_where_its_steps_ended(settings):
+    with stopping_in_epoch(2), pytest.raises(KeyboardInterrupt):
+        run_recbole_genrec("GenRec", "tiny", config_dict=settings)
     first = curves_of("GenRec")
     Path("log_tensorboard").rename("before")
     run_recbole_genrec("GenRec", "tiny", config_dict=settings | {"resume": "auto"})
