@@ -9,21 +9,23 @@ from recbole_genrec.errors import GenRecError
 
 
 def learning_rate_factor(step, total_steps, schedule):
-    """Share of the learning rate at ``step`` (from 0): linear warm-up, then constant or decay towards 0.
+    """Share of the learning rate at ``step`` (from 0): linear warm-up, steps at the full rate, then decay.
 
     Args:
         step: optimizer steps done.
         total_steps: optimizer steps of the whole run.
         schedule: :class:`~recbole_genrec.config.arguments.ScheduleArguments`.
     """
-    warmup = schedule.warmup_steps
-    if warmup < 1:
-        warmup = round(warmup * total_steps)
+    steps = (schedule.warmup_steps, schedule.hold_steps)
+    warmup, hold = (round(number * total_steps) if number < 1 else number for number in steps)
+    begin = warmup + hold  # of the decay
     if step < warmup:
         return (step + 1) / warmup
-    if schedule.lr_scheduler == "constant":
+    if schedule.lr_scheduler == "constant" or step < begin:
         return 1.0
-    progress = min((step - warmup) / max(total_steps - warmup, 1), 1.0)
+    if schedule.lr_scheduler == "inverse_sqrt":
+        return (max(begin, 1) / (step + 1)) ** 0.5
+    progress = min((step - begin) / max(total_steps - begin, 1), 1.0)
     if schedule.lr_scheduler == "linear":
         return 1.0 - progress
     return 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -43,3 +43,10 @@ def test_learning_rate_follows_warmup_and_schedule():
     assert factors(lr_scheduler="linear") == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
     assert factors(1 / 3, lr_scheduler="linear") == factors(lr_scheduler="linear")  # a share of all steps
     assert factors(lr_scheduler="cosine") == pytest.approx([0.5, 1, 1, 0.853553, 0.5, 0.146447, 0], abs=1e-6)
+    assert factors(lr_scheduler="linear", hold_steps=2) == [0.5, 1, 1, 1, 1, 0.5, 0]
+    assert factors(lr_scheduler="linear", hold_steps=1 / 3) == factors(lr_scheduler="linear", hold_steps=2)
+    slow = [0.5, 1, *((2 / number) ** 0.5 for number in range(3, 8))]
+    assert factors(lr_scheduler="inverse_sqrt") == pytest.approx(slow)
+    # T5's (Raffel et al. 2020, section 3.1.2): 1 / sqrt(max(n, k)), as a share of 1 / sqrt(k), n steps from 1
+    raffel = [max(number, 3) ** -0.5 / 3**-0.5 for number in range(1, 8)]
+    assert factors(0, lr_scheduler="inverse_sqrt", hold_steps=3) == pytest.approx(raffel)

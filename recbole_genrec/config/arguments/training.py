@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Strict
 
-from recbole_genrec.config.arguments.base import Arguments, Needs, group
+from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, group
 from recbole_genrec.config.arguments.shared import TRAINED
 from recbole_genrec.config.arguments.types import AtLeast0, Count, Form, Positive, Share, Text
 
@@ -15,10 +15,12 @@ class ScheduleArguments(Arguments):
 
     models: ClassVar[tuple] = (*TRAINED, "SASRecAll")
 
-    lr_scheduler: Literal["constant", "linear", "cosine"] = "cosine"
-    """The learning rate after the warm-up: constant, or falling to 0 over all epochs."""
+    lr_scheduler: Literal["constant", "linear", "cosine", "inverse_sqrt"] = "cosine"
+    """The learning rate after the warm-up: constant, falling to 0 over all epochs, or ``inverse_sqrt`` of the steps."""
     warmup_steps: AtLeast0 = 0
     """Steps in which the learning rate grows from 0. Below 1: their share of all steps."""
+    hold_steps: Annotated[AtLeast0, Neutral(0), Needs("lr_scheduler", "linear", "cosine", "inverse_sqrt")] = 0
+    """Steps after the warm-up at the full learning rate, before it falls. Below 1: their share of all steps."""
     ema_decay: Share = 0.0
     """Decay of the running average of the weights that is validated and kept. 0: no average."""
 
