@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,7 +19,11 @@ from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.errors import GenRecError
 
 #: builders of an encoder-decoder for ``scratch``, by family.
-SCRATCH_SEQ2SEQ = {"t5": build_scratch_t5, "bart": build_scratch_bart}
+SCRATCH_SEQ2SEQ = {
+    "t5": build_scratch_t5,
+    "t5, relu": partial(build_scratch_t5, feed_forward="relu"),
+    "bart": build_scratch_bart,
+}
 
 
 def load_backbone(arguments, corpus):

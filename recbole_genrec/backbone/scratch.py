@@ -79,15 +79,15 @@ def build_scratch(arguments, corpus, tokenizer=None):
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
-def build_scratch_t5(arguments, corpus, tokenizer=None):
+def build_scratch_t5(arguments, corpus, tokenizer=None, feed_forward="gated-gelu"):
     """Build a small T5 with random weights and a tokenizer trained on ``corpus``; see :func:`build_scratch`.
 
     Args:
         arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`; encoder and decoder have this number of
-            layers each. T5's dropout is off: it also applies to attention weights, where it takes as long as the matrix
-            products on a CPU.
+            layers each.
         corpus: list of texts.
         tokenizer: one from :func:`train_tokenizer`, instead of training one on ``corpus``.
+        feed_forward: kind of the feed-forward layers: ``gated-gelu`` (T5 1.1) or ``relu`` (Raffel et al. 2020).
 
     Returns:
         A :class:`~recbole_genrec.backbone.seq2seq.Seq2SeqBackbone`.
@@ -96,12 +96,12 @@ def build_scratch_t5(arguments, corpus, tokenizer=None):
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=arguments.scratch_hidden_size,
-        d_kv=arguments.scratch_hidden_size // arguments.scratch_heads,
+        d_kv=arguments.scratch_head_size or arguments.scratch_hidden_size // arguments.scratch_heads,
         d_ff=arguments.scratch_intermediate_size,
         num_layers=arguments.scratch_layers,
         num_heads=arguments.scratch_heads,
-        dropout_rate=0.0,
-        feed_forward_proj="gated-gelu",
+        dropout_rate=arguments.scratch_dropout,
+        feed_forward_proj=feed_forward,
         tie_word_embeddings=True,
         decoder_start_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -119,8 +119,9 @@ def build_scratch_bart(arguments, corpus, tokenizer=None):
     suits a width of at least 768; a narrow model learns slowly from it.
 
     Args:
-        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`, read as by :func:`build_scratch_t5`;
-            BART's dropout is off for the same reason.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`, with as many layers on each side;
+            BART's dropout is off: it also applies to attention weights, where it takes as long as the matrix products
+            on a CPU.
         corpus: list of texts.
         tokenizer: one from :func:`train_tokenizer` with a mask token, instead of training one on ``corpus``.
 

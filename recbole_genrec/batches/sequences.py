@@ -1,6 +1,8 @@
-"""Users' item sequences as text for an encoder-decoder, some items masked: what the decoder shall write.
+"""Users' item sequences as tokens for an encoder-decoder, some items masked: what the decoder shall write.
 
     <s> user item item <mask> item <mask> </s>
+
+What stands beside items is a :class:`SequenceForm`. Without a mask, masked items have no place in the prompt.
 
 Every mask is answered by a branch of the decoder: a start token and the masked item's identifier. The branches of a
 sequence stand in one row and do not see each other, so one reading of the encoder serves them all. Where the last item
@@ -25,7 +27,9 @@ Letters: B sequences, N their items, P prompt tokens, X tokens of items, M masks
 labelled tokens). A cell is an index into the flattened tokens ``[B * P]`` of prompts, or ``[B * Q]`` of the decoder.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,7 +49,7 @@ class SequencePrompts:
         user_cell, user: cells of users' tokens, and whose they are.
         item_cell: of the tokens of items that are not masked ``[X]``.
         item: the items that are not masked; ``item_owner [X]``: which of them a token belongs to.
-        mask_cell: of the mask of each masked item ``[M]``.
+        mask_cell: of the mask of each masked item ``[M]``; none where the form has no mask.
     """
 
     input_ids: torch.Tensor
@@ -126,22 +130,49 @@ class MaskedSequences:
         return MaskedSequences(self.user[chosen], self.count[chosen], self.item[kept], self.masked[kept])
 
 
+class SequenceForm(NamedTuple):
+    """What a prompt has beside its items."""
+
+    #: tokens of users: a list of ids -> a list of arrays, an empty one for user 0, who is nobody.
+    user_tokens: Callable
+    #: tokens of a user at most.
+    longest_user: int
+    #: tokens that begin a prompt.
+    start: tuple = ()
+    #: the token in the place of a masked item; ``None``: nothing stands there.
+    mask: int | None = None
+
+
+def text_form(backbone, n_users):
+    """The :class:`SequenceForm` with users as text, `` user 4``, and masks, for users below ``n_users``."""
+    known = {0: np.zeros(0, np.int64)}
+
+    def user_tokens(users):
+        new = [user for user in dict.fromkeys(users) if user not in known]  # these are tokenised together
+        for user, tokens in zip(new, backbone.encode_many([f" user {user}" for user in new], MIDDLE)):
+            known[user] = np.array(tokens, np.int64)
+        return [known[user] for user in users]
+
+    longest = max(map(len, user_tokens([int(digit * len(str(n_users))) for digit in "123456789"])))
+    start = () if backbone.bos_id is None else (backbone.bos_id,)
+    return SequenceForm(user_tokens, longest, start, backbone.mask_id)
+
+
 class SequenceWriter:
     """Writes sequences as tokens.
 
     Args:
-        backbone: gives ``encode_many``, ``bos_id``, ``eos_id``, ``pad_id``, ``mask_id`` and ``start_id``.
+        backbone: gives ``eos_id``, ``pad_id`` and ``start_id``.
         trie: the catalogue, on the CPU.
         normalization: ``trie`` (labels are edges) or ``vocab`` (labels are tokens).
         max_prompt_tokens: longest prompt; a sequence loses its oldest items.
-        n_users: users, their numbers below that.
+        form: :class:`SequenceForm`.
     """
 
-    def __init__(self, backbone, trie, normalization, max_prompt_tokens, n_users):
-        self.backbone = backbone
-        self._users = {0: np.zeros(0, np.int64)}
-        longest_users = [int(digit * len(str(n_users))) for digit in "123456789"]
-        self.room = max_prompt_tokens - max(map(len, self._users_tokens(longest_users))) - 3  # start, mask and end
+    def __init__(self, backbone, trie, normalization, max_prompt_tokens, form):
+        self.backbone, self.form = backbone, form
+        self._mask_size = int(form.mask is not None)
+        self.room = max_prompt_tokens - len(form.start) - form.longest_user - self._mask_size - 1  # the end
         self.token, self.offset = trie.token.numpy(), trie.token_offset.numpy()
         # Every identifier ends with the end token in the trie; in a prompt it does not. Item 0 is padding.
         self.length = np.maximum(np.diff(self.offset) - 1, 0)
@@ -154,30 +185,22 @@ class SequenceWriter:
         # Tokens that a branch is fed after its start token: those before its last label.
         self.fed = np.append(0, self.depth[self.label_offset[2:] - 1])
 
-    def _users_tokens(self, users):
-        """Tokens of some users, an array each; those that are new are tokenised together."""
-        new = [user for user in dict.fromkeys(users) if user not in self._users]
-        for user, tokens in zip(new, self.backbone.encode_many([f" user {user}" for user in new], MIDDLE)):
-            self._users[user] = np.array(tokens, np.int64)
-        return [self._users[user] for user in users]
-
     def fit(self, items, begin, stop):
         """Where sequences ``begin`` to ``stop`` of a flat array ``items`` have to begin to fit into a prompt ``[B]``.
 
-        Their last item takes the room of a mask.
+        Their last item takes the room of a mask, where there are masks.
         """
         total = np.append(0, self.length[items].cumsum())  # tokens before each item
         return np.maximum(begin, np.minimum(np.searchsorted(total, total[stop - 1] - self.room), stop - 1))
 
     def write_prompts(self, sequences):
         """The prompts of :class:`MaskedSequences` as :class:`SequencePrompts`."""
-        backbone, n_rows = self.backbone, len(sequences)
+        backbone, form, n_rows = self.backbone, self.form, len(sequences)
         user, item, masked = sequences.user, sequences.item, sequences.masked
-        start = [] if backbone.bos_id is None else [backbone.bos_id]
-        heads = [np.append(start, tokens).astype(np.int64) for tokens in self._users_tokens(user.tolist())]
+        heads = [np.append(form.start, tokens).astype(np.int64) for tokens in form.user_tokens(user.tolist())]
         head = np.fromiter(map(len, heads), np.int64, n_rows)  # tokens before the first item
         row, _ = ragged(sequences.count)
-        size = np.where(masked, 1, self.length[item])
+        size = np.where(masked, self._mask_size, self.length[item])
         total = size.cumsum()
         before = np.append(0, total)[np.append(0, sequences.count.cumsum())]  # tokens of items in the rows before each
         lengths = head + np.diff(before) + 1
@@ -190,11 +213,14 @@ class SequenceWriter:
         input_ids[head_cell] = np.concatenate(heads)
         input_ids[np.arange(n_rows) * width + lengths - 1] = backbone.eos_id
         mask_cell, shown = first[masked], item[~masked]
-        input_ids[mask_cell] = backbone.mask_id
+        if form.mask is None:
+            mask_cell = mask_cell[:0]
+        else:
+            input_ids[mask_cell] = form.mask
         owner, order = ragged(self.length[shown])
         item_cell = first[~masked][owner] + order
         input_ids[item_cell] = self.token[self.offset[shown[owner]] + order]
-        of_user = head_order >= len(start)
+        of_user = head_order >= len(form.start)
         users, items = (head_cell[of_user], user[head_row[of_user]]), (item_cell, shown, owner)
         arrays = (input_ids.reshape(n_rows, width), lengths, *users, *items, mask_cell)
         return SequencePrompts(*map(torch.from_numpy, arrays))

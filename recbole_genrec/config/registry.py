@@ -40,6 +40,7 @@ MODELS = {
         "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer",
         parents=("SASRec",),
     ),
+    "TIGER": Plugin("recbole_genrec.model.tiger:TIGER"),
 }
 #: sequential models of RecBole 1.2, so that a name can be checked before RecBole is imported, which takes seconds.
 _RECBOLE_MODELS = tuple(

@@ -167,10 +167,13 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         alike = (stored.backbone, stored.scratch_vocab_size) == (SCRATCH, own.scratch_vocab_size)
         return folder if alike and settings["model"] == model else None
 
-    @staticmethod
-    def _tokens_of(codes, backbone, seed, known):
-        """Token ids of codes; new tokens of a backbone whose tokenizer does not know them yet."""
-        names = [code.name for code in codes]
+    def _tokens_beside_codes(self):
+        """Names of tokens that a subclass adds beside the codes of items."""
+        return []
+
+    def _tokens_of(self, codes, backbone, seed, known):
+        """Token ids of codes, then of a subclass's tokens, added to a backbone whose tokenizer lacks them."""
+        names = [*(code.name for code in codes), *self._tokens_beside_codes()]
         return backbone.tokenizer.convert_tokens_to_ids(names) if known else add_tokens(backbone, names, seed)
 
     def _load_prompts(self, stored=None):

@@ -25,35 +25,29 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, dropout
+from torch.nn.functional import dropout
 
 from recbole_genrec.backbone.loading import read_seq2seq
-from recbole_genrec.batches.epoch_loader import epoch_settings
-from recbole_genrec.batches.sequence_loader import Masking, SequenceDraws, SequenceLoader
-from recbole_genrec.batches.sequences import MaskedSequences, SequenceBatch, SequenceWriter
-from recbole_genrec.batches.tokens import MIDDLE, PromptParts
+from recbole_genrec.batches.sequence_loader import Masking
+from recbole_genrec.batches.sequences import text_form
+from recbole_genrec.batches.tokens import PromptParts
 from recbole_genrec.catalogue.item_text import categories, item_columns
 from recbole_genrec.config.arguments import Seq2SeqArguments
-from recbole_genrec.decoding.tree import prompt_tree
-from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.interactions.dataset import train_sequences
-from recbole_genrec.interactions.segments import ragged
-from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.sequence_recommender import SequenceRecommender
 
 
-class GenRecSeq2Seq(GenerativeRecommender):
-    """GenRecSeq2Seq; see the module's header and :class:`GenerativeRecommender`.
+class GenRecSeq2Seq(SequenceRecommender):
+    """GenRecSeq2Seq; see the module's header and :class:`SequenceRecommender`.
 
     Attributes:
         stage: ``pretrain`` or ``finetune``, what :meth:`pack_interaction` makes of RecBole's rows; the trainer sets it.
-        writer: :class:`~recbole_genrec.batches.sequences.SequenceWriter`.
         users: one vector a user, added to the tokens that name it, or ``None``.
         items: one vector an item, added to each of its tokens, or ``None``.
         attributes: by column, a bag of vectors for an item's values.
     """
 
-    plain_with = GenerativeRecommender.plain_with | {
+    plain_with = SequenceRecommender.plain_with | {
         "mask_pointer": False,
         "user_embedding": False,
         "item_id_embedding": False,
@@ -64,14 +58,8 @@ class GenRecSeq2Seq(GenerativeRecommender):
         self.settings = Seq2SeqArguments.from_config(config)
         self.n_users = dataset.user_num
         super().__init__(config, dataset)
-        if self.engine.packing or self.engine.item_embedding != "none":
-            raise GenRecError(
-                "GenRecSeq2Seq reads each sequence with an encoder: it takes 'packing: false', 'item_embedding: none' "
-                "('item_id_embedding' is its own)."
-            )
         self.stage = "pretrain" if self.settings.train_stage == "pretrain" else "finetune"
         self.masking = Masking(self.settings.mask_ratio, self.settings.mask_span, self.settings.mask_last)
-        self.longest = config["MAX_ITEM_LIST_LENGTH"]
         if not self.settings.position_embedding:
             for side in (self.backbone.causal_model.get_encoder(), self.backbone.causal_model.get_decoder()):
                 torch.nn.init.zeros_(side.embed_positions.weight).requires_grad_(False)
@@ -105,13 +93,6 @@ class GenRecSeq2Seq(GenerativeRecommender):
 
     # ---- what the base class asks for ----
 
-    @classmethod
-    def _check_prompts(cls, config):
-        """It reads no template."""
-
-    def _load_prompts(self, stored=None):
-        """Nothing stands around items but the user."""
-
     def _fixed_texts(self):
         return [*(f" {digit}" for digit in range(10)), *(f" user {number}" for number in range(100))]
 
@@ -124,24 +105,8 @@ class GenRecSeq2Seq(GenerativeRecommender):
             )
         return backbone
 
-    def _encode_pieces(self, backbone, texts, follows):
-        return backbone.encode_many(texts if follows else [f" {text}" for text in texts], MIDDLE)
-
-    def _lay_out(self):
-        self.trie = build_trie(self.catalogue.identifiers, self.backbone.eos_id)
-        self.writer = SequenceWriter(
-            self.backbone,
-            self.trie,
-            self.engine.normalization,
-            self.arguments["prompt"].max_prompt_tokens,
-            self.n_users,
-        )
-
-    def training_loader(self, config, train_dataset):
-        """The loader of training sequences, masks drawn anew in each epoch."""
-        draws = SequenceDraws(self.masking, self.settings.targets_per_user, self.longest)
-        settings, sequences = epoch_settings(config, self.engine), train_sequences(train_dataset)
-        return SequenceLoader(self.writer, train_dataset, sequences, draws, settings)
+    def _form(self):
+        return text_form(self.backbone, self.n_users)
 
     def prompt_settings(self):
         """The form of a sequence, for people to read: no setting changes it."""
@@ -176,103 +141,22 @@ class GenRecSeq2Seq(GenerativeRecommender):
         parts += [bag(bag.values[item]) for bag in self.attributes.values()]
         return torch.stack(parts).sum(0)
 
-    def calculate_loss(self, batch):
-        """Mean negative log-likelihood of the masked items' decisions (tokens, with ``normalization: vocab``).
+    def _answer_embeds(self, batch, encoded):
+        embeds = super()._answer_embeds(batch, encoded)
+        if not self.settings.mask_pointer:
+            return embeds
+        pointed = encoded.states.flatten(0, 1)[batch.prompts.mask_cell]
+        return embeds.flatten(0, 1).index_add(0, batch.start_cell, pointed.to(embeds.dtype)).view_as(embeds)
 
-        Args:
-            batch: :class:`~recbole_genrec.batches.sequences.SequenceBatch`, or RecBole's interaction, a target a row.
-
-        Returns:
-            A scalar.
-        """
-        if not isinstance(batch, SequenceBatch):
-            batch = self.pack_interaction(batch)
-        hidden = self._answer(batch).flatten(0, 1)[batch.labels.cell]
-        if self.engine.normalization == "trie":
-            loss = self.decision_loss(hidden, batch.labels.label)
-        else:
-            loss = cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
-        return loss / batch.n_decisions
-
-    def _answer(self, batch):
-        """States of the decoder ``[B, Q, H]``."""
-        prompts, mask = batch.prompts, batch.mask()
-        encoded = self.backbone.read(*self.encode_prompts(prompts))
-        embeds = self.backbone.embed(batch.answer_ids)
-        if self.settings.mask_pointer:
-            pointed = encoded.states.flatten(0, 1)[prompts.mask_cell]
-            embeds = embeds.flatten(0, 1).index_add(0, batch.start_cell, pointed.to(embeds.dtype)).view_as(embeds)
-        return self.backbone(embeds, None if mask is None else batch.position_ids, mask, prompts=encoded)
-
-    def pack_interaction(self, interaction):
-        """Write RecBole's rows, a history and its target each, with the target masked.
-
-        In the stage ``pretrain``, masks are drawn over both.
-        """
-        history, length, user = self._columns(interaction)
-        target = interaction[self.POS_ITEM_ID].cpu().numpy()
-        sequences = self._sequences(history, length, user, target)
-        if self.stage == "pretrain":
-            generator = np.random.default_rng(int(torch.randint(2**31, ())))
-            sequences = replace(sequences, masked=self.masking.draw(sequences.count, generator))
-        return self.writer.write(sequences).to(self.compute_device)
-
-    def _columns(self, interaction):
-        fields = (self.ITEM_SEQ, self.ITEM_SEQ_LEN, self.USER_ID)
-        return [interaction[field].cpu().numpy() for field in fields]
-
-    def _sequences(self, history, length, user, target=None):
-        """Histories ``[B, L]`` and a mask at the end of each, of ``target [B]`` where it is known."""
-        table = np.pad(history, ((0, 0), (0, 1)))
-        row = np.arange(len(table))
-        if target is not None:
-            table[row, length] = target
-        items, begin = table.ravel(), row * table.shape[1]
-        stop = begin + length + 1
-        begin = self.writer.fit(items, begin, stop)
-        count = stop - begin
-        owner, order = ragged(count)
-        return MaskedSequences(user, count, items[begin[owner] + order], order == count[owner] - 1)
+    def _training_sequences(self, interaction):
+        """In the stage ``pretrain``, masks are drawn over the history and the target."""
+        sequences = super()._training_sequences(interaction)
+        if self.stage == "finetune":
+            return sequences
+        generator = np.random.default_rng(int(torch.randint(2**31, ())))
+        return replace(sequences, masked=self.masking.draw(sequences.count, generator))
 
     # ---- ranking ----
 
-    def _prompts(self, history, length, user):
-        """Input embeddings ``[B, P, H]``, lengths ``[B]`` and the column of each mask ``[B]``."""
-        prompts = self.writer.write_prompts(self._sequences(history, length, user))
-        device = self.compute_device
-        prompts = replace(prompts, **{name: tensor.to(device) for name, tensor in vars(prompts).items()})
-        column = prompts.mask_cell % prompts.input_ids.shape[1]
-        return *self.encode_prompts(prompts), column
-
-    def forward(self, item_seq, item_seq_len, user=None):
-        """State of the decoder before its answer.
-
-        Args:
-            item_seq: item ids, right-padded with 0, ``[B, L]``.
-            item_seq_len: ``[B]``.
-            user: user ids ``[B]``; 0, nobody, by default.
-
-        Returns:
-            ``[B, H]``, from which the first token of the next item's identifier is predicted.
-        """
-        user = torch.zeros_like(item_seq_len) if user is None else user
-        return self._tree(*(value.cpu().numpy() for value in (item_seq, item_seq_len, user))).root_hidden
-
-    def _tree(self, history, length, user):
-        embeds, lengths, column = self._prompts(history, length, user)
-        pointer = column if self.settings.mask_pointer else None
-        return prompt_tree(self.backbone, self.trie, embeds, lengths, pointer=pointer)
-
-    @torch.no_grad()
-    def full_sort_predict(self, interaction):
-        """Scores of the catalogue ``[B, n_items]``; see the base class."""
-        return self.rank(self._tree(*self._columns(interaction)), interaction)
-
-    @torch.no_grad()
-    def predict(self, interaction):
-        """Log-probability of each row's item after its history ``[B]``; a prompt shared by rows is fed once."""
-        keys = np.column_stack(self._columns(interaction))
-        prompts, row = np.unique(keys, axis=0, return_inverse=True)
-        tree = self._tree(prompts[:, :-2], prompts[:, -2], prompts[:, -1])
-        row = torch.from_numpy(row.ravel()).to(self.compute_device)
-        return self.score_rows(tree, row, interaction[self.ITEM_ID].to(row.device))
+    def _pointer(self, prompts):
+        return prompts.mask_cell % prompts.input_ids.shape[1] if self.settings.mask_pointer else None

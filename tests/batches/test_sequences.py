@@ -9,7 +9,7 @@ from recbole_genrec.backbone.scratch import build_scratch_bart
 from recbole_genrec.batches import sequence_loader
 from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.sequence_loader import Masking, SequenceDraws, SequenceLoader
-from recbole_genrec.batches.sequences import MaskedSequences, SequenceWriter
+from recbole_genrec.batches.sequences import MaskedSequences, SequenceWriter, text_form
 from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.decoding.trie import build_trie
@@ -24,10 +24,14 @@ def backbone():
     return build_scratch_bart(BackboneArguments(**shape), [" user 1"])
 
 
+def identifiers_of(backbone):
+    return [tuple(backbone.encode(f" {number}")) for number in range(1, 13)]
+
+
 @pytest.fixture(scope="module")
 def writer(backbone):
-    identifiers = [tuple(backbone.encode(f" {number}")) for number in range(1, 13)]
-    return SequenceWriter(backbone, build_trie(identifiers, backbone.eos_id), "trie", 96, n_users=20)
+    trie = build_trie(identifiers_of(backbone), backbone.eos_id)
+    return SequenceWriter(backbone, trie, "trie", 96, text_form(backbone, n_users=20))
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 0.7])
@@ -115,19 +119,19 @@ def test_targets_are_recboles_rows(tmp_path, write_dataset, monkeypatch, writer)
 
 
 def test_old_items_are_dropped_whole_where_a_prompt_is_short(backbone):
-    identifiers = [tuple(backbone.encode(f" {number}")) for number in range(1, 13)]
-    trie = build_trie(identifiers, backbone.eos_id)
-    longest = SequenceWriter(backbone, trie, "trie", 96, n_users=20)
+    trie = build_trie(identifiers_of(backbone), backbone.eos_id)
+    longest = SequenceWriter(backbone, trie, "trie", 96, text_form(backbone, n_users=20))
     items = np.random.default_rng(0).integers(1, 13, 60)
     begin, stop = np.zeros(1, np.int64), np.array([60])
     for limit in (12, 20, 40, 96):
-        writer = SequenceWriter(backbone, trie, "trie", limit, n_users=20)
+        writer = SequenceWriter(backbone, trie, "trie", limit, text_form(backbone, n_users=20))
         first = int(writer.fit(items, begin, stop)[0])
         assert first > longest.fit(items, begin, stop)[0] or limit == 96
         tokens = writer.length[items[first:59]].sum()
         assert tokens <= writer.room < tokens + writer.length[items[first - 1]]
     for limit in (8, 4):  # no room but for the mask of the last item
-        assert SequenceWriter(backbone, trie, "trie", limit, n_users=20).fit(items, begin, stop)[0] == 59
+        writer = SequenceWriter(backbone, trie, "trie", limit, text_form(backbone, n_users=20))
+        assert writer.fit(items, begin, stop)[0] == 59
 
 
 def test_prompts_read_as_user_items_and_masks(writer, backbone):
@@ -173,3 +177,19 @@ def test_history_dropout_leaves_interactions_out(writer):
     assert len(thinned._plan().rows[0]) < len(whole._plan().rows[0])
     for batch in thinned:
         assert batch.n_targets == len(batch.prompts.lengths)
+
+
+def test_without_a_mask_a_target_has_no_place_in_the_prompt(writer, backbone):
+    form = writer.form._replace(mask=None)
+    maskless = SequenceWriter(backbone, build_trie(identifiers_of(backbone), backbone.eos_id), "trie", 96, form)
+    items, masked = np.array([3, 12, 7, 5]), np.array([False, False, True, True])
+    sequences = MaskedSequences(np.array([4, 0]), np.array([3, 1]), items, masked)
+    batch = maskless.write(sequences)
+    start, user, end = [backbone.bos_id], backbone.encode(" user 4", "x"), [backbone.eos_id]
+    history = [token for item in (3, 12) for token in backbone.encode(f" {item}")]
+    rows = [row[:length].tolist() for row, length in zip(batch.prompts.input_ids, batch.prompts.lengths)]
+    assert rows == [start + user + history + end, start + end]
+    assert not len(batch.prompts.mask_cell) and maskless.room == writer.room + 1
+    with_masks = writer.write(sequences)
+    for name in ("answer_ids", "start_cell", "branch"):
+        assert torch.equal(getattr(batch, name), getattr(with_masks, name))

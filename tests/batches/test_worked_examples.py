@@ -8,7 +8,7 @@ import numpy as np
 
 from recbole_genrec.batches import packing, sequences
 from recbole_genrec.batches.packing import Packer
-from recbole_genrec.batches.sequences import MaskedSequences, SequenceWriter
+from recbole_genrec.batches.sequences import MaskedSequences, SequenceWriter, text_form
 from recbole_genrec.batches.tokens import Around, PromptTokens
 from recbole_genrec.decoding.trie import build_trie
 
@@ -74,7 +74,7 @@ def test_packing():
 def test_sequences():
     backbone = SimpleNamespace(bos_id=1, eos_id=2, pad_id=0, mask_id=3, start_id=9)
     backbone.encode_many = lambda texts, context: [[20, 20 + int(text.split()[1])] for text in texts]
-    writer = SequenceWriter(backbone, build_trie(IDENTIFIERS, 2), "trie", 100, n_users=5)
+    writer = SequenceWriter(backbone, build_trie(IDENTIFIERS, 2), "trie", 100, text_form(backbone, n_users=5))
     chosen = MaskedSequences(np.array([4]), np.array([3]), np.array([2, 1, 3]), np.array([False, True, True]))
     batch = writer.write(chosen)
     prompts, column = batch.prompts, rows(sequences, "cell", "cell")[0].index("cell", 10)

@@ -57,6 +57,7 @@ CASES = {
     "whole": ("GenRec", {"backbone": "base", "lora": False, "item_indexing": "title"}),
     "P5": ("P5", {"item_indexing": "title"}),
     "GenRecSeq2Seq": ("GenRecSeq2Seq", {"item_indexing": "title", "pretrain_epochs": 1, "attribute_fields": ["genre"]}),
+    "TIGER": ("TIGER", {"item_indexing": "semantic", "semantic_steps": 20, "user_tokens": 5}),
     "SASRecAll": ("SASRecAll", {"hidden_size": 16, "inner_size": 16}),
     "SASRec": ("SASRec", {"hidden_size": 16, "inner_size": 16}),
 }

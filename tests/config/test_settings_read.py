@@ -36,6 +36,7 @@ RUNS = {
     "GenRecSeq2Seq": [{"pretrain_epochs": 1, "attribute_fields": ["kind"]}],
     "P5": [{"load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]}}],
     "PromptLLM": [{"tasks": {"sequential": 1, "direct": 1}, "few_shot": 1, "max_prompt_tokens": 512}],
+    "TIGER": [{"semantic_steps": 2, "semantic_codes": 4}],
 }
 #: keys that these runs leave unread, and what would read them.
 ELSEWHERE = {

@@ -13,6 +13,8 @@ SMALL = {
     "max_prompt_tokens": 96,
     "n_candidates": 8,
     "train_batch_tokens": 1024,
+    "semantic_codes": 4,
+    "semantic_steps": 20,
     "topk": [1, 5],
     "metrics": ["Hit", "NDCG"],
     "valid_metric": "NDCG@5",

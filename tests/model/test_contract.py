@@ -19,6 +19,7 @@ MORE_PARAMETERS = {
     "GenRec": {"item_embedding": "separator", "edge_embedding": True, "item_prior": True, "item_prior_loss": 0.5},
     "GenRecSeq2Seq": {"attribute_fields": ["title"], "edge_embedding": True, "item_prior": True},
     "P5": {"edge_embedding": True, "item_prior": True},
+    "TIGER": {"edge_embedding": True, "item_prior": True},
 }
 
 

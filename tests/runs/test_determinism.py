@@ -15,7 +15,7 @@ from recbole_genrec.runs import run as runner
 STILL = {key: 0.0 for key in ("embedding_dropout", "hidden_dropout", "item_embedding_dropout")}
 #: all that an epoch has in one step.
 WHOLE = {"train_batch_tokens": 100_000, "train_batch_size": 100_000, "lr_scheduler": "constant"}
-MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "SASRec", "SASRecAll")
+MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TIGER", "SASRec", "SASRecAll")
 
 
 @pytest.fixture
@@ -26,12 +26,14 @@ def run(tmp_path, monkeypatch):
     def make(model="GenRec", folder="run", **more):
         own = {"data_path": data, "resume": "", "save_steps": 0}
         own |= {key: SETTINGS[key] for key in ("topk", "valid_metric", "show_progress")} | {"epochs": 2}
-        if model in ("GenRec", "P5", "GenRecSeq2Seq"):
+        if model in ("GenRec", "P5", "GenRecSeq2Seq", "TIGER"):
             own = SETTINGS | own
         if model == "P5":
             own |= {"n_candidates": 5}
         if model == "GenRecSeq2Seq":
             own |= {"pretrain_epochs": 1}
+        if model == "TIGER":
+            own |= {"semantic_steps": 20}
         (tmp_path / folder).mkdir()
         monkeypatch.chdir(tmp_path / folder)
         run_recbole_genrec(model, "tiny", config_dict=own | more)

@@ -44,6 +44,8 @@ CASES = {
     "p5": ("P5", None, P5_PLAIN),
     "p5, adapter": ("P5", "t5", {**P5_PLAIN, **LORA, "lora_target_modules": ["q", "v"]}),
     "sequence": ("GenRecSeq2Seq", None, SEQUENCE_PLAIN),
+    "tiger": ("TIGER", None, {"user_tokens": 0, "semantic_steps": 5}),
+    "tiger, adapter": ("TIGER", "t5", {"user_tokens": 0, "semantic_steps": 5, **LORA, "lora_target_modules": ["q"]}),
 }
 WITH_ADAPTER = [name for name, (_, _, settings) in CASES.items() if settings.get("lora")]
 
@@ -186,6 +188,7 @@ def test_the_card_tells_where_the_model_comes_from_and_what_was_measured(world, 
     ("GenRec", {"item_prior": True}, "with 'item_prior: true'"),
     ("P5", {"tasks": {"sequential": 1}}, "'whole_word_embedding: true'"),
     ("GenRecSeq2Seq", {}, "'mask_pointer: true'"),
+    ("TIGER", {"semantic_steps": 5}, "'user_tokens: 2000', .* 'user_tokens: 0' can"),
     ("GenRecSeq2Seq", {**SEQUENCE_PLAIN, "item_id_embedding": True}, "'item_id_embedding: true'"),
 ])  # fmt: skip
 def test_what_a_language_model_alone_cannot_do_is_refused(world, tmp_path, name, settings, message):

@@ -10,6 +10,8 @@ from recbole_genrec.config.arguments.models import (
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
+    SequenceArguments,
+    TigerArguments,
 )
 from recbole_genrec.config.arguments.schema import ARGUMENT_GROUPS, plugin_keys
 from recbole_genrec.config.arguments.shared import (
@@ -31,6 +33,8 @@ __all__ = [
     "PromptLLMArguments",
     "ScheduleArguments",
     "Seq2SeqArguments",
+    "SequenceArguments",
+    "TigerArguments",
     "TrainerArguments",
     "plugin_keys",
 ]

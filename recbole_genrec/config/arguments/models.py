@@ -157,8 +157,6 @@ class Seq2SeqArguments(Arguments):
     """Probability that the last item is masked."""
     mask_pointer: Flag = True
     """Add the encoder's state of the mask that is asked for to the decoder's start token."""
-    targets_per_user: Annotated[Count, Needs("train_stage", "finetune", "both")] = 20
-    """Next items that a user contributes to an epoch of fine-tuning. 0: all."""
     user_embedding: Flag = True
     """A vector of the user on the tokens that name it."""
     item_id_embedding: Flag = True
@@ -175,3 +173,23 @@ class Seq2SeqArguments(Arguments):
             )
         if self.mask_ratio and not self.mask_pointer:
             raise GenRecError("'mask_pointer: false' cannot tell masks apart: it takes 'mask_ratio: 0', one mask.")
+
+
+@group
+class SequenceArguments(Arguments):
+    """What models train on that read a history with an encoder, a forward for each next item."""
+
+    models: ClassVar[tuple] = ("GenRecSeq2Seq", "TIGER")
+
+    targets_per_user: Annotated[Count, Needs("train_stage", "finetune", "both", models=("GenRecSeq2Seq",))] = 20
+    """Next items that a user contributes to an epoch, of fine-tuning where there are stages. 0: all."""
+
+
+@group
+class TigerArguments(Arguments):
+    """How TIGER (Rajput et al. 2023) names users."""
+
+    models: ClassVar[tuple] = ("TIGER",)
+
+    user_tokens: Annotated[int, Ge(0), Le(1_000_000)] = 2000
+    """Number of tokens that users are hashed into; one begins each prompt. 0: prompts have no user."""

@@ -11,6 +11,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from recbole_genrec.config.arguments.base import Needs, Neutral, Reads, Settings, group
+from recbole_genrec.config.arguments.shared import TRAINED
 from recbole_genrec.config.arguments.types import (
     Above0,
     AtLeast0,
@@ -172,19 +173,19 @@ class EnvironmentSettings(Settings):
 class TrainingSettings(Settings):
     """How models are trained."""
 
-    epochs: Annotated[Count, Reads(RECBOLE, "GenRec", "GenRecSeq2Seq", "P5", "SASRecAll")] = 300
+    epochs: Annotated[Count, Reads(RECBOLE, *TRAINED, "SASRecAll")] = 300
     """Epochs of training."""
     train_batch_size: Annotated[
         Positive,
-        Reads(RECBOLE, "GenRec", "GenRecSeq2Seq", "P5", "SASRecAll"),
-        Needs("train_batch_tokens", 0, models=("GenRecSeq2Seq",)),
+        Reads(RECBOLE, *TRAINED, "SASRecAll"),
+        Needs("train_batch_tokens", 0, models=("GenRecSeq2Seq", "TIGER")),
         Needs("train_batch_tokens", 0, models=("GenRec",), when=("packing", True)),
     ] = 2048
     """Rows of a training batch; of packed or sequence training, windows."""
     learner: Annotated[
         Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-        Reads(RECBOLE, "GenRec", "GenRecSeq2Seq", "P5", "SASRecAll"),
+        Reads(RECBOLE, *TRAINED, "SASRecAll"),
     ] = "adam"
     """Optimizer. RecBole's ``sparse_adam`` takes sparse gradients, which no sequential model has."""
     learning_rate: Annotated[AtLeast0, Reads(RECBOLE, "SASRecAll")] = 1e-3
@@ -200,12 +201,12 @@ class TrainingSettings(Settings):
     """Negative sampling of losses other than the cross-entropy."""
     eval_step: Count = 1
     """Epochs between validations. 0: no validation."""
-    stopping_step: Annotated[Count, Reads(RECBOLE, "GenRec", "GenRecSeq2Seq", "P5", "SASRecAll")] = 10
+    stopping_step: Annotated[Count, Reads(RECBOLE, *TRAINED, "SASRecAll")] = 10
     """Validations without a better one after which training stops."""
     clip_grad_norm: Annotated[
         Clipping | None,
         Form("a mapping, such as {max_norm: 1.0}, or empty"),
-        Reads(RECBOLE, "GenRec", "GenRecSeq2Seq", "P5", "SASRecAll"),
+        Reads(RECBOLE, *TRAINED, "SASRecAll"),
         Neutral(None),
     ] = None
     """Largest norm of the gradient."""
@@ -213,9 +214,9 @@ class TrainingSettings(Settings):
     """Decimal places of the training loss in the log."""
     enable_amp: Annotated[
         Flag,
-        Reads(RECBOLE, "GenRec", "GenRecSeq2Seq", "P5", "SASRecAll"),
+        Reads(RECBOLE, *TRAINED, "SASRecAll"),
         Neutral(False),
-        Needs("precision", "fp32", models=("GenRec", "GenRecSeq2Seq", "P5")),
+        Needs("precision", "fp32", models=TRAINED),
     ] = False
     """Mixed precision. Of a generative model: fp16 on a GPU, bf16 on a CPU; ``precision`` says it directly."""
     enable_scaler: Annotated[Flag, Reads(RECBOLE, "SASRecAll"), Neutral(False)] = False

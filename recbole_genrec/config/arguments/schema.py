@@ -8,7 +8,14 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recbole_genrec.config.arguments.base import STRICT, Needs
-from recbole_genrec.config.arguments.models import GenRecArguments, P5Arguments, PromptLLMArguments, Seq2SeqArguments
+from recbole_genrec.config.arguments.models import (
+    GenRecArguments,
+    P5Arguments,
+    PromptLLMArguments,
+    Seq2SeqArguments,
+    SequenceArguments,
+    TigerArguments,
+)
 from recbole_genrec.config.arguments.recbole import (
     RECBOLE,
     DataSettings,
@@ -38,6 +45,8 @@ ARGUMENT_GROUPS = (
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
+    TigerArguments,
+    SequenceArguments,
     ScheduleArguments,
     TrainerArguments,
 )

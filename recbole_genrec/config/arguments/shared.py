@@ -9,12 +9,14 @@ from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, Read
 from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Positive, Share, Text, Texts
 from recbole_genrec.errors import GenRecError
 
-TRAINED = ("GenRec", "GenRecSeq2Seq", "P5")
+TRAINED = ("GenRec", "GenRecSeq2Seq", "P5", "TIGER")
 #: the value of ``backbone`` for a small model that is built here.
 SCRATCH = "scratch"
 #: a model that is loaded, from a folder or the hub: everything but ``scratch``.
 PRETRAINED = Needs("backbone", but=SCRATCH, words="a folder or a hub id")
 SCRATCH_ONLY = Needs("backbone", SCRATCH)
+#: models whose scratch model is a T5.
+SCRATCH_T5 = ("P5", "TIGER")
 SCORING = Needs("ranking", "scoring", models=("PromptLLM",))
 #: identifiers are made, not taken over from a checkpoint.
 NEW = Needs("item_index", "")
@@ -118,6 +120,10 @@ class BackboneArguments(Arguments):
     """Number of its attention heads."""
     scratch_intermediate_size: Annotated[int, Ge(1), Le(1_000_000), SCORING, SCRATCH_ONLY] = 192
     """Width of its feed-forward layers."""
+    scratch_head_size: Annotated[Count, Reads(*SCRATCH_T5), SCRATCH_ONLY, Neutral(0)] = 0
+    """Width of each head. 0: ``scratch_hidden_size / scratch_heads``."""
+    scratch_dropout: Annotated[Share, Reads(*SCRATCH_T5), SCRATCH_ONLY, Neutral(0)] = 0.0
+    """Dropout within its layers, attention weights included, where it takes as long as the products on a CPU."""
     scratch_vocab_size: Annotated[int, Ge(300), Le(10_000_000), SCORING, SCRATCH_ONLY] = 3000
     """Size of its byte-level BPE vocabulary, which is trained on the catalogue's text."""
     embedding_dropout: Annotated[Share, Reads(*TRAINED)] = 0.0
@@ -126,7 +132,7 @@ class BackboneArguments(Arguments):
     """Dropout on the last hidden state."""
 
     def __post_init__(self):
-        if self.scratch_hidden_size % (2 * self.scratch_heads):
+        if not self.scratch_head_size and self.scratch_hidden_size % (2 * self.scratch_heads):
             raise GenRecError(
                 f"'scratch_hidden_size' ({self.scratch_hidden_size}) must be an even multiple of "
                 f"'scratch_heads' ({self.scratch_heads})."
@@ -165,11 +171,11 @@ class EngineArguments(Arguments):
     min_history: Annotated[Positive, Reads("GenRec"), Needs("packing", True)] = 10
     """Number of history items that a target keeps where a long history is cut into windows."""
     history_dropout: Annotated[
-        Share, Reads("GenRec", "GenRecSeq2Seq"), Neutral(0), Needs("packing", True, models=("GenRec",))
+        Share, Reads("GenRec", "GenRecSeq2Seq", "TIGER"), Neutral(0), Needs("packing", True, models=("GenRec",))
     ] = 0.0
     """Share of the interactions that training leaves out, drawn anew in every epoch."""
     train_batch_tokens: Annotated[
-        Count, Reads("GenRec", "GenRecSeq2Seq"), Needs("packing", True, models=("GenRec",))
+        Count, Reads("GenRec", "GenRecSeq2Seq", "TIGER"), Needs("packing", True, models=("GenRec",))
     ] = 8192
     """Padded tokens that a training batch may hold. 0: ``train_batch_size`` windows a batch."""
 
