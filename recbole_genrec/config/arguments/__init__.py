@@ -10,7 +10,6 @@ from recbole_genrec.config.arguments.models import (
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
-    SequenceArguments,
     TigerArguments,
 )
 from recbole_genrec.config.arguments.schema import ARGUMENT_GROUPS, plugin_keys
@@ -19,6 +18,7 @@ from recbole_genrec.config.arguments.shared import (
     EngineArguments,
     IndexingArguments,
     PromptArguments,
+    SequenceArguments,
 )
 from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerArguments
 

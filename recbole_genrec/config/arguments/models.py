@@ -176,16 +176,6 @@ class Seq2SeqArguments(Arguments):
 
 
 @group
-class SequenceArguments(Arguments):
-    """What models train on that read a history with an encoder, a forward for each next item."""
-
-    models: ClassVar[tuple] = ("GenRecSeq2Seq", "TIGER")
-
-    targets_per_user: Annotated[Count, Needs("train_stage", "finetune", "both", models=("GenRecSeq2Seq",))] = 20
-    """Next items that a user contributes to an epoch, of fine-tuning where there are stages. 0: all."""
-
-
-@group
 class TigerArguments(Arguments):
     """How TIGER (Rajput et al. 2023) names users."""
 

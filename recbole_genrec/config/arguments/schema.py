@@ -13,7 +13,6 @@ from recbole_genrec.config.arguments.models import (
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
-    SequenceArguments,
     TigerArguments,
 )
 from recbole_genrec.config.arguments.recbole import (
@@ -30,6 +29,7 @@ from recbole_genrec.config.arguments.shared import (
     EngineArguments,
     IndexingArguments,
     PromptArguments,
+    SequenceArguments,
 )
 from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerArguments
 from recbole_genrec.config.arguments.types import expected

@@ -1,6 +1,6 @@
 """Settings that several generative models read: prompts, identifiers, the language model, the engine."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 from pydantic import BeforeValidator
@@ -187,3 +187,13 @@ class EngineArguments(Arguments):
                 )
         if self.item_prior_loss and not self.item_prior:
             raise GenRecError("'item_prior_loss' is the weight of a loss that 'item_prior: false' does not have.")
+
+
+@group
+class SequenceArguments(Arguments):
+    """What models train on that read a history with an encoder, a forward for each next item."""
+
+    models: ClassVar[tuple] = ("GenRecSeq2Seq", "TIGER")
+
+    targets_per_user: Annotated[Count, Needs("train_stage", "finetune", "both", models=("GenRecSeq2Seq",))] = 20
+    """Next items that a user contributes to an epoch, of fine-tuning where there are stages. 0: all."""
