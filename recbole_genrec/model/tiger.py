@@ -18,7 +18,6 @@ Deviations from the paper:
 """
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class TIGER(SequenceRecommender):
     def _source_of_tokens(self, model):
         """See the base class; a tokenizer with another number of user tokens is none to take."""
         folder = super()._source_of_tokens(model)
-        alike = folder and TigerArguments.from_config(read_settings(Path(folder))) == self.settings
+        alike = folder and TigerArguments.from_config(read_settings(folder)) == self.settings
         return folder if alike else None
 
     def _fixed_texts(self):

@@ -15,6 +15,7 @@ MODELS = {
     "GenRec": {},
     "P5": {"n_candidates": 5},
     "GenRecSeq2Seq": {"pretrain_epochs": 2},
+    "TIGER": {"semantic_steps": 20},
     "SASRec": STILL,
     "SASRecAll": STILL,
 }

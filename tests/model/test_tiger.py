@@ -83,7 +83,10 @@ def prompts_of(batch):
     return [row[:length].tolist() for row, length in zip(batch.prompts.input_ids, batch.prompts.lengths)]
 
 
-@pytest.mark.parametrize("changes", [{}, {"user_tokens": 0}, {"max_prompt_tokens": 12}], ids=str)
+SHORT = [{"max_prompt_tokens": limit} for limit in (10, 11, 12)]
+
+
+@pytest.mark.parametrize("changes", [{}, {"user_tokens": 0}, *SHORT], ids=str)
 def test_prompts_are_those_of_a_plain_loop(settings, changes):
     config, data, model = built(settings, **changes)
     interaction, *_ = next(iter(data.evaluation_loader(config, "test")))
