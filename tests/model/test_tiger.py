@@ -16,6 +16,7 @@ from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.model.tiger import hash_user
 from recbole_genrec.runs.run import build_model
+from recbole_genrec.serve.recommender import GenRecommender
 from tests.builders import write_base
 
 
@@ -193,6 +194,8 @@ def test_a_checkpoint_keeps_users_and_scores(settings):
     scores = model.eval().full_sort_predict(interaction)
     again = load_data_and_model(result["checkpoint"])[1].eval()
     assert torch.equal(again.full_sort_predict(interaction), scores)
+    with pytest.raises(GenRecError, match="is of TIGER; recommending is for checkpoints of GenRec"):
+        GenRecommender.from_checkpoint(result["checkpoint"])
     # identifiers may be taken over by a model with other user tokens, whose tokenizer is made anew
     other = built(settings, item_index=result["checkpoint"], user_tokens=9)[2]
     pieces = [one.catalogue.index.pieces for one in (model, other)]
