@@ -115,9 +115,15 @@ class EpochLoader:
 
     def _kept_interactions(self, generator):
         """The epoch's items, flat, and where each user's begin."""
+        kept, offsets = self._kept(generator)
+        return self.items[kept], offsets
+
+    def _kept(self, generator):
+        """An index of the interactions that the epoch keeps, and where each user's begin among them."""
         if not self.settings.history_dropout:
-            return self.items, self.offsets
-        return drop_interactions(self.items, self.offsets, self.settings.history_dropout, generator)
+            return slice(None), self.offsets
+        number = np.arange(len(self.items))
+        return drop_interactions(number, self.offsets, self.settings.history_dropout, generator)
 
     def _plan_rows(self, generator):
         """Rows in a form of the loader's own, and the batches: a list of arrays of row numbers."""

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_genrec.batches.epoch_loader import EpochLoader
-from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.batches.epoch_loader import EpochLoader, check_dropout
+from recbole_genrec.interactions.dataset import train_columns, train_sequences
 from recbole_genrec.interactions.segments import ragged
 
 
@@ -16,26 +16,36 @@ class WindowLoader(EpochLoader):
     epoch to epoch.
 
     A batch is RecBole's ``Interaction`` of windows with L history items and a target each, right-padded, as RecBole's
-    own loader gives them, and ``new_targets [B]``: how many of the window's last targets no other window has.
+    own loader gives them, and ``new_targets [B]``: how many of the window's last targets no other window has. Of every
+    other column that is asked for, there is ``<column>_list [B, L]`` and, of the target, ``<column> [B]``.
 
     Args:
         dataset: the training part of a split.
         longest: items of a history in a window, L.
         settings: :class:`~recbole_genrec.batches.epoch_loader.EpochSettings`.
+        columns: names of columns of the interactions beside the items.
+
+    Raises:
+        GenRecError: the dataset has no whole histories, or ``history_dropout`` leaves less than a target to an epoch.
     """
 
-    def __init__(self, dataset, longest, settings):
+    def __init__(self, dataset, longest, settings, columns=()):
         self.longest = longest
         super().__init__(dataset, settings, train_sequences(dataset))
+        if settings.history_dropout:
+            check_dropout(self.n_targets, settings.history_dropout)
+        self.columns = train_columns(dataset, columns) if columns else {}
 
     def _plan_rows(self, generator):
-        """Index of each window's target, length of its history, and how many of its targets are new ``[R]``."""
-        items, offsets = self._kept_interactions(generator)
+        """The epoch's columns ``[N]``; of each window its target's index, history's length and new targets ``[R]``."""
+        kept, offsets = self._kept(generator)
+        interactions = {self.dataset.iid_field: self.items[kept]}
+        interactions |= {name: column[kept] for name, column in self.columns.items()}
         windows = self._cut(offsets, generator)
         order = generator.permutation(len(windows[0]))
         starts = range(self.settings.batch_size, len(order), self.settings.batch_size)
         batches = [batch for batch in np.split(order, starts) if len(batch)]
-        return (items, *windows), batches
+        return (interactions, *windows), batches
 
     def _cut(self, offsets, generator):
         begin, n_targets = offsets[:-1], np.diff(offsets) - 1
@@ -49,16 +59,13 @@ class WindowLoader(EpochLoader):
         return begin[user] + target, np.minimum(target, self.longest), target - previous
 
     def _write(self, plan, batch, drawn):
-        items, *windows = plan.rows
+        interactions, *windows = plan.rows
         target, length, new = (column[batch] for column in windows)
         step = np.arange(length.max())
-        index = (target - length)[:, None] + step
-        history = np.where(step < length[:, None], items[np.minimum(index, target[:, None])], 0)
+        index = np.minimum((target - length)[:, None] + step, target[:, None])  # [B, L]
         dataset = self.dataset
-        columns = {
-            dataset.iid_field + dataset.config["LIST_SUFFIX"]: history,
-            dataset.item_list_length_field: length,
-            dataset.iid_field: items[target],
-            "new_targets": new,
-        }
+        columns = {dataset.item_list_length_field: length, "new_targets": new}
+        for name, column in interactions.items():
+            columns[name + dataset.config["LIST_SUFFIX"]] = np.where(step < length[:, None], column[index], 0)
+            columns[name] = column[target]
         return Interaction({name: torch.from_numpy(column) for name, column in columns.items()})

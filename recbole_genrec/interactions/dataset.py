@@ -18,6 +18,7 @@ from recbole.utils import FeatureType
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.atomic_tables import KEPT_TEXTS, AtomicTables
 from recbole_genrec.interactions.cold_items import ColdItems
+from recbole_genrec.interactions.context_columns import ContextColumns
 from recbole_genrec.interactions.histories import Histories, LazyInteraction, with_history
 from recbole_genrec.interactions.item_rows import UnseenItems
 from recbole_genrec.interactions.presplit import PreSplit
@@ -200,7 +201,7 @@ def exact_dataset_class(base=SequentialDataset):
 
 @cache
 def _exact(base):
-    mixins = (ExactOrder, UnseenItems, AtomicTables, ColdItems)
+    mixins = (ExactOrder, UnseenItems, ContextColumns, AtomicTables, ColdItems)
     if getattr(base, "data_augmentation", None) is SequentialDataset.data_augmentation:
         mixins += (LazyWindows,)
     name = "GenRecDataset" if base is SequentialDataset else f"Exact{base.__name__}"
@@ -229,18 +230,41 @@ def train_sequences(dataset):
     Raises:
         GenRecError: the rows are not the beginnings of the users' histories, as with ``benchmark_filename``.
     """
+    users, offsets, column = _sequences(dataset)
+    return users, column(dataset.iid_field), offsets
+
+
+def train_columns(dataset, fields):
+    """Other columns of the interactions of :func:`train_sequences`.
+
+    Args:
+        dataset: the training part that RecBole's ``build`` returned for a sequential dataset.
+        fields: names of columns of its interactions.
+
+    Returns:
+        By field, an array aligned with the items of :func:`train_sequences` ``[N]``, of the column's own type.
+
+    Raises:
+        GenRecError: as :func:`train_sequences`.
+    """
+    _, _, column = _sequences(dataset)
+    return {field: column(field) for field in fields}
+
+
+def _sequences(dataset):
+    """Users, offsets, and a function that gives a column ``[N]`` by its name; see :func:`train_sequences`."""
     feat = dataset.inter_feat
     if isinstance(feat, LazyInteraction):
-        return _stored_sequences(feat, dataset.iid_field)
-    needed = (dataset.item_list_length_field, dataset.iid_field + dataset.config["LIST_SUFFIX"])
+        return _stored_sequences(feat)
+    suffix = dataset.config["LIST_SUFFIX"]
+    needed = (dataset.item_list_length_field, dataset.iid_field + suffix)
     if any(field not in feat for field in needed):
         raise _no_histories()
     order = np.argsort(feat[dataset.uid_field].numpy(), kind="stable")
     users, targets, lengths = (
         feat[field].numpy()[order] for field in (dataset.uid_field, dataset.iid_field, needed[0])
     )
-    histories = feat[needed[1]].numpy()
-    previous = histories[order, lengths - 1]  # the item right before the target
+    previous = feat[needed[1]].numpy()[order, lengths - 1]  # the item right before the target
     first = np.flatnonzero(np.r_[True, users[1:] != users[:-1]][: len(users)])  # each user's first row
     rows = np.diff(np.r_[first, len(users)])
     step = np.arange(len(users)) - np.repeat(first, rows)
@@ -248,12 +272,16 @@ def train_sequences(dataset):
     follows_on = np.array_equal(previous[follows], targets[np.flatnonzero(follows) - 1])
     if not follows_on or not np.array_equal(lengths, np.minimum(step + 1, dataset.max_item_list_len)):
         raise _no_histories()
-    items = np.insert(targets, first, previous[first])
-    return users[first], items, np.r_[0, np.cumsum(rows + 1)]
+
+    def column(field):
+        histories = feat[field + suffix].numpy()
+        return np.insert(feat[field].numpy()[order], first, histories[order[first], lengths[first] - 1])
+
+    return users[first], np.r_[0, np.cumsum(rows + 1)], column
 
 
-def _stored_sequences(feat, item_field):
-    """``train_sequences`` of lazy rows: the beginnings of the users' interactions as they stand in the store."""
+def _stored_sequences(feat):
+    """:func:`_sequences` of lazy rows: the beginnings of the users' interactions as they stand in the store."""
     place, store = np.sort(feat.place), feat.histories
     users = store.users[place]
     first = np.flatnonzero(np.append(True, users[1:] != users[:-1])[: len(users)])
@@ -263,8 +291,7 @@ def _stored_sequences(feat, item_field):
     if not np.array_equal(place, expected) or not np.array_equal(begin, store.begin(users[first])):
         raise _no_histories()
     taken = np.insert(place, first, begin)
-    items = store.columns[item_field].numpy()[taken]
-    return users[first], items, np.append(0, np.cumsum(rows + 1))
+    return users[first], np.append(0, np.cumsum(rows + 1)), lambda field: store.columns[field].numpy()[taken]
 
 
 def _no_histories():

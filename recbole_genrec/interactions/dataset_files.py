@@ -122,19 +122,20 @@ def download_failed(error, config) -> GenRecError:
     )
 
 
-def build_dataset(dataset_class, config, text_columns=None):
+def build_dataset(dataset_class, config, text_columns=None, context_columns=None):
     """RecBole's dataset of a configuration.
 
     Args:
         dataset_class: made by :func:`~recbole_genrec.interactions.dataset.exact_dataset_class`.
         config: the configuration.
         text_columns: what it keeps as texts; see :class:`~recbole_genrec.interactions.atomic_tables.AtomicTables`.
+        context_columns: see :class:`~recbole_genrec.interactions.context_columns.ContextColumns`.
 
     Raises:
         GenRecError: a file cannot be fetched or read, or the filters leave nothing.
     """
     try:
-        return dataset_class(config, text_columns)
+        return dataset_class(config, text_columns, context_columns)
     except GenRecError:
         raise
     except URLError as error:

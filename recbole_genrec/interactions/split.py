@@ -14,6 +14,7 @@ from recbole_genrec.config.feature_columns import check_item_columns
 from recbole_genrec.config.registry import MODELS, plugin_dataset
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.context_columns import context_columns_of
 from recbole_genrec.interactions.dataset import exact_dataset_class
 from recbole_genrec.interactions.dataset_files import build_dataset
 from recbole_genrec.interactions.text_columns import text_columns_of
@@ -38,12 +39,12 @@ class SplitData:
         config = configs[0]
         started = perf_counter()
         init_seed(config["seed"], config["reproducibility"])
-        dataset_class, texts = _dataset_class(configs), text_columns_of(configs)
+        dataset_class, columns = _dataset_class(configs), (text_columns_of(configs), context_columns_of(configs))
         if Path(config["data_path"]).is_dir():
-            self.dataset = build_dataset(dataset_class, config, texts)
+            self.dataset = build_dataset(dataset_class, config, *columns)
         else:  # RecBole fetches it: once
             with current().in_turn():
-                self.dataset = build_dataset(dataset_class, config, texts)
+                self.dataset = build_dataset(dataset_class, config, *columns)
         for own in configs:
             if own["model"] not in MODELS:
                 check_item_columns(own, self.dataset)
