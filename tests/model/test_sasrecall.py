@@ -99,6 +99,15 @@ def test_the_loss_is_that_of_each_target_alone(built):
         torch.testing.assert_close(own.grad, other.grad, atol=1e-6, rtol=1e-4)
 
 
+def test_it_ranks_as_recboles_model(built):
+    config, model, train, valid, _ = built
+    stock = SASRec(config, train.dataset).eval()
+    stock.load_state_dict(model.eval().state_dict())
+    interaction = next(iter(valid))[0]
+    assert torch.equal(model.full_sort_predict(interaction), stock.full_sort_predict(interaction))
+    torch.testing.assert_close(model.predict(interaction), stock.predict(interaction))
+
+
 def test_recboles_rows_and_trainer_are_taken_too(built):
     config, model, train, valid, _ = built
     stock = SASRec(config, train.dataset)

@@ -1,0 +1,131 @@
+"""What models that learn the next item at every position of a history have in common.
+
+One forward of a history serves all its targets; RecBole trains with a row, and so a forward of the whole history, for
+each. The loss is the cross-entropy over the whole catalogue. A model gives its state at every position; all else is
+here: loader, loss, ranking.
+
+Letters: B rows, L positions of a history, right-padded, H width of the states.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from recbole_genrec.batches.epoch_loader import EpochSettings
+from recbole_genrec.batches.windows import WindowLoader
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
+
+
+class AllPositions:
+    """Mixin before a sequential recommender of RecBole; a model of its own kind gives :meth:`states`.
+
+    It needs ``item_embedding``, unless it overrides :meth:`item_vectors`.
+
+    Raises:
+        GenRecError: a setting is not accepted; see :meth:`check_settings`.
+    """
+
+    def __init__(self, config, dataset):
+        self.check_settings(config)
+        super().__init__(config, dataset)
+        #: names of the columns that a batch has beside items.
+        self.columns = tuple(self.context_columns(config))
+
+    @classmethod
+    def check_settings(cls, config):
+        """Refuse, before anything is built or trained, another loss."""
+        if config["loss_type"] != "CE":
+            raise GenRecError(f"{cls.__name__} takes 'loss_type: CE', not {config['loss_type']!r}.")
+
+    @classmethod
+    def context_columns(cls, config):
+        """Columns read beside items; see :mod:`recbole_genrec.interactions.context_columns`."""
+        return {}
+
+    def training_loader(self, config, train_dataset):
+        """:class:`~recbole_genrec.batches.windows.WindowLoader` over the training part of the split."""
+        settings = EpochSettings(config["seed"], config["train_batch_size"])
+        return WindowLoader(train_dataset, self.max_seq_length, settings, self.columns)
+
+    def loss_weight(self, interaction):
+        """Number of terms in the mean loss of a batch: its new targets."""
+        return interaction["new_targets"].sum() if "new_targets" in interaction else len(interaction)
+
+    def item_vectors(self):
+        """Vectors of all items ``[n_items, H]``: what a history is made of, and what a state is compared with."""
+        return self.item_embedding.weight
+
+    def embedded(self, items, vectors):
+        """Rows of ``vectors [n_items, H]`` for items of any shape ``[...]``: ``[..., H]``; padding has no gradient."""
+        return F.embedding(items, vectors, padding_idx=0)
+
+    def states(self, interaction, vectors):
+        """State at every position ``[B, L, H]``, each of the items up to there alone.
+
+        Args:
+            interaction: batch with histories ``[B, L]``, right-padded with 0.
+            vectors: :meth:`item_vectors`.
+        """
+        raise NotImplementedError
+
+    def last_states(self, interaction, vectors):
+        """State after the last item of each history ``[B, H]``; arguments as of :meth:`states`."""
+        states = self.states(interaction, vectors)
+        return self.gather_indexes(states, interaction[self.ITEM_SEQ_LEN] - 1)
+
+    def next_of(self, interaction, column):
+        """A column's value at the next interaction, for every position ``[B, L]``; 0 behind the last one.
+
+        Args:
+            interaction: batch with ``<column>_list [B, L]``, and the target's ``<column> [B]``.
+            column: its name.
+        """
+        listed, length = interaction[f"{column}{self.list_suffix}"], interaction[self.ITEM_SEQ_LEN]
+        values = torch.cat([listed[:, 1:], listed.new_zeros(len(listed), 1)], 1)
+        values[torch.arange(len(listed), device=listed.device), length - 1] = interaction[column]
+        return values
+
+    @property
+    def list_suffix(self):
+        """What a column's name ends with where it is a history."""
+        return self.ITEM_SEQ.removeprefix(self.ITEM_ID)
+
+    def calculate_loss(self, interaction):
+        """Mean cross-entropy of the next item over the positions whose target is new.
+
+        Args:
+            interaction: batch of :class:`~recbole_genrec.batches.windows.WindowLoader`, or RecBole's, where every row's
+                last target alone is new.
+
+        Returns:
+            A scalar.
+        """
+        length, target = interaction[self.ITEM_SEQ_LEN], self.next_of(interaction, self.ITEM_ID)
+        new = interaction["new_targets"] if "new_targets" in interaction else torch.ones_like(length)
+        position = torch.arange(target.shape[1], device=target.device)
+        counted = (position >= (length - new)[:, None]) & (position < length[:, None])
+        vectors = self.item_vectors()
+        return self.loss_of(self.states(interaction, vectors)[counted], vectors, target[counted])
+
+    def loss_of(self, states, vectors, target):
+        """Mean cross-entropy of targets ``[N]`` after states ``[N, H]``."""
+        return catalogue_cross_entropy(*self.compared(states, vectors), target)
+
+    def compared(self, states, vectors):
+        """States and item vectors as their products are the items' scores: here as they are."""
+        return states, vectors
+
+    def forward(self, interaction):
+        """States after the last items ``[B, H]`` and vectors of all items ``[n_items, H]``, as they are compared."""
+        vectors = self.item_vectors()
+        return self.compared(self.last_states(interaction, vectors), vectors)
+
+    def full_sort_predict(self, interaction):
+        """Scores of all items ``[B, n_items]``."""
+        states, vectors = self(interaction)
+        return states @ vectors.T
+
+    def predict(self, interaction):
+        """Score of each row's own item ``[B]``."""
+        states, vectors = self(interaction)
+        return (states * vectors[interaction[self.ITEM_ID]]).sum(1)
