@@ -24,22 +24,22 @@ class Plugin(NamedTuple):
     parents: tuple[str, ...] = ("GenerativeRecommender",)
 
 
+#: the trainer of models that train at all positions of a history at once.
+_ALL_POSITIONS = "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer"
 MODELS = {
+    "BSARec": Plugin("recbole_genrec.model.bsarec:BSARec", _ALL_POSITIONS, parents=()),
     "GenRec": Plugin("recbole_genrec.model.genrec:GenRec"),
     "GenRecSeq2Seq": Plugin(
         "recbole_genrec.model.genrecseq2seq:GenRecSeq2Seq", "recbole_genrec.training.stages:GenRecSeq2SeqTrainer"
     ),
+    "HSTU": Plugin("recbole_genrec.model.hstu:HSTU", _ALL_POSITIONS, parents=()),
     "P5": Plugin("recbole_genrec.model.p5:P5"),
     "PromptLLM": Plugin(
         "recbole_genrec.model.promptllm:PromptLLM",
         "recbole_genrec.training.untrained:PromptLLMTrainer",
         parents=("GenRec", "GenerativeRecommender"),
     ),
-    "SASRecAll": Plugin(
-        "recbole_genrec.model.sasrecall:SASRecAll",
-        "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer",
-        parents=("SASRec",),
-    ),
+    "SASRecAll": Plugin("recbole_genrec.model.sasrecall:SASRecAll", _ALL_POSITIONS, parents=("SASRec",)),
     "TIGER": Plugin("recbole_genrec.model.tiger:TIGER"),
 }
 #: sequential models of RecBole 1.2, so that a name can be checked before RecBole is imported, which takes seconds.

@@ -1,4 +1,4 @@
-"""The trainer of SASRecAll."""
+"""The trainer of SASRecAll and the other models that train at all positions of a history at once."""
 
 from recbole.trainer import Trainer
 

@@ -6,7 +6,9 @@ and the reference in ``docs/settings.md``.
 """
 
 from recbole_genrec.config.arguments.models import (
+    BSARecArguments,
     GenRecArguments,
+    HSTUArguments,
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
@@ -24,9 +26,11 @@ from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerA
 
 __all__ = [
     "ARGUMENT_GROUPS",
+    "BSARecArguments",
     "BackboneArguments",
     "EngineArguments",
     "GenRecArguments",
+    "HSTUArguments",
     "IndexingArguments",
     "P5Arguments",
     "PromptArguments",

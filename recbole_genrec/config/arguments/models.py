@@ -5,7 +5,7 @@ from dataclasses import field
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, Reads, group
 from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Form, Positive, Share, Text, Texts
@@ -183,3 +183,31 @@ class TigerArguments(Arguments):
 
     user_tokens: Annotated[int, Ge(0), Le(1_000_000)] = 2000
     """Number of tokens that users are hashed into; one begins each prompt. 0: prompts have no user."""
+
+
+@group
+class BSARecArguments(Arguments):
+    """BSARec's filter of frequencies (Shin et al. 2024), and how it is trained."""
+
+    models: ClassVar[tuple] = ("BSARec",)
+
+    frequency_weight: Annotated[float, Ge(0), Le(1)] = 0.7
+    """Weight of the filter of frequencies in a layer; the rest is attention's. The paper's alpha."""
+    low_frequencies: Annotated[int, Ge(1), Le(1_000_000)] = 5
+    """Number of low components that the filter leaves as they are; the paper's c, of which it takes odd values."""
+    train_on: Literal["all", "last"] = "all"
+    """``all`` positions of a history at once. ``last``: the authors' way, one window for each target."""
+
+
+@group
+class HSTUArguments(Arguments):
+    """What HSTU (Zhai et al. 2024) knows of time, and how it compares states with items."""
+
+    models: ClassVar[tuple] = ("HSTU",)
+
+    time_bias: Literal["none", "gap", "request_time"] = "gap"
+    """Attention by the time between an item and the last known one (``gap``) or the asked moment (``request_time``)."""
+    similarity: Literal["dot", "cosine"] = "dot"
+    """Compare states and item vectors by their product, or both at length 1, divided by ``temperature``."""
+    temperature: Annotated[float, Gt(0), Le(1_000), Needs("similarity", "cosine")] = 0.05
+    """Divisor of the cosine."""

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from recbole_genrec.config.arguments.base import Needs, Neutral, Reads, Settings, group
-from recbole_genrec.config.arguments.shared import TRAINED
+from recbole_genrec.config.arguments.shared import ALL_POSITIONS, TRAINED
 from recbole_genrec.config.arguments.types import (
     Above0,
     AtLeast0,
@@ -173,11 +173,11 @@ class EnvironmentSettings(Settings):
 class TrainingSettings(Settings):
     """How models are trained."""
 
-    epochs: Annotated[Count, Reads(RECBOLE, *TRAINED, "SASRecAll")] = 300
+    epochs: Annotated[Count, Reads(RECBOLE, *TRAINED, *ALL_POSITIONS)] = 300
     """Epochs of training."""
     train_batch_size: Annotated[
         Positive,
-        Reads(RECBOLE, *TRAINED, "SASRecAll"),
+        Reads(RECBOLE, *TRAINED, *ALL_POSITIONS),
         Needs("train_batch_tokens", 0, models=("GenRecSeq2Seq", "TIGER")),
         Needs("train_batch_tokens", 0, models=("GenRec",), when=("packing", True)),
     ] = 2048
@@ -185,12 +185,12 @@ class TrainingSettings(Settings):
     learner: Annotated[
         Literal["adam", "adamw", "sgd", "adagrad", "rmsprop"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-        Reads(RECBOLE, *TRAINED, "SASRecAll"),
+        Reads(RECBOLE, *TRAINED, *ALL_POSITIONS),
     ] = "adam"
     """Optimizer. RecBole's ``sparse_adam`` takes sparse gradients, which no sequential model has."""
-    learning_rate: Annotated[AtLeast0, Reads(RECBOLE, "SASRecAll")] = 1e-3
+    learning_rate: Annotated[AtLeast0, Reads(RECBOLE, *ALL_POSITIONS)] = 1e-3
     """Learning rate of the optimizer."""
-    weight_decay: Annotated[AtLeast0, Reads(RECBOLE, "SASRecAll")] = 0.0
+    weight_decay: Annotated[AtLeast0, Reads(RECBOLE, *ALL_POSITIONS)] = 0.0
     """Weight decay of the optimizer."""
     train_neg_sample_args: Annotated[
         NegativeSampling | None,
@@ -201,12 +201,12 @@ class TrainingSettings(Settings):
     """Negative sampling of losses other than the cross-entropy."""
     eval_step: Count = 1
     """Epochs between validations. 0: no validation."""
-    stopping_step: Annotated[Count, Reads(RECBOLE, *TRAINED, "SASRecAll")] = 10
+    stopping_step: Annotated[Count, Reads(RECBOLE, *TRAINED, *ALL_POSITIONS)] = 10
     """Validations without a better one after which training stops."""
     clip_grad_norm: Annotated[
         Clipping | None,
         Form("a mapping, such as {max_norm: 1.0}, or empty"),
-        Reads(RECBOLE, *TRAINED, "SASRecAll"),
+        Reads(RECBOLE, *TRAINED, *ALL_POSITIONS),
         Neutral(None),
     ] = None
     """Largest norm of the gradient."""
@@ -214,12 +214,12 @@ class TrainingSettings(Settings):
     """Decimal places of the training loss in the log."""
     enable_amp: Annotated[
         Flag,
-        Reads(RECBOLE, *TRAINED, "SASRecAll"),
+        Reads(RECBOLE, *TRAINED, *ALL_POSITIONS),
         Neutral(False),
         Needs("precision", "fp32", models=TRAINED),
     ] = False
     """Mixed precision. Of a generative model: fp16 on a GPU, bf16 on a CPU; ``precision`` says it directly."""
-    enable_scaler: Annotated[Flag, Reads(RECBOLE, "SASRecAll"), Neutral(False)] = False
+    enable_scaler: Annotated[Flag, Reads(RECBOLE, *ALL_POSITIONS), Neutral(False)] = False
     """Scale the loss in mixed precision."""
     require_pow: Annotated[Flag, Reads(RECBOLE)] = False
     """Raise norms to their power in an embedding loss."""

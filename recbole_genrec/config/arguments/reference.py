@@ -47,6 +47,8 @@ TITLES = {
     "Seq2SeqArguments": "GenRecSeq2Seq",
     "TigerArguments": "TIGER",
     "SequenceArguments": "GenRecSeq2Seq and TIGER: targets",
+    "BSARecArguments": "BSARec",
+    "HSTUArguments": "HSTU",
     "ScheduleArguments": "Schedule",
     "TrainerArguments": "Trainer",
     "RunnerSettings": "Run",

@@ -9,7 +9,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recbole_genrec.config.arguments.base import STRICT, Needs
 from recbole_genrec.config.arguments.models import (
+    BSARecArguments,
     GenRecArguments,
+    HSTUArguments,
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
@@ -47,6 +49,8 @@ ARGUMENT_GROUPS = (
     Seq2SeqArguments,
     TigerArguments,
     SequenceArguments,
+    BSARecArguments,
+    HSTUArguments,
     ScheduleArguments,
     TrainerArguments,
 )

@@ -10,6 +10,8 @@ from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Positiv
 from recbole_genrec.errors import GenRecError
 
 TRAINED = ("GenRec", "GenRecSeq2Seq", "P5", "TIGER")
+#: models of vectors of items that train at all positions of a history at once.
+ALL_POSITIONS = ("SASRecAll", "BSARec", "HSTU")
 #: the value of ``backbone`` for a small model that is built here.
 SCRATCH = "scratch"
 #: a model that is loaded, from a folder or the hub: everything but ``scratch``.

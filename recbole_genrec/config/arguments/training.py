@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Strict
 
 from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, group
-from recbole_genrec.config.arguments.shared import TRAINED
+from recbole_genrec.config.arguments.shared import ALL_POSITIONS, TRAINED
 from recbole_genrec.config.arguments.types import AtLeast0, Count, Form, Positive, Share, Text
 
 
@@ -13,7 +13,7 @@ from recbole_genrec.config.arguments.types import AtLeast0, Count, Form, Positiv
 class ScheduleArguments(Arguments):
     """What changes over the steps of a training."""
 
-    models: ClassVar[tuple] = (*TRAINED, "SASRecAll")
+    models: ClassVar[tuple] = (*TRAINED, *ALL_POSITIONS)
 
     lr_scheduler: Literal["constant", "linear", "cosine", "inverse_sqrt"] = "cosine"
     """The learning rate after the warm-up: constant, falling to 0 over all epochs, or ``inverse_sqrt`` of the steps."""
