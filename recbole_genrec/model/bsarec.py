@@ -35,7 +35,6 @@ from recbole.model.layers import FeedForward, MultiHeadAttention
 from torch import nn
 
 from recbole_genrec.config.arguments import BSARecArguments
-from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.all_positions import AllPositions
 
 
@@ -43,7 +42,7 @@ class BSARec(AllPositions, SequentialRecommender):
     """See the module's header.
 
     Raises:
-        GenRecError: a setting is not accepted, or ``low_frequencies`` is larger than the window.
+        GenRecError: a setting is not accepted.
     """
 
     def __init__(self, config, dataset):
@@ -61,14 +60,6 @@ class BSARec(AllPositions, SequentialRecommender):
         self.apply(self._init_weights)
         kernel = low_pass_kernel(self.max_seq_length, self.arguments.low_frequencies)
         self.register_buffer("causal_filter", causal_filter(kernel), persistent=False)
-
-    @classmethod
-    def check_settings(cls, config):
-        """Refuse, before anything is built or trained, another loss and frequencies that a window does not have."""
-        super().check_settings(config)
-        count, longest = BSARecArguments.from_config(config).low_frequencies, config["MAX_ITEM_LIST_LENGTH"]
-        if count > longest:
-            raise GenRecError(f"'low_frequencies: {count}' is more than 'MAX_ITEM_LIST_LENGTH: {longest}'.")
 
     def _init_weights(self, module):
         if isinstance(module, (nn.Linear, nn.Embedding)):

@@ -21,6 +21,7 @@ from recbole_genrec.catalogue.schemes import known_indexings
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into, save_checkpoint
 from recbole_genrec.checkpoint.folder import read_catalogue, read_prompt
 from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.config.keys import model_kind
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.prompt.task_prompts import TARGETS, tasks_of
 from recbole_genrec.runs import run as runner
@@ -59,10 +60,12 @@ CASES = {
     "GenRecSeq2Seq": ("GenRecSeq2Seq", {"item_indexing": "title", "pretrain_epochs": 1, "attribute_fields": ["genre"]}),
     "TIGER": ("TIGER", {"item_indexing": "semantic", "semantic_steps": 20, "user_tokens": 5}),
     "SASRecAll": ("SASRecAll", {"hidden_size": 16, "inner_size": 16}),
+    "BSARec": ("BSARec", {"hidden_size": 16, "inner_size": 16, "low_frequencies": 3}),
+    "HSTU": ("HSTU", {"hidden_size": 16, "time_bias": "request_time"}),
     "SASRec": ("SASRec", {"hidden_size": 16, "inner_size": 16}),
 }
 GENREC = [case for case, (name, _) in CASES.items() if name == "GenRec"]
-GENERATIVE = [case for case, (name, _) in CASES.items() if not name.startswith("SASRec")]
+GENERATIVE = [case for case, (name, _) in CASES.items() if model_kind(name).generative]
 
 
 @pytest.fixture(scope="module", autouse=True)

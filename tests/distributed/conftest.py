@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.kills import SETTINGS, outcome, write_dataset
 from recbole_genrec import run_recbole_genrec
-from recbole_genrec.config.registry import MODELS
+from recbole_genrec.config.keys import model_kind
 
 #: settings of every model, RecBole's too.
 KNOWN = ("topk", "valid_metric", "epochs", "data_path", "show_progress")
@@ -110,7 +110,7 @@ def train(in_processes, settings, tmp_path):
 
     def run(size, model="GenRec", folder=None, **more):
         folder = folder or f"{model} {size}"
-        own = settings if model in MODELS and model != "SASRecAll" else _of_recbole(settings)
+        own = settings if model_kind(model).generative else _of_recbole(settings)
         given = own | more
         in_processes(size, lambda: run_recbole_genrec(model, "tiny", config_dict=given) and None, folder)
         return outcome(tmp_path / folder, model)

@@ -18,6 +18,8 @@ MODELS = {
     "TIGER": {"semantic_steps": 20},
     "SASRec": STILL,
     "SASRecAll": STILL,
+    "BSARec": STILL,
+    "HSTU": {"hidden_dropout_prob": 0.0},
 }
 #: what says where a run was made.
 PLACE = ("config", "processes", "checkpoint", "curve")

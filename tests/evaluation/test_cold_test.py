@@ -37,7 +37,7 @@ SMALL = {
     "epochs": 1,
     "show_progress": False,
 }
-OF_RECBOLE = ("SASRec", "SASRecAll", "BERT4Rec")
+OF_RECBOLE = ("SASRec", "SASRecAll", "BSARec", "HSTU", "BERT4Rec")
 # RecBole masks a share of a window's places, rounded down: of four, a fifth is none
 OF_BERT4REC = {"mask_ratio": 0.5}
 KEYS = {"hidden_size", "n_layers", "n_heads", "inner_size"}
@@ -131,7 +131,7 @@ def items_in(batch, item_of):
         ("P5", {"tasks": {"sequential": 3, "direct": 1}, "n_candidates": 2}),
         ("GenRecSeq2Seq", {}),
         ("GenRecSeq2Seq", {"train_stage": "pretrain"}),
-        *((name, {"lazy_windows": lazy}) for name in ("SASRec", "SASRecAll") for lazy in (True, False)),
+        *((name, {"lazy_windows": lazy}) for name in OF_RECBOLE[:-1] for lazy in (True, False)),
         *(("BERT4Rec", {"lazy_windows": lazy, **OF_BERT4REC}) for lazy in (True, False)),
     ],
 )

@@ -50,7 +50,10 @@ def test_a_batch_tells_all_that_came_before_but_the_target(settings, part, back)
     assert found == {user: set(h[:-back]) - {h[-back]} for user, h in HISTORIES.items()}
 
 
-@pytest.mark.parametrize("model", ["SASRec", "BERT4Rec", "SASRecAll", "GenRec", "GenRecSeq2Seq", "P5"])
+OF_VECTORS = ["SASRec", "BERT4Rec", "SASRecAll", "BSARec", "HSTU"]
+
+
+@pytest.mark.parametrize("model", [*OF_VECTORS, "GenRec", "GenRecSeq2Seq", "P5"])
 def test_lists_hold_nothing_seen(settings, model):
     if model == "BERT4Rec":
         settings |= {"mask_ratio": 0.5}  # of four places RecBole would else mask none

@@ -15,7 +15,7 @@ from recbole_genrec.runs import run as runner
 STILL = {key: 0.0 for key in ("embedding_dropout", "hidden_dropout", "item_embedding_dropout")}
 #: all that an epoch has in one step.
 WHOLE = {"train_batch_tokens": 100_000, "train_batch_size": 100_000, "lr_scheduler": "constant"}
-MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TIGER", "SASRec", "SASRecAll")
+MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TIGER", "SASRec", "SASRecAll", "BSARec", "HSTU")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from recbole_genrec.runs import run as runner
 from recbole_genrec.training.listeners import Listener
 from tests.model.conftest import BLACK, SMALL, WHITE
 
-MODELS = ["GenRec", "GenRecSeq2Seq", "P5", "SASRecAll", "SASRec", "BERT4Rec"]
+MODELS = ["GenRec", "GenRecSeq2Seq", "P5", "SASRecAll", "BSARec", "HSTU", "SASRec", "BERT4Rec"]
 
 
 def weights(model):

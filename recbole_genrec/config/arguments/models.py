@@ -194,7 +194,7 @@ class BSARecArguments(Arguments):
     frequency_weight: Annotated[float, Ge(0), Le(1)] = 0.7
     """Weight of the filter of frequencies in a layer; the rest is attention's. The paper's alpha."""
     low_frequencies: Annotated[int, Ge(1), Le(1_000_000)] = 5
-    """Number of low components that the filter leaves as they are; the paper's c, of which it takes odd values."""
+    """Number of low components of a window that the filter leaves as they are: the paper's c, which is odd there."""
     train_on: Literal["all", "last"] = "all"
     """``all`` positions of a history at once. ``last``: the authors' way, one window for each target."""
 
