@@ -29,6 +29,8 @@ MODELS = (
     "PromptLLM",
     "BERT4Rec",
     "SASRecAll",
+    "BSARec",
+    "HSTU",
 )
 #: values of any key; as texts of a command line they are YAML.
 VALUES = (

@@ -138,7 +138,7 @@ class HSTULayer(nn.Module):
         value, query, key = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in heads)
         bias = self.position_bias[distance.clamp(min=0)]
         if buckets is not None:
-            bias = (bias + F.embedding(buckets, self.time_bias[:, None])[..., 0])[:, None]
+            bias = (bias + self.time_bias[buckets])[:, None]
         weights = F.silu(query @ key.mT + bias) / self.longest * (distance >= 0)  # [B, heads, L, L]
         attended = (weights @ value).transpose(1, 2).flatten(2)
         return states + self.output(self.dropout(self._norm(attended) * gate))
