@@ -9,6 +9,7 @@ the setting that asks for it. The dataset then carries the column ``[B]``, which
 """
 
 import numpy as np
+from pandas.api.types import is_numeric_dtype
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_genrec.errors import GenRecError, listed, shown
@@ -92,7 +93,7 @@ class ContextColumns:
 
     def _check_values(self, file, table):
         super()._check_values(file, table)
-        if EXACT_TIME in self._context and self.time_field in table:
+        if EXACT_TIME in self._context and self.time_field in table and is_numeric_dtype(table[self.time_field]):
             self._first_time = min(self._first_time, table[self.time_field].min())
 
     def _fill_nan(self):
@@ -104,7 +105,7 @@ class ContextColumns:
             raise GenRecError(
                 f"{keys}: files of 'benchmark_filename' that hold histories have no {listed(self._context)}."
             )
-        if EXACT_TIME in self._context:
+        if EXACT_TIME in self._context and self._is_ordered_by_time():
             times = self.inter_feat[self.time_field].to_numpy()
             self.inter_feat[EXACT_TIME] = (np.floor(times) - np.floor(self._first_time)).astype(np.int64)
             # whole numbers are 'token' to RecBole; the name of a token it looks up nowhere

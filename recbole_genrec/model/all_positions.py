@@ -33,9 +33,12 @@ class AllPositions:
 
     @classmethod
     def check_settings(cls, config):
-        """Refuse, before anything is built or trained, another loss."""
+        """Refuse, before anything is built or trained, another loss, and heads that do not divide the width."""
         if config["loss_type"] != "CE":
             raise GenRecError(f"{cls.__name__} takes 'loss_type: CE', not {config['loss_type']!r}.")
+        heads, width = config["n_heads"], config["hidden_size"]
+        if heads and width % heads:
+            raise GenRecError(f"{cls.__name__}: 'n_heads: {heads}' does not divide 'hidden_size: {width}'.")
 
     @classmethod
     def context_columns(cls, config):

@@ -31,7 +31,6 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import nn
 
 from recbole_genrec.config.arguments import HSTUArguments
-from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
 from recbole_genrec.model.all_positions import AllPositions
 
@@ -45,7 +44,7 @@ class HSTU(AllPositions, SequentialRecommender):
     """See the module's header.
 
     Raises:
-        GenRecError: a setting is not accepted, or ``n_heads`` does not divide ``hidden_size``.
+        GenRecError: a setting is not accepted.
     """
 
     def __init__(self, config, dataset):
@@ -60,13 +59,6 @@ class HSTU(AllPositions, SequentialRecommender):
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
         timed = self.arguments.time_bias != "none"
         self.layers = nn.ModuleList(HSTULayer(config, timed) for _ in range(config["n_layers"]))
-
-    @classmethod
-    def check_settings(cls, config):
-        """Refuse, before anything is built or trained, another loss, and heads that do not divide the width."""
-        super().check_settings(config)
-        if config["hidden_size"] % config["n_heads"]:
-            raise GenRecError(f"'n_heads: {config['n_heads']}' does not divide 'hidden_size: {config['hidden_size']}'.")
 
     @classmethod
     def context_columns(cls, config):

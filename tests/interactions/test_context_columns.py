@@ -198,6 +198,13 @@ def test_a_setting_that_would_change_or_drop_a_column_is_refused(tmp_path, write
         GenRecDataset(config_of(tmp_path, write_dataset, table, **changes))
 
 
+def test_times_must_be_numbers(tmp_path, write_dataset):
+    header = ("user_id:token", "item_id:token", "timestamp:token")
+    path = write_dataset(tmp_path, [("u", f"i{n}", n) for n in range(5)], inter_header=header)
+    with pytest.raises(GenRecError, match="'timestamp' of tiny.inter must be of type 'float'"):
+        GenRecDataset(make_config(path, model=asking(exact_time="context")))
+
+
 def test_a_column_of_that_name_is_refused(tmp_path, write_dataset):
     header = ("user_id:token", "item_id:token", "timestamp:float", "exact_time:float")
     path = write_dataset(tmp_path, [("u", f"i{n}", n, n) for n in range(5)], inter_header=header)

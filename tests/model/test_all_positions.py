@@ -133,6 +133,12 @@ def test_another_loss_is_refused(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_heads_that_do_not_divide_the_width_are_refused(name):
+    with pytest.raises(GenRecError, match=f"{name}: 'n_heads: 3' does not divide 'hidden_size: 64'"):
+        GenRecConfig(name, "ml-100k", config_dict={"n_heads": 3})
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_learns_a_circle(checkerboard, name):
     own = {"epochs": 60, "hidden_size": 32, "learning_rate": 0.01}
     settings = {key: value for key, value in checkerboard.items() if not key.startswith("scratch")}

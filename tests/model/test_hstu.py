@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_genrec.config.config import GenRecConfig
-from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.hstu import time_buckets
 from tests.model.all_positions_world import LONGEST, build, write_world
 from tests.model.plain_layers import linear, norm, silu, weights_of
@@ -114,8 +112,3 @@ def test_the_dataset_has_times_only_where_they_are_read(world):
     assert batch["exact_time_list"].dtype == torch.int64 and batch["exact_time_list"].max() > 2**24
     interaction = next(iter(built.test))[0]
     assert (interaction["exact_time"] >= interaction["exact_time_list"].max(1).values).all()
-
-
-def test_heads_that_do_not_divide_the_width_are_refused():
-    with pytest.raises(GenRecError, match="'n_heads: 3' does not divide 'hidden_size: 64'"):
-        GenRecConfig("HSTU", "ml-100k", config_dict={"n_heads": 3})
