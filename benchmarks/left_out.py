@@ -29,7 +29,7 @@ from recbole_genrec.runs.process import tune_malloc
 
 CATALOGUES = ("ml-100k", "amazon14-toys")
 SETTINGS = {
-    "item_embedding": "separator",
+    "history": "both",
     "item_prior": True,
     "item_prior_loss": 1.0,
     "embedding_dropout": 0.2,

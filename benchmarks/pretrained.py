@@ -43,7 +43,7 @@ def main():
         "user_inter_num_interval": "[5,40]",
         "max_prompt_tokens": 384,
         "weight_decay": 0.0,
-        "item_embedding": "none",
+        "history": "text",
         "item_prior": False,
         "item_prior_loss": 0.0,
         "history_dropout": 0.0,

@@ -55,5 +55,5 @@ def test_the_model(shown, settings, monkeypatch, tmp_path):
     shutil.copy(folder / "model/GenRec.yaml", folder / "model/LastTitle.yaml")
     monkeypatch.setattr(properties, "properties_folder", lambda: folder)
     monkeypatch.setitem(registry.MODELS, "LastTitle", registry.Plugin(shown["LastTitle"]))
-    result = run_recbole_genrec("LastTitle", "tiny", config_dict={**settings, "item_embedding": "separator"})
+    result = run_recbole_genrec("LastTitle", "tiny", config_dict={**settings, "history": "both"})
     assert result["epochs"] == 1 and result["generation"]["valid_share"] == 1

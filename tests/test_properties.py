@@ -183,7 +183,7 @@ def test_the_models_own_file_takes_back_what_a_dataset_sets_for_it_and_nothing_e
 @named(sorted(FOLDER.glob("paper/genrec-*.yaml")))
 def test_papers_settings_stand_over_those_of_a_dataset(path, dataset):
     engine = EngineArguments.from_config(GenRecConfig("GenRec", dataset, [str(path)]))
-    assert (engine.item_embedding, engine.item_prior, engine.item_prior_loss) == ("none", False, 0)
+    assert (engine.history, engine.item_prior, engine.item_prior_loss) == ("text", False, 0)
 
 
 @named(sorted(FOLDER.glob("paper/p5-*.yaml")))

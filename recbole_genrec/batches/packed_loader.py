@@ -14,29 +14,31 @@ class PackedLoader(EpochLoader):
         packer: :class:`~recbole_genrec.batches.packing.Packer`.
         dataset, sequences, settings: see :class:`~recbole_genrec.batches.epoch_loader.EpochLoader`.
         min_history: items of history that a target keeps in a long sequence.
+        branch_share: share of the targets whose identifiers are learnt.
 
     Raises:
         GenRecError: ``history_dropout`` leaves less than a target to an epoch.
     """
 
-    def __init__(self, packer, dataset, sequences, min_history, settings):
-        self.packer, self.min_history = packer, min_history
+    def __init__(self, packer, dataset, sequences, settings, min_history, branch_share=1.0):
+        self.packer, self.min_history, self.branch_share = packer, min_history, branch_share
         super().__init__(dataset, settings, sequences)
         check_dropout(self.n_targets, settings.history_dropout)
 
     def _plan_rows(self, generator):
-        """The epoch's items and windows."""
+        """The epoch's items, windows and which items' identifiers are learnt."""
         items, offsets = self._kept_interactions(generator)
         windows = self.packer.plan(items, offsets, self.min_history, generator)
-        lengths = self.packer.sequence_lengths(items, windows)
+        learnt = generator.random(len(items)) < self.branch_share if self.branch_share < 1 else None
+        lengths = self.packer.sequence_lengths(items, windows, learnt)
         order = generator if self.settings.shuffle else None
         batches = batches_of_like_length(lengths, self.settings.batch_tokens, self.settings.batch_size, order)
-        return (items, windows), batches
+        return (items, windows, learnt), batches
 
     def _draw(self, plan, batch):
         """The number of an instruction for each window."""
         return plan.generator.integers(len(self.packer.tokens.prefixes), size=len(batch))
 
     def _write(self, plan, batch, instruction):
-        items, windows = plan.rows
-        return self.packer.pack(items, windows[batch], instruction)
+        items, windows, learnt = plan.rows
+        return self.packer.pack(items, windows[batch], instruction, learnt)

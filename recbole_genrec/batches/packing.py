@@ -70,17 +70,20 @@ class PackedBatch:
         attention: :class:`~recbole_genrec.batches.layout.PackedAttention`, or ``None`` where attention is plainly
             causal and positions simply count.
         items: :class:`~recbole_genrec.batches.layout.ItemCells` of the histories.
-        labels: :class:`~recbole_genrec.batches.layout.Labels`.
+        labels: :class:`~recbole_genrec.batches.layout.Labels` of the targets whose identifiers are learnt.
+        targets: :class:`~recbole_genrec.batches.layout.ItemCells` of all targets: the cell before the first token of
+            each one's identifier, and which item it is.
         n_tokens: tokens without padding.
-        n_targets: targets in the batch.
+        n_decisions: terms that the mean loss is taken over: the labels of all targets, learnt or not.
     """
 
     input_ids: torch.Tensor
     attention: PackedAttention | None
     items: ItemCells
     labels: Labels
+    targets: ItemCells
     n_tokens: int
-    n_targets: int
+    n_decisions: int
 
     @property
     def position_ids(self):
@@ -88,9 +91,9 @@ class PackedBatch:
         return None if self.attention is None else self.attention.position_ids
 
     @property
-    def n_decisions(self):
-        """Terms that the mean loss is taken over."""
-        return len(self.labels.label)
+    def n_targets(self):
+        """Targets in the batch."""
+        return len(self.targets.item)
 
     def to(self, device):
         """The same batch on another device."""
@@ -133,12 +136,13 @@ class Packer:
         normalization: ``trie`` (labels are edges) or ``vocab`` (labels are tokens).
         max_prompt_tokens: longest prompt with its response.
         pad_id: token that fills up short sequences.
+        longest_history: most tokens of a history; ``None``: as many as fit.
 
     Raises:
         GenRecError: no history fits beside the longest response.
     """
 
-    def __init__(self, tokens, trie, normalization, max_prompt_tokens, pad_id):
+    def __init__(self, tokens, trie, normalization, max_prompt_tokens, pad_id, longest_history=None):
         self.tokens, self.pad_id, self.normalization = tokens, pad_id, normalization
         self.item_length = np.diff(tokens.item_offset)
         self.target_token, self.target_offset = trie.token.numpy(), trie.token_offset.numpy()
@@ -148,6 +152,7 @@ class Packer:
         else:
             self.label, self.label_offset = self.target_token, self.target_offset
             self.label_depth = ragged(np.diff(self.target_offset))[1]
+        self.n_labels = np.diff(self.label_offset)
         # A target is fed up to its last label; the label itself is not.
         last = np.zeros(len(self.item_length), np.int64)
         last[1:] = self.label_depth[self.label_offset[2:] - 1]
@@ -159,6 +164,7 @@ class Packer:
                 f"'max_prompt_tokens' ({max_prompt_tokens}) leaves no room for a history: the prompt's fixed text and "
                 f"the longest identifier take {longest} tokens. The target is never cut; raise it."
             )
+        self.history_budget = min(self.history_budget, longest_history or self.history_budget)
 
     def with_history_items(self, tokens):
         """This packer over a table with more items behind the catalogue's: in histories only, never as targets."""
@@ -221,13 +227,14 @@ class Packer:
             return Windows(*(np.zeros(0, np.int64) for _ in range(3)))
         return Windows(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Windows)))
 
-    def sequence_lengths(self, items, windows):
-        """Tokens of each window's packed sequence, the longest prefix counted ``[W]``."""
+    def sequence_lengths(self, items, windows, learnt=None):
+        """Tokens of each window's packed sequence, the longest prefix counted ``[W]``; see :meth:`pack`."""
         total = self.cumulative(items)
         prefix = max(map(len, self.tokens.prefixes))
         if self.tokens.continues:
             return prefix + total[windows.stop] - total[windows.first]
-        branch = np.concatenate([[0], (self.target_length[items] + len(self.tokens.response)).cumsum()])
+        target = self.target_length[items] if learnt is None else self.target_length[items] * learnt
+        branch = np.concatenate([[0], (target + len(self.tokens.response)).cumsum()])
         return prefix + total[windows.stop - 1] - total[windows.first] + branch[windows.stop] - branch[windows.target]
 
     def prompts(self, items, first, stop):
@@ -245,13 +252,15 @@ class Packer:
         table[np.arange(len(first))[:, None], trunk.length[:, None] + np.arange(len(response))] = response
         return Prompts(torch.from_numpy(table), torch.from_numpy(length), trunk.item_cells(table.shape[1]))
 
-    def pack(self, items, windows, instruction=None):
+    def pack(self, items, windows, instruction=None, learnt=None):
         """Lay windows out as one training batch.
 
         Args:
             items: flat item ids.
             windows: :class:`Windows`.
             instruction: ``[W]``, number of the instruction that each window uses; by default the first.
+            learnt: booleans by index in ``items``: whether the item's identifier is learnt where it is a target; by
+                default all are.
 
         Returns:
             :class:`PackedBatch`.
@@ -260,33 +269,55 @@ class Packer:
         instruction = np.zeros(count, np.int64) if instruction is None else instruction
         trunk = self._trunk(items, windows.first, windows.stop, instruction)
         targets = trunk.items.kept(trunk.items.flat_index >= windows.target[trunk.items.row])
-        owner, order = ragged(self.label_offset[targets.item + 1] - self.label_offset[targets.item])
-        label = self.label_offset[targets.item][owner] + order
-        # The state that predicts a label, counted from the end of the target's history.
-        state = self.label_depth[label] + len(self.tokens.response) - 1
+        is_learnt = np.ones(len(targets.item), bool) if learnt is None else learnt[targets.flat_index]
         several = (windows.stop - windows.target > 1).any()  # else a branch just ends its trunk
+        attention = None
         if self.tokens.continues:
-            cells, column = trunk.cells, targets.start[owner] + state
+            cells, first, answer = trunk.cells, targets.start - 1, targets.start
         else:
             trunk = trunk.before(trunk.items.start[np.append(np.diff(trunk.items.row) > 0, True)])
             begin = np.full(count, trunk.length.max()) if several else trunk.length
-            branches = self._branches(begin, targets.row, targets.item)
+            branches = self._branches(begin, targets.row, targets.item, is_learnt)
             cells = trunk.cells.joined(branches.cells)
-            column = np.where(state < 0, targets.start[owner] - 1, branches.base[owner] + state)
+            answer = branches.base + len(self.tokens.response)
+            first = answer - 1 if len(self.tokens.response) else targets.start - 1
         width = int(cells.column.max()) + 1
+        if not self.tokens.continues and several and len(branches.owner):
+            attention = branches.attention((count, width), int(begin[0]), targets.start)
         table = np.full((count, width), self.pad_id, np.int64)
         table[cells.row, cells.column] = cells.token
-        attention = None
-        if not self.tokens.continues and several:
-            attention = branches.attention(table.shape, int(begin[0]), targets.start)
-        labels = Labels(*map(torch.from_numpy, (targets.row[owner] * width + column, self.label[label])))
-        input_ids, n_tokens = torch.from_numpy(table), len(cells.token)
-        return PackedBatch(input_ids, attention, trunk.item_cells(width), labels, n_tokens, len(targets.item))
+        first, answer = targets.row * width + first, targets.row * width + answer
+        return PackedBatch(
+            torch.from_numpy(table),
+            attention,
+            trunk.item_cells(width),
+            self._labels(targets.item[is_learnt], first[is_learnt], answer[is_learnt]),
+            ItemCells(torch.from_numpy(first), torch.from_numpy(targets.item)),
+            n_tokens=len(cells.token),
+            n_decisions=int(self.n_labels[targets.item].sum()),
+        )
 
-    def _branches(self, begin, row, item):
-        """Response and target of each target item, up to its last label, from column ``begin [W]`` on, end to end."""
+    def _labels(self, target, first, answer):
+        """The :class:`~recbole_genrec.batches.layout.Labels` of some targets.
+
+        Args:
+            target: item ids ``[N]``.
+            first: cell before the first token of each one's identifier ``[N]``.
+            answer: cell of that token ``[N]``.
+        """
+        owner, order = ragged(self.n_labels[target])
+        label = self.label_offset[target][owner] + order
+        depth = self.label_depth[label]
+        cell = np.where(depth == 0, first[owner], answer[owner] + depth - 1)
+        return Labels(torch.from_numpy(cell), torch.from_numpy(self.label[label]))
+
+    def _branches(self, begin, row, item, is_learnt):
+        """Response and target of each target item, up to its last label, from column ``begin [W]`` on, end to end.
+
+        Of a target that is not learnt there is the response alone.
+        """
         response = self.tokens.response
-        length = len(response) + self.target_length[item]
+        length = len(response) + self.target_length[item] * is_learnt
         before = length.cumsum() - length  # tokens of all branches before this one; then of its row's only
         first_of_row = np.append(True, row[1:] != row[:-1])
         before -= np.repeat(before[first_of_row], np.bincount(row, minlength=len(begin)))

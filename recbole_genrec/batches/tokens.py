@@ -32,6 +32,7 @@ class PromptTokens:
         around: what stands around an identifier.
         response: tokens between history and target.
         end: the token that ends a target.
+        reads_titles: whether items of a history read as their identifiers; see :func:`as_slots`.
     """
 
     prefixes: tuple
@@ -40,6 +41,7 @@ class PromptTokens:
     around: Around
     response: np.ndarray
     end: int
+    reads_titles: bool = True
 
     @property
     def between(self):
@@ -49,7 +51,8 @@ class PromptTokens:
     @property
     def continues(self):
         """The response simply continues the history: an item in a history reads as a target with its end."""
-        return self.between == len(self.response) == 0 and self.around.suffix.tolist() == [self.end]
+        alike = self.between == len(self.response) == 0 and self.around.suffix.tolist() == [self.end]
+        return self.reads_titles and alike
 
 
 class PromptParts(NamedTuple):
@@ -123,6 +126,26 @@ def tokenize_prompt(template, backbone, identifiers):
         around=Around(between, suffix),
         response=response,
         end=end[0],
+    )
+
+
+def as_slots(tokens):
+    """Have every item of a history take one position, the end token, to which the model adds the item's vector.
+
+    Args:
+        tokens: :class:`PromptTokens`; prefixes and the response stay.
+
+    Returns:
+        :class:`PromptTokens`.
+    """
+    count = len(tokens.item_offset) - 2
+    nothing = np.zeros(0, np.int64)
+    return replace(
+        tokens,
+        item_token=np.full(count, tokens.end, np.int64),
+        item_offset=np.append(0, np.arange(count + 1)),
+        around=Around(nothing, nothing),
+        reads_titles=False,
     )
 
 

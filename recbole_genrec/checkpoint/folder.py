@@ -317,7 +317,10 @@ def _check_count(folder, what, values, tokens):
 
 def read_settings(folder):
     """The configuration that a checkpoint was trained with; a missing key is ``None``."""
-    return defaultdict(lambda: None, read_json(Path(folder) / "config.json"))
+    settings = read_json(Path(folder) / "config.json")
+    if "item_embedding" in settings:  # what 'history' was called
+        settings.setdefault("history", {"none": "text"}.get(settings.pop("item_embedding"), "both"))
+    return defaultdict(lambda: None, settings)
 
 
 class Parts(NamedTuple):

@@ -59,13 +59,6 @@ class EdgePrior:
         mass = _cells(self._mass, number.clamp_min(0), history).masked_fill(~is_upper, 0)
         return _log(mass.index_add(0, below[owner], weight))
 
-    def loss(self, edge: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood of the items that edges decide, one after each history: ``[D]`` of ``[D]``.
-
-        The likelihood is that of the softmax over items alone.
-        """
-        return _log(self._root_mass().sum(0)) - self.of(torch.arange(len(edge), device=edge.device), edge)
-
     def _root_mass(self) -> torch.Tensor:
         return self._mass[: len(self._trie.root_token)]
 

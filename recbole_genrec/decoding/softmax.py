@@ -75,27 +75,13 @@ def _padded_child_logits(
     return values, edge, mask
 
 
-@dataclass(frozen=True)
-class LossTerms:
-    """What a loss over the catalogue takes besides its decisions.
-
-    Attributes:
-        unknown: edges that are no alternative, as if their items did not exist ``[E]``; no target takes one. ``None``:
-            all are.
-        prior_loss: weight of what the prior over items, where there is one, would lose on the targets by itself.
-    """
-
-    unknown: torch.Tensor | None = None
-    prior_loss: float = 0.0
-
-
 def trie_loss(
     backbone: LanguageModel,
     trie: Trie,
     hidden: torch.Tensor,
     edge: torch.Tensor,
     weight: torch.Tensor | None = None,
-    terms: LossTerms | None = None,
+    unknown: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Negative log-likelihood of decisions, each normalised over the children of its node.
 
@@ -105,28 +91,25 @@ def trie_loss(
         hidden: ``[D, H]``, the state at the decision.
         edge: ``[D]``, the edge that the target takes; a target's decisions stand together, the root's first.
         weight: of each decision ``[D]``; by default 1.
-        terms: :class:`LossTerms`; by default as they are by default.
+        unknown: edges that are no alternative, as if their items did not exist ``[E]``; no target takes one. ``None``:
+            all are.
 
     Returns:
         The weighted sum over decisions, a scalar.
     """
-    terms = terms or LossTerms()
     node = trie.edge_node[edge]
     at_root = node == 0
-    prior = edge_prior(trie, hidden[at_root], terms.unknown)
+    prior = edge_prior(trie, hidden[at_root], unknown)
     logits = root_logits(backbone, trie, hidden[at_root], prior)
-    if terms.unknown is not None:
-        logits = logits.masked_fill(terms.unknown[: len(trie.root_token)], -torch.inf)
+    if unknown is not None:
+        logits = logits.masked_fill(unknown[: len(trie.root_token)], -torch.inf)
     loss = _weighted_sum(logits, edge[at_root], weight, at_root)
-    if prior is not None and terms.prior_loss:
-        alone = prior.loss(edge[trie.edge_item[edge] > 0])
-        loss = loss + terms.prior_loss * (alone if weight is None else alone * weight[at_root]).sum()
     if not at_root.all():
         below, node, edge = hidden[~at_root], node[~at_root], edge[~at_root]
         history = at_root.cumsum(0)[~at_root] - 1
         logits, children, mask = _padded_child_logits(backbone, trie, below, node, prior, history)
-        if terms.unknown is not None:
-            mask = mask & ~terms.unknown[children]
+        if unknown is not None:
+            mask = mask & ~unknown[children]
         logits = logits.masked_fill(~mask, -torch.inf)
         loss = loss + _weighted_sum(logits, edge - trie.node_offset[node], weight, ~at_root)
     return loss

@@ -280,6 +280,16 @@ def _sequences(dataset):
     return users[first], np.r_[0, np.cumsum(rows + 1)], column
 
 
+def train_items(dataset):
+    """Ids of the items that a training split has, in histories or as targets, sorted ``[S]``."""
+    try:
+        _, items, _ = train_sequences(dataset)
+    except GenRecError:  # its rows are no whole histories
+        fields = dataset.iid_field, dataset.iid_field + dataset.config["LIST_SUFFIX"]
+        items = np.concatenate([dataset.inter_feat[f].numpy().ravel() for f in fields if f in dataset.inter_feat])
+    return np.setdiff1d(items, [0])
+
+
 def _stored_sequences(feat):
     """:func:`_sequences` of lazy rows: the beginnings of the users' interactions as they stand in the store."""
     place, store = np.sort(feat.place), feat.histories

@@ -34,13 +34,14 @@ from recbole_genrec.checkpoint.folder import (
 from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import SearchEffort, search
-from recbole_genrec.decoding.softmax import LossTerms, trie_loss
+from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.interactions.dataset import train_items, train_sequences
 from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.interactions.unseen import SEEN
+from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
 
@@ -57,8 +58,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         catalogue: :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
         trie: all identifiers, on the model's device.
         packer: lays histories out as tokens.
-        item_embedding: one vector an item, added at its last token in a history (key ``item_embedding``) or in the
-            prior of the softmax over the trie (``item_prior``), or ``None``.
+        item_embedding: one vector an item, in a history (key ``history``) and in the prior of the softmax over the
+            trie (``item_prior``), or ``None``.
         edge_embedding: one vector an edge of the trie, in the softmax over its edges, or ``None``.
         statistics: counts of what ranking has done since :meth:`reset_statistics`.
     """
@@ -69,7 +70,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     #: score every item, whatever ``decoding`` says: an evaluation that ranks some items alone sets it.
     scores_all_items = False
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
-    plain_with = {"item_embedding": "none", "edge_embedding": False, "item_prior": False}
+    plain_with = {"history": "text", "edge_embedding": False, "item_prior": False}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -87,8 +88,11 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self._build(config, dataset, item_tokens)
         self._lay_out()
         self._add_embeddings()
+        if self.engine.history == "vectors" and not config[BUILT_FOR]:
+            self._draw_item_vectors(train_items(dataset))
         # what training must not know: items held out of it are no alternatives in its loss
         self.register_buffer("unknown_edges", self._edges_of_none_but(dataset.cold_items), persistent=False)
+        self.register_buffer("known_items", self._items_but(dataset.cold_items), persistent=False)
         self.register_load_state_dict_post_hook(_forgive_frozen)
         self.reset_statistics()
         index, origin = self.catalogue.index, config[BUILT_FOR]
@@ -198,6 +202,19 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self_check(backbone, name, longest, packs=self.is_trained and self.engine.packing)
         return backbone
 
+    def _draw_item_vectors(self, items):
+        """Draw the vectors of ``items [S]``, those that training has: all that a history shows of an item."""
+        with torch.no_grad():
+            vectors = self.item_embedding.weight
+            vectors[items] = torch.randn(len(items), vectors.shape[1]) * self.backbone.embedding_std
+
+    def _items_but(self, items):
+        """Ids of all items but ``items [C]``, sorted; ``None`` where there are none to leave out."""
+        if not len(items):
+            return None
+        every = torch.arange(1, self.n_items)
+        return every[~torch.isin(every, torch.as_tensor(items))]
+
     def _edges_of_none_but(self, items):
         """Which edges of the trie lead to no other items than ``items``, ids ``[C]``; ``None`` where there are none."""
         if not len(items):
@@ -207,9 +224,29 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         return self.trie.count_below(chosen)[0] == self.trie.edge_high - self.trie.edge_low
 
     def decision_loss(self, hidden, edge, weight=None):
-        """:func:`~recbole_genrec.decoding.softmax.trie_loss` of decisions over this catalogue."""
-        terms = LossTerms(self.unknown_edges, self.engine.item_prior_loss)
-        return trie_loss(self.backbone, self.trie, hidden, edge, weight, terms)
+        """:func:`~recbole_genrec.decoding.softmax.trie_loss` of decisions over this catalogue, and the prior's loss."""
+        loss = trie_loss(self.backbone, self.trie, hidden, edge, weight, self.unknown_edges)
+        if not self.engine.item_prior_loss:
+            return loss
+        at_root = self.trie.edge_node[edge] == 0
+        item = self.trie.edge_item[edge]
+        return loss + self.prior_loss(hidden[at_root], item[item > 0], None if weight is None else weight[at_root])
+
+    def prior_loss(self, hidden, item, weight=None):
+        """What the softmax over items alone, the prior, loses on targets, times ``item_prior_loss``.
+
+        Args:
+            hidden: states before the first token of each target ``[D, H]``.
+            item: the targets ``[D]``.
+            weight: of each ``[D]``; by default 1.
+
+        Returns:
+            The weighted sum, a scalar.
+        """
+        weight = hidden.new_ones(len(hidden)) if weight is None else weight
+        vectors, known = self.item_embedding.weight, self.known_items
+        chosen, target = (slice(1, None), item - 1) if known is None else (known, torch.searchsorted(known, item))
+        return catalogue_cross_entropy(hidden, vectors[chosen], target, weight * self.engine.item_prior_loss)
 
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""
@@ -217,7 +254,9 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             return None
         settings = replace(epoch_settings(config, self.engine), shuffle=config["shuffle"] is not False)
         sequences = train_sequences(train_dataset)
-        return PackedLoader(self.packer, train_dataset, sequences, self.engine.min_history, settings)
+        return PackedLoader(
+            self.packer, train_dataset, sequences, settings, self.engine.min_history, self.engine.branch_share
+        )
 
     @classmethod
     def needs_for_all_scores(cls, config):

@@ -14,48 +14,48 @@ LOGITS_AT_ONCE = {"cpu": 1 << 20}
 LOGITS_AT_ONCE_ELSEWHERE = 1 << 25
 
 
-def catalogue_cross_entropy(states, items, target):
-    """Mean of ``cross_entropy(states @ items.T, target)``, computed in float32 under autocast too.
+def catalogue_cross_entropy(states, items, target, weight=None):
+    """Weighted sum of ``cross_entropy(states @ items.T, target)``, computed in float32 under autocast too.
 
     Args:
         states: ``[N, H]``.
         items: a vector for each item of the catalogue ``[C, H]``.
         target: the right item for each state ``[N]``.
+        weight: of each state ``[N]``; by default 1 / N, which gives the mean.
 
     Returns:
-        A scalar; it can be differentiated once.
+        A scalar; it can be differentiated once with respect to ``states`` and ``items``.
     """
+    if weight is None:
+        weight = torch.full((len(states),), 1 / max(len(states), 1), device=states.device)
     with torch.autocast(states.device.type, enabled=False):
-        return _CatalogueCrossEntropy.apply(states.float(), items.float(), target)
+        return _CatalogueCrossEntropy.apply(states.float(), items.float(), target, weight.float())
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, states, items, target):
-        needs_states, needs_items, _ = ctx.needs_input_grad
+    def forward(ctx, states, items, target, weight):
+        needs_states, needs_items, *_ = ctx.needs_input_grad
         states_grad = torch.empty_like(states) if needs_states else None
         items_grad = torch.zeros_like(items) if needs_items else None
         at_once = max(LOGITS_AT_ONCE.get(states.device.type, LOGITS_AT_ONCE_ELSEWHERE) // len(items), 1)
         total = states.new_zeros(())
         for begin in range(0, len(states), at_once):
             rows = slice(begin, begin + at_once)
-            part, label = states[rows], target[rows, None]
+            part, label, importance = states[rows], target[rows, None], weight[rows, None]
             logits = part @ items.T
-            loss = _to_residuals(logits, label)
-            total += loss.sum()
+            total += (_to_residuals(logits, label) * importance).sum()
             if needs_states:
-                torch.mm(logits, items, out=states_grad[rows])
+                torch.mm(logits, items, out=states_grad[rows]).mul_(importance)
             if needs_items:
-                items_grad.addmm_(logits.T, part)
+                items_grad.addmm_(logits.T, part * importance)
         ctx.save_for_backward(states_grad, items_grad)
-        ctx.n_states = len(states)
-        return total / len(states)
+        return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        scale = grad / ctx.n_states
-        return *(None if saved is None else saved * scale for saved in ctx.saved_tensors), None
+        return *(None if saved is None else saved * grad for saved in ctx.saved_tensors), None, None
 
 
 def _to_residuals(logits, label):

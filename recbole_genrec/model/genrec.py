@@ -19,6 +19,7 @@ from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.batches.packing import PackedBatch, Windows
 from recbole_genrec.checkpoint.folder import BUILT_FOR
 from recbole_genrec.config.arguments import BackboneArguments, GenRecArguments, IndexingArguments
+from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.warm_start import check_source, take_over
 
@@ -79,11 +80,15 @@ class GenRec(GenerativeRecommender):
             batch = self.pack_interaction(batch)
         embeds = self.embed(batch.input_ids, batch.items)
         mask = batch.mask(self.backbone.mask_kind)
-        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.labels.cell]
+        states = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)
+        hidden, label = states[batch.labels.cell], batch.labels.label
         if self.engine.normalization == "trie":
-            loss = self.decision_loss(hidden, batch.labels.label)
+            loss = trie_loss(self.backbone, self.trie, hidden, label, unknown=self.unknown_edges)
         else:
-            loss = cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
+            loss = cross_entropy(self.backbone.logits(hidden), label, reduction="sum")
+        loss = loss / self.engine.branch_share  # the expected sum over all targets
+        if self.engine.item_prior_loss:
+            loss = loss + self.prior_loss(states[batch.targets.cell], batch.targets.item)
         return loss / batch.n_decisions
 
     def pack_interaction(self, interaction):

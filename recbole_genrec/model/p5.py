@@ -75,10 +75,8 @@ class P5(GenerativeRecommender):
         self.data = TaskData(dataset, task_columns(config), longest, count, config["seed"])
         self.shares = self._choose_families()
         super().__init__(config, dataset)
-        if self.engine.packing or self.engine.item_embedding != "none":
-            raise GenRecError(
-                "P5 reads each prompt with an encoder: it takes 'packing: false', 'item_embedding: none'."
-            )
+        if self.engine.packing:
+            raise GenRecError("P5 reads each prompt with an encoder: it takes 'packing: false'.")
         self.ranking = ("sequential", 0)
         self.whole_words = None
         if self.settings.whole_word_embedding:

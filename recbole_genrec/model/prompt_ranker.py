@@ -9,7 +9,7 @@ import torch
 
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import Packer
-from recbole_genrec.batches.tokens import MIDDLE, item_context, tokenize_prompt
+from recbole_genrec.batches.tokens import MIDDLE, as_slots, item_context, tokenize_prompt
 from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
@@ -29,27 +29,35 @@ def read_arguments(config):
 class PromptRanker:
     """Mixin before a torch module: lays histories out as prompts and hangs the trie of the catalogue off them.
 
-    The module that it is mixed into sets ``arguments``, ``engine``, ``template``, ``backbone`` and ``catalogue``, calls
+    The module that it is mixed into sets ``arguments``, ``engine``, ``template``, ``backbone``, ``catalogue`` and
+    ``max_seq_length``, the most items of a history, calls
     :meth:`_lay_out`, then :meth:`_add_embeddings`. What these are is said at
     :class:`~recbole_genrec.model.abstract_recommender.GenerativeRecommender`.
     """
 
     def _lay_out(self):
         """Build the trie of the identifiers, and what lays histories out as tokens."""
-        tokens = tokenize_prompt(self.template, self.backbone, self.catalogue.identifiers)
+        tokens = self._prompt_tokens(self.catalogue.identifiers)
         self.trie = build_trie(self.catalogue.identifiers, tokens.end)
+        longest = self.max_seq_length if self.engine.history == "vectors" else None
         self.packer = Packer(
             tokens,
             self.trie,
             self.engine.normalization,
             self.arguments["prompt"].max_prompt_tokens,
             self.backbone.pad_id,
+            longest,
         )
+
+    def _prompt_tokens(self, identifiers):
+        """Items with ``identifiers`` and the template as :class:`~recbole_genrec.batches.tokens.PromptTokens`."""
+        tokens = tokenize_prompt(self.template, self.backbone, identifiers)
+        return as_slots(tokens) if self.engine.history == "vectors" else tokens
 
     def _add_embeddings(self):
         """Vectors of items (and of padding) and of edges, zero: what training never sees stays without effect."""
         self.item_embedding = self.edge_embedding = None
-        if self.engine.item_embedding == "separator" or self.engine.item_prior:
+        if self.engine.history != "text" or self.engine.item_prior:
             self.item_embedding = self._zeros(len(self.catalogue.item_tokens) + 1)
         if self.engine.item_prior:
             self.trie.item_vectors = self.item_embedding
@@ -93,7 +101,7 @@ class PromptRanker:
         ``items`` are :class:`~recbole_genrec.batches.layout.ItemCells`.
         """
         embeds = self.backbone.embed(input_ids)
-        if self.engine.item_embedding == "none" or len(items.item) == 0:
+        if self.engine.history == "text" or len(items.item) == 0:
             return embeds
         vectors = self.item_embedding(items.item)
         kept = torch.ones(len(items.item), 1, device=items.item.device)

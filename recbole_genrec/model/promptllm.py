@@ -98,10 +98,10 @@ class PromptLLM(GenRec):
                 "'item_indexing' must be 'title': PromptLLM is not trained, and knows no other identifiers."
             )
         engine = EngineArguments.from_config(config)
-        if engine.edge_embedding or engine.item_prior or engine.item_embedding != "none":
+        if engine.edge_embedding or engine.item_prior or engine.history != "text":
             raise GenRecError(
                 "PromptLLM is not trained, so vectors of items and edges would stay zero: it takes "
-                "'item_embedding: none', 'edge_embedding: false', 'item_prior: false'."
+                "'history: text', 'edge_embedding: false', 'item_prior: false'."
             )
         if settings.ranking == "chat":
             ChatClient(settings)

@@ -36,11 +36,8 @@ class SequenceRecommender(GenerativeRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        if self.engine.packing or self.engine.item_embedding != "none":
-            raise GenRecError(
-                f"{type(self).__name__} reads each sequence with an encoder: it takes 'packing: false', "
-                "'item_embedding: none'."
-            )
+        if self.engine.packing:
+            raise GenRecError(f"{type(self).__name__} reads each sequence with an encoder: it takes 'packing: false'.")
         self.targets_per_user = SequenceArguments.from_config(config).targets_per_user
         self.longest = config["MAX_ITEM_LIST_LENGTH"]
 

@@ -8,7 +8,7 @@ import torch
 from recbole_genrec.backbone.loading import adapt, check_tokenizer, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.batches.layout import ItemCells
-from recbole_genrec.batches.tokens import append_items, tokenize_prompt
+from recbole_genrec.batches.tokens import append_items
 from recbole_genrec.checkpoint.checkpoint import check_trust
 from recbole_genrec.checkpoint.folder import (
     damage_of,
@@ -62,6 +62,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         for key in ("eval_batch_size", "MAX_ITEM_LIST_LENGTH"):
             if self.settings[key] < 1:
                 raise GenRecError(f"config.json: {key!r} is {self.settings[key]}.")
+        self.max_seq_length = self.settings["MAX_ITEM_LIST_LENGTH"]
         self.arguments = read_arguments(self.settings)
         self.engine = self.arguments["engine"]
         self.template = template_of(read_prompt(folder), "prompt.yaml")
@@ -159,7 +160,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
                 )
         if not identifiers:
             return self.packer
-        more = tokenize_prompt(self.template, self.backbone, identifiers)
+        more = self._prompt_tokens(identifiers)
         return self.packer.with_history_items(append_items(self.packer.tokens, more))
 
     def embed(self, input_ids, items):

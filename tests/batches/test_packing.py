@@ -6,139 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn.attention.flex_attention import flex_attention
 
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.batches import layout
 from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.packed_loader import PackedLoader
-from recbole_genrec.batches.packing import Packer, Windows
-from recbole_genrec.batches.tokens import item_context, tokenize_prompt
-from recbole_genrec.config.arguments import BackboneArguments
-from recbole_genrec.decoding.softmax import trie_loss
-from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.batches.packing import Windows
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.prompt.template import PromptTemplate, load_template
-
-TITLES = ["Heat", "Heat Wave", "Alien", "Aliens (1986)", "Up", "Toy Story", "Toy Story 2", "The Sting", "Brazil", "Big"]
-SEQUENCES = [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3, 1], [4, 2], [7], [], [10, 9, 8, 7, 6, 5, 4]]
-TEMPLATES = {
-    "continuation": load_template("continuation"),
-    "instruction": load_template("instruction"),
-    # a list without a response text: the state before the first decision stands on the trunk
-    "bare list": PromptTemplate(name="bare", version=1, end="eos", lead=" ", item_prefix=",", prefix="Seen:"),
-    "suffix and response": PromptTemplate(
-        name="both", version=1, end="eos", lead=" ", item_prefix=";", item_suffix="!", response_prefix=" Next:"
-    ),
-    "several tokens between items": PromptTemplate(
-        name="words", version=1, end="eos", lead=" ", item_prefix=" then", response_prefix=" At last"
-    ),
-}
-
-
-class Setup:
-    def __init__(self, template, normalization, history_tokens=100, kernel="sdpa", prior=False):
-        torch.manual_seed(0)
-        shape = {"scratch_hidden_size": 16, "scratch_heads": 2, "scratch_intermediate_size": 16}
-        arguments = BackboneArguments(**shape, scratch_vocab_size=300, attn_implementation=kernel)
-        self.backbone = build_scratch(arguments, TITLES)
-        context = item_context(template)
-        self.identifiers = [tuple(self.backbone.encode(template.lead + title, context)) for title in TITLES]
-        self.tokens = tokenize_prompt(template, self.backbone, self.identifiers)
-        self.trie = build_trie(self.identifiers, self.tokens.end)
-        self.normalization = normalization
-        self.fixed_tokens = self.longest_without_history()
-        self.packer = self.make_packer(self.fixed_tokens + history_tokens)
-        self.item_embedding = nn.Embedding(len(TITLES) + 1, 16)
-        self.trie.edge_embedding = nn.Embedding(self.trie.n_edges, 16)
-        if prior:
-            self.trie.item_vectors = self.item_embedding
-        self.items = np.array([item for sequence in SEQUENCES for item in sequence])
-        self.offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in SEQUENCES])])
-
-    def longest_without_history(self):
-        """Tokens of the longest prefix, the response and the longest answer up to its last label, counted on lists."""
-        answers = [[*identifier, self.tokens.end] for identifier in self.identifiers]
-        fed = [len(answer) - 1 for answer in answers]  # the last label is the end, and is not fed
-        if self.normalization == "trie":  # the last label is the last token that another answer parts from
-            fed = [
-                max(
-                    next(n for n, pair in enumerate(zip(one, other)) if len(set(pair)) > 1)
-                    for other in answers
-                    if other != one
-                )
-                for one in answers
-            ]
-        return max(len(prefix) for prefix in self.tokens.prefixes) + len(self.tokens.response) + max(fed)
-
-    def make_packer(self, max_prompt_tokens):
-        return Packer(self.tokens, self.trie, self.normalization, max_prompt_tokens, self.backbone.pad_id)
-
-    def plan(self, min_history=2, seed=0):
-        return self.packer.plan(self.items, self.offsets, min_history, np.random.default_rng(seed))
-
-    def packed_loss(self, batch):
-        embeds = self.backbone.embed(batch.input_ids)
-        vectors = self.item_embedding(batch.items.item)
-        embeds = embeds.flatten(0, 1).index_add(0, batch.items.cell, vectors).view_as(embeds)
-        mask = batch.mask(self.backbone.mask_kind)
-        hidden = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)[batch.labels.cell]
-        if self.normalization == "trie":
-            return trie_loss(self.backbone, self.trie, hidden, batch.labels.label)
-        return nn.functional.cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
-
-    def plain_loss(self, history, target, instruction=0):
-        """The loss of one target after one history, straight from the definition."""
-        tokens = self.tokens.prefixes[instruction].tolist()
-        ends = []
-        for position, item in enumerate(history):
-            chunk = self.tokens.item_token[self.tokens.item_offset[item] : self.tokens.item_offset[item + 1]].tolist()
-            tokens += chunk[self.tokens.between :] if position == 0 else chunk
-            ends.append(len(tokens) - 1)
-        tokens += self.tokens.response.tolist()
-        answer = [*self.identifiers[target - 1], self.tokens.end]
-        embeds = self.backbone.embed(torch.tensor([tokens + answer]))[0]
-        if history:
-            embeds = embeds.index_add(0, torch.tensor(ends), self.item_embedding(torch.tensor(history)))
-        hidden = self.backbone(embeds[None])[0, len(tokens) - 1 : -1]
-        logits = self.backbone.logits(hidden)
-        loss = 0
-        for depth, token in enumerate(answer):
-            possible = range(logits.shape[1])
-            if self.normalization == "trie":
-                ended = [(*identifier, self.tokens.end) for identifier in self.identifiers]
-                possible = sorted({other[depth] for other in ended if list(other[:depth]) == answer[:depth]})
-            values = logits[depth, list(possible)]
-            if len(possible) < logits.shape[1]:
-                prefixes = [(*answer[:depth], other) for other in possible]
-                values = values + torch.stack([self.edge_vector(prefix) for prefix in prefixes]) @ hidden[depth]
-                if self.trie.item_vectors is not None:
-                    item_logits = self.item_embedding.weight[1:] @ hidden[0]
-                    values = values + torch.stack([self.prior(prefix, item_logits) for prefix in prefixes])
-            loss = loss - values.log_softmax(0)[list(possible).index(token)]
-        return loss
-
-    def prior(self, prefix, item_logits):
-        """Logarithm of the weight of the items whose identifier begins with ``prefix``."""
-        ended = [(*identifier, self.tokens.end) for identifier in self.identifiers]
-        return item_logits[[identifier[: len(prefix)] == prefix for identifier in ended]].logsumexp(0)
-
-    def edge_vector(self, prefix):
-        """The vector of the edge whose decisive token ends ``prefix``; zeros for a forced token."""
-        trie = self.trie
-        for edge, (item, begin) in enumerate(zip(trie.edge_sample.tolist(), trie.edge_begin.tolist())):
-            first = int(trie.token_offset[item])
-            if tuple(trie.token[first : first + begin + 1].tolist()) == prefix:
-                return trie.edge_embedding.weight[edge]
-        return torch.zeros(trie.edge_embedding.embedding_dim)
-
-    def gradients(self, loss):
-        parameters = [*self.backbone.parameters(), self.item_embedding.weight]
-        if self.normalization == "trie":
-            parameters.append(self.trie.edge_embedding.weight)
-        return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, parameters)])
+from tests.batches.packing_world import SEQUENCES, TEMPLATES, TITLES, Setup
 
 
 @pytest.mark.parametrize("normalization", ["trie", "vocab"])
@@ -327,7 +203,7 @@ def test_a_prompt_without_room_for_a_history_is_refused(template, normalization)
 
 def make_loader(setup, **changes):
     settings = EpochSettings(**{"batch_tokens": 150, "batch_size": 3, "seed": 1} | changes)
-    return PackedLoader(setup.packer, None, (None, setup.items, setup.offsets), 2, settings)
+    return PackedLoader(setup.packer, None, (None, setup.items, setup.offsets), settings, 2)
 
 
 def contents(loader, epoch):

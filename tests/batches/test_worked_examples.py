@@ -61,7 +61,9 @@ def test_packing():
 
     trunk = packer._trunk(items, windows.first, windows.stop, np.array([0]))
     row, item, start = (array[1:] for array in (trunk.items.row, trunk.items.item, trunk.items.start))
-    branches = packer._branches(trunk.items.start[-1:], row, item)  # behind what the last target sees of the trunk
+    branches = packer._branches(
+        trunk.items.start[-1:], row, item, row == row
+    )  # behind what the last target sees of the trunk
     targets = [numbers(line) for line in rows(packing, "targets", "3")[1:]]
     assert targets == np.stack([item, start, branches.base], 1).tolist()
     (columns, *_), lines = rows(packing, "item", "item"), rows(packing, "item", "3")[1:]

@@ -7,7 +7,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole_genrec.config.config import GenRecConfig
 from tests.builders import MOVIES, SCRATCH
 
-VECTORS = {"item_embedding": "separator", "edge_embedding": True, "item_prior": True}
+VECTORS = {"history": "both", "edge_embedding": True, "item_prior": True}
 SMALL = {**SCRATCH, "max_prompt_tokens": 64, **VECTORS}
 
 

@@ -220,7 +220,7 @@ def test_damage_is_named(world, tmp_path, damage, message):
     ({"titles": ["Toys", *MOVIES[1:]]}, "another item text, indexing or tokenizer; .item_index."),
     ({"scratch_layers": 2}, "belongs to another model: it lacks 'backbone.model.model.layers.1"),
     ({"scratch_intermediate_size": 64}, r"is \[16, 32\] there and \[16, 64\] here"),
-    ({"item_embedding": "none", "item_prior": False}, "it holds 'item_embedding.weight', which this model has not"),
+    ({"history": "text", "item_prior": False}, "it holds 'item_embedding.weight', which this model has not"),
 ])  # fmt: skip
 def test_checkpoint_of_another_dataset_or_model(world, tmp_path, settings, message):
     config, model, _ = world()

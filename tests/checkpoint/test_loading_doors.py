@@ -49,7 +49,7 @@ SMALL = {
     "eval_users": 9,
     "show_progress": False,
 }
-VECTORS = {"item_embedding": "separator", "edge_embedding": True, "item_prior": True}
+VECTORS = {"history": "both", "edge_embedding": True, "item_prior": True}
 #: model, settings; a ``base`` is a pretrained backbone.
 CASES = {
     **{scheme: ("GenRec", {"item_indexing": scheme}) for scheme in known_indexings()},
@@ -233,7 +233,7 @@ def test_more_items(trained, case, tmp_path):
 def test_export(trained, tmp_path, case):
     """The language model alone, with the checkpoint's tokens; a merged adapter adds in another order."""
     name, settings = CASES[case]
-    run = Run(name, settings | {"item_embedding": "none", "edge_embedding": False, "item_prior": False})
+    run = Run(name, settings | {"history": "text", "edge_embedding": False, "item_prior": False})
     export(run.checkpoint, tmp_path / "plain", merged=True)
     plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "plain")

@@ -328,7 +328,7 @@ class TestEffects:
             ("GenRec", {"svd_bins": 4}, "'item_indexing: title'; it needs 'item_indexing: svd'"),
             ("GenRec", {"item_indexing": "hybrid", "semantic_codes": 4}, "it needs 'hybrid_prefix: semantic'"),
             ("GenRec", {"decoding": "full", "num_beams": 30}, "it needs 'decoding: exact or beam'"),
-            ("GenRec", {"item_embedding_dropout": 0.1}, "it needs 'item_embedding: separator'"),
+            ("GenRec", {"item_embedding_dropout": 0.1}, "it needs 'history: vectors or both'"),
             ("GenRec", {"learner": "sgd", "adam_betas": [0.9, 0.9]}, "it needs 'learner: adam or adamw'"),
             ("PromptLLM", {"chat_model": "small"}, "it needs 'ranking: chat'"),
             ("GenRecSeq2Seq", {"train_stage": "finetune", "pretrain_epochs": 3}, "it needs 'train_stage: pretrain or"),

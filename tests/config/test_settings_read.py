@@ -27,7 +27,7 @@ SMALL = {
 #: settings of runs that have everything read that needs no checkpoint, server or pretrained model.
 RUNS = {
     "GenRec": [
-        {"decoding": "beam", "num_beams": 5, "item_embedding": "separator"},
+        {"decoding": "beam", "num_beams": 5, "history": "both"},
         {"item_indexing": "collaborative", "cluster_leaf_size": 2},
         {"item_indexing": "svd"},
         {"item_indexing": "semantic", "semantic_steps": 2, "semantic_codes": 4},

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from recbole_genrec.decoding import upper_part
 from recbole_genrec.decoding.prior import edge_prior
 from recbole_genrec.decoding.scoring import score_catalogue
-from recbole_genrec.decoding.softmax import LossTerms, trie_loss
+from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
 
 SEEDS = [1, 2, 4, 5, 7, 8, 10, 11, 13, 14]  # the cases that have vectors of items
@@ -120,23 +119,6 @@ def test_logits_far_apart_stay_finite(make_case, seed):
         loss = trie_loss(case.backbone, trie, hidden, edges)
         loss.backward()
         assert torch.isfinite(loss) and torch.isfinite(hidden.grad).all()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("seed", SEEDS[:4])
-def test_the_loss_of_the_prior_alone_is_the_cross_entropy_over_items(make_case, seed, weighted):
-    case = make_case(seed)
-    trie, generator = case.trie, torch.Generator().manual_seed(0)
-    items = torch.randint(1, trie.n_items + 1, (5,), generator=generator)
-    paths = [trie.path_edge[trie.path_offset[i] : trie.path_offset[i + 1]] for i in items]
-    edge = torch.cat(paths)
-    hidden = torch.randn(len(edge), case.backbone.hidden_size, generator=generator)
-    at_root = trie.edge_node[edge] == 0
-    weight = torch.rand(len(edge), generator=generator) if weighted else None
-    alone = cross_entropy(item_logits(trie, hidden[at_root]), items - 1, reduction="none")
-    expected = (alone * weight[at_root]).sum() if weighted else alone.sum()
-    losses = [trie_loss(case.backbone, trie, hidden, edge, weight, LossTerms(prior_loss=part)) for part in (0.0, 2.0)]
-    torch.testing.assert_close(losses[1] - losses[0], 2 * expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_genrec import GenRecError, run_recbole_genrec
 from recbole_genrec.config.config import GenRecConfig
-from recbole_genrec.decoding.softmax import LossTerms, trie_loss
+from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs import run as runner
@@ -174,9 +174,7 @@ def test_the_loss_is_that_of_a_catalogue_without_them(split):
 
     def loss(trie, item, unknown=None, **weight):
         edges = trie.path_edge[trie.path_offset[item] : trie.path_offset[item + 1]]
-        return trie_loss(
-            model.backbone, trie, states[trie.edge_begin[edges]], edges, **weight, terms=LossTerms(unknown)
-        )
+        return trie_loss(model.backbone, trie, states[trie.edge_begin[edges]], edges, **weight, unknown=unknown)
 
     assert 0 < model.unknown_edges.sum() < len(model.unknown_edges)
     for place, item in enumerate(warm, start=1):

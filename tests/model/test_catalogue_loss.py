@@ -32,6 +32,16 @@ def test_it_is_torchs_with_its_gradients_however_it_is_cut(n_states, n_items, at
         torch.testing.assert_close(own, other, atol=1e-6, rtol=1e-5)
 
 
+def test_a_weighted_sum_is_torchs_with_its_gradients():
+    states, items, target = drawn(7, 9)
+    weight = torch.rand(7, generator=torch.Generator().manual_seed(0))
+    expected = (cross_entropy(states @ items.T, target, reduction="none") * weight).sum()
+    gradients = torch.autograd.grad(expected, [states, items])
+    loss = catalogue_cross_entropy(states, items, target, weight)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, [states, items]), gradients)
+
+
 def test_a_hopeless_target_costs_a_finite_loss():
     """Its probability is 0 in float32."""
     states, items, target = drawn(8, 9, scale=30.0)

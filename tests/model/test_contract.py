@@ -16,7 +16,7 @@ from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 
 #: settings that give a model parameters which it does not have by default.
 MORE_PARAMETERS = {
-    "GenRec": {"item_embedding": "separator", "edge_embedding": True, "item_prior": True, "item_prior_loss": 0.5},
+    "GenRec": {"history": "both", "edge_embedding": True, "item_prior": True, "item_prior_loss": 0.5},
     "GenRecSeq2Seq": {"attribute_fields": ["title"], "edge_embedding": True, "item_prior": True},
     "P5": {"edge_embedding": True, "item_prior": True},
     "TIGER": {"edge_embedding": True, "item_prior": True},

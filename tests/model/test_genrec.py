@@ -32,7 +32,7 @@ from recbole_genrec.runs.run import build_model
             "epochs": 80,
         },
         {"prompt": "continuation", "packing": False, "epochs": 8, "train_batch_size": 32},
-        {"prompt": "continuation", "item_embedding": "separator"},
+        {"prompt": "continuation", "history": "both"},
         {"prompt": "continuation", "edge_embedding": True},
         {"prompt": "continuation", "item_prior": True},
     ],
@@ -116,9 +116,7 @@ def test_items_without_text_keep_their_interactions(checkerboard, tmp_path, capl
 
 
 def test_items_that_training_never_sees_keep_a_zero_vector(checkerboard):
-    config = Config(
-        model=GenRec, dataset="tiny", config_dict=checkerboard | {"item_embedding": "separator", "epochs": 1}
-    )
+    config = Config(model=GenRec, dataset="tiny", config_dict=checkerboard | {"history": "both", "epochs": 1})
     train, valid, _ = data_preparation(config, create_dataset(config))
     model = GenRec(config, train.dataset)
     rows = train.dataset.inter_feat["item_id_list"]

@@ -17,7 +17,7 @@ from tests.model.conftest import SMALL
 OLD = ["Heat", "Alien", "Brazil", "Up", "Big", "Seven"]
 #: the items of another shop: some of the same titles, under other ids and in another order.
 NEW = ["Metropolis", "Brazil", "Heat", "M", "Seven", "Vertigo", "Alien"]
-VECTORS = {"item_embedding": "separator", "item_prior": True, "item_prior_loss": 0.5}
+VECTORS = {"history": "both", "item_prior": True, "item_prior_loss": 0.5}
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ HEADER = ("item_id:token", "title:token_seq", "year:token", "genre:token_seq", "
 SMALL = {
     **SCRATCH,
     "max_prompt_tokens": 96,
-    "item_embedding": "separator",
+    "history": "both",
     "MAX_ITEM_LIST_LENGTH": 5,
     "decoding": "full",
 }

@@ -183,7 +183,7 @@ def test_the_card_tells_where_the_model_comes_from_and_what_was_measured(world, 
 
 
 @pytest.mark.parametrize(("name", "settings", "message"), [
-    ("GenRec", {"item_embedding": "separator"}, "with 'item_embedding: separator', .* 'item_embedding: none' can"),
+    ("GenRec", {"history": "both"}, "with 'history: both', .* 'history: text' can"),
     ("GenRec", {"edge_embedding": True}, "with 'edge_embedding: true'"),
     ("GenRec", {"item_prior": True}, "with 'item_prior: true'"),
     ("P5", {"tasks": {"sequential": 1}}, "'whole_word_embedding: true'"),

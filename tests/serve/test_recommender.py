@@ -240,7 +240,7 @@ def test_a_checkpoint_without_columns(trained, recommenders, tmp_path):
 
 
 def test_checkpoints_that_it_does_not_read(train, tmp_path):
-    folder = train(model_name="P5", item_embedding="none", packing=False, n_candidates=3, tasks={"sequential": 1})[2]
+    folder = train(model_name="P5", history="text", packing=False, n_candidates=3, tasks={"sequential": 1})[2]
     with pytest.raises(GenRecError, match="is of P5; recommending is for checkpoints of GenRec"):
         GenRecommender.from_checkpoint(folder)
     with pytest.raises(GenRecError, match="does not exist"):

@@ -11,7 +11,7 @@ from tests.training.conftest import WITHIN_AN_EPOCH, Death, assert_same, interru
 
 @pytest.mark.parametrize("settings", [
     {},
-    {"packing": False, "gradient_accumulation_steps": 3, "item_embedding": "separator"},
+    {"packing": False, "gradient_accumulation_steps": 3, "history": "both"},
     {"eval_step": 3},
     {"learner": "sgd"},
     {"ema_decay": 0.9, "eval_step": 2},

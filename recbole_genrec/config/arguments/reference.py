@@ -70,7 +70,7 @@ def reference() -> str:
                 continue  # a key of RecBole's that a group of ours has described already
             seen.add(key)
             needs = "; ".join(map(need_in_words, setting.metadata_of(Needs)))
-            meaning = _markdown(setting.sentence) + (f" Needs {needs}." if needs else "")
+            meaning = _markdown(" ".join(setting.sentence.split())) + (f" Needs {needs}." if needs else "")
             cells = (f"`{key}`", _default(setting), setting.expected, readers(setting), meaning)
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         if group is RecBoleModelSettings:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import BeforeValidator
 
 from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, Reads, group
@@ -155,13 +155,14 @@ class EngineArguments(Arguments):
     """Width of beam search, at least the largest ``topk``."""
     node_budget: Annotated[Positive, SCORING, Needs("decoding", "exact")] = 1000
     """Nodes that exact search may expand for a user. Where they do not suffice, beam search completes the list."""
-    item_embedding: Literal["none", "separator"] = "none"
-    """``separator``: add a learned vector of the item at the last token of each history item."""
+    history: Annotated[Literal["text", "vectors", "both"], Reads("GenRec")] = "text"
+    """How a prompt shows the items of a history: as ``text``; as ``vectors``, one position with the item's vector for
+    each; or ``both``, the text with the vector added at its last token."""
     item_embedding_dropout: Annotated[
         Share,
         Reads("GenRec", "GenRecSeq2Seq"),
         Neutral(0),
-        Needs("item_embedding", "separator", models=("GenRec",)),
+        Needs("history", "vectors", "both", models=("GenRec",)),
     ] = 0.0
     """Probability that a history item goes without its vector in training."""
     edge_embedding: Flag = False
@@ -170,6 +171,9 @@ class EngineArguments(Arguments):
     """A softmax over whole items, by a learned vector of each, as the prior of the softmax over the trie."""
     item_prior_loss: Annotated[AtLeast0, Reads(*TRAINED), Neutral(0), Needs("item_prior", True)] = 0.0
     """Weight of that softmax's own loss in training, beside the loss of the decisions."""
+    branch_share: Annotated[float, Gt(0), Le(1), Reads("GenRec"), Needs("packing", True)] = 1.0
+    """Share of the targets whose identifiers a training step learns, drawn anew in every epoch. The softmax over items
+    (``item_prior_loss``) learns from all."""
     min_history: Annotated[Positive, Reads("GenRec"), Needs("packing", True)] = 10
     """Number of history items that a target keeps where a long history is cut into windows."""
     history_dropout: Annotated[
