@@ -66,7 +66,7 @@ def main():
     plain = AutoModelForCausalLM.from_pretrained(options.checkpoint, dtype=torch.float32, use_safetensors=True)
     adapted = PeftModel.from_pretrained(plain, Path(trainer.saved_model_file) / "adapter").eval()
     history = next(iter(valid))[0]
-    embeds, lengths = model.prompts(history["item_id_list"][:8], history["item_length"][:8])
+    embeds, lengths = model.embed_prompts(model.prompts(history["item_id_list"][:8], history["item_length"][:8]))
     with torch.no_grad():
         ours = model.backbone.logits(model.backbone(embeds))
         theirs = adapted(inputs_embeds=embeds).logits

@@ -154,8 +154,9 @@ class Backbone(nn.Module):
         Args:
             input_embeds: ``[B, T, H]``, from :meth:`embed`.
             position_ids: ``[B, T]``; by default they count from 0.
-            mask: boolean ``[B, T, P + T]``, true where a token may be seen, a :class:`BranchMask` or a ``BlockMask`` of
-                FlexAttention (see ``mask_kind``); by default plain causal attention. Every row must see a token.
+            mask: boolean ``[B, T, P + T]``, true where a token may be seen; numbers ``[B, A, T, P + T]`` that are
+                added in each of A heads; a :class:`BranchMask`, or a ``BlockMask`` of FlexAttention (see
+                ``mask_kind``). By default plain causal attention. Every row must see a token.
             cache: keys and values of the P tokens before, from :meth:`new_cache`; it is extended in place. The B rows
                 are those that it has selected.
 
@@ -179,6 +180,8 @@ class Backbone(nn.Module):
         """The mask ``[B, 1, T, C]`` as the attention kernel takes it; a block mask is for all heads already."""
         if not isinstance(mask, torch.Tensor):
             return mask
+        if mask.is_floating_point():
+            return mask.to(dtype).clamp_min(torch.finfo(dtype).min)
         mask = mask.unsqueeze(1)
         if self.config._attn_implementation != "eager":
             return mask
@@ -218,16 +221,17 @@ class Backbone(nn.Module):
         """A cache for :meth:`forward` whose first ``width`` columns :meth:`fill` fills."""
         return TreeCache(n_rows, width)
 
-    def fill(self, input_embeds, cache, rows):
+    def fill(self, input_embeds, cache, rows, mask=None):
         """Put the keys and values of the beginnings of some prompts into the first columns of a cache.
 
         Args:
             input_embeds: ``[B, T, H]``, right-padded, T at most the cache's ``width``.
             cache: from :meth:`new_cache`.
             rows: ``[B]``, the cache's rows that they belong to.
+            mask: see :meth:`forward`.
         """
         with suppress(Filled):
-            self(input_embeds, cache=PromptBody(cache, rows, self.config.num_hidden_layers))
+            self(input_embeds, mask=mask, cache=PromptBody(cache, rows, self.config.num_hidden_layers))
 
     def logits(self, hidden, token_ids=None):
         """Next-token logits in float32, for the whole vocabulary or for chosen tokens.

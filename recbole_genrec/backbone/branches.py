@@ -21,7 +21,8 @@ class BranchChunk:
     """A block of columns ``begin`` to ``stop`` of branch tokens, and the columns that they may see.
 
     The mask ``[W, Q, K]`` says which columns a token sees: Q are the columns ``begin`` to ``stop``; K are the first
-    ``trunk`` columns of the trunk, then the columns ``branch`` to ``stop`` of branches.
+    ``trunk`` columns of the trunk, then the columns ``branch`` to ``stop`` of branches. With a bias it holds numbers
+    ``[W, A, Q, K]`` that are added in each head.
     """
 
     begin: int
@@ -33,23 +34,29 @@ class BranchChunk:
 
 @dataclass
 class BranchMask:
-    """Attention mask of a packed batch: a causal trunk in the first ``trunk`` columns, then chunks of branches."""
+    """Attention mask of a packed batch: a causal trunk in the first ``trunk`` columns, then chunks of branches.
+
+    ``bias [W, A, trunk, trunk]`` holds numbers that are added in each head of the trunk, causality among them.
+    """
 
     trunk: int
     chunks: list
+    bias: torch.Tensor | None = None
 
 
 def attend(module, query, key, value, attention_mask, branches, **kwargs):
     """Attention function of ``transformers`` for a :class:`BranchMask`; the other arguments are those of SDPA."""
     trunk = (states[:, :, : branches.trunk] for states in (query, key, value))
-    parts = [sdpa_attention_forward(module, *trunk, None, **kwargs)[0]]
+    bias = None if branches.bias is None else branches.bias.to(query.dtype)
+    parts = [sdpa_attention_forward(module, *trunk, bias, **kwargs)[0]]
     for chunk in branches.chunks:
         keys, values = (
             torch.cat([states[:, :, : chunk.trunk], states[:, :, chunk.branch : chunk.stop]], 2)
             for states in (key, value)
         )
         queries = query[:, :, chunk.begin : chunk.stop]
-        parts.append(sdpa_attention_forward(module, queries, keys, values, chunk.mask[:, None], **kwargs)[0])
+        mask = chunk.mask[:, None] if chunk.mask.dtype == torch.bool else chunk.mask.to(query.dtype)
+        parts.append(sdpa_attention_forward(module, queries, keys, values, mask, **kwargs)[0])
     return torch.cat(parts, 1), None
 
 

@@ -6,7 +6,7 @@ The header of :mod:`recbole_genrec.batches.packing` draws an example. A cell is 
 Letters: W windows, the rows of a table; T its columns; N items of all windows, D decisions (or labelled tokens).
 """
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ CHUNK_COLUMNS = 128
 
 
 def moved(value, device):
-    """A dataclass with its tensors, also those of dataclasses in it, on another device."""
+    """A dataclass with its tensors, also those of dataclasses and dictionaries in it, on another device."""
     if isinstance(value, torch.Tensor):
         return value.to(device)
+    if isinstance(value, dict):
+        return {name: moved(each, device) for name, each in value.items()}
     if is_dataclass(value):
         return type(value)(*(moved(getattr(value, field.name), device) for field in fields(value)))
     return value
@@ -29,10 +31,14 @@ def moved(value, device):
 
 @dataclass
 class ItemCells:
-    """Items of histories: the cell of each one's last token, and which item it is, both ``[N]``."""
+    """Items of histories: the cell of each one's last token, and which item it is, both ``[N]``.
+
+    ``values`` are numbers of their interactions by column, ``[N]`` each.
+    """
 
     cell: torch.Tensor
     item: torch.Tensor
+    values: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -80,6 +86,27 @@ class TrunkItems:
 
 
 @dataclass
+class HistoryContext:
+    """What is known of the interactions in a flat array of items.
+
+    Attributes:
+        times: moments, int64 ``[N]``, :data:`~recbole_genrec.backbone.time_bias.NO_TIME` where there is none; ``None``:
+            time plays no part.
+        values: numbers by column, ``[N]`` each.
+        asked: of prompts, the moment that each one asks at, int64 ``[W]``; ``None``: not known.
+    """
+
+    times: np.ndarray | None = None
+    values: dict = field(default_factory=dict)
+    asked: np.ndarray | None = None
+
+    def kept(self, chosen):
+        """That of the interactions that an index chooses."""
+        times = None if self.times is None else self.times[chosen]
+        return HistoryContext(times, {name: column[chosen] for name, column in self.values.items()}, self.asked)
+
+
+@dataclass
 class Trunk:
     """Prefixes and items: their cells, how far each row reaches, ``length [W]``, and where the items stand."""
 
@@ -93,10 +120,11 @@ class Trunk:
         kept_cells, kept_items = cells.column < length[cells.row], items.stop <= length[items.row]
         return Trunk(cells.kept(kept_cells), length, items.kept(kept_items))
 
-    def item_cells(self, width):
-        """The :class:`ItemCells` of a table of ``width`` columns."""
+    def item_cells(self, width, context):
+        """The :class:`ItemCells` of a table of ``width`` columns; ``context`` is a :class:`HistoryContext`."""
         cell = self.items.row * width + self.items.stop - 1
-        return ItemCells(torch.from_numpy(cell), torch.from_numpy(self.items.item))
+        values = {name: torch.from_numpy(column[self.items.flat_index]) for name, column in context.values.items()}
+        return ItemCells(torch.from_numpy(cell), torch.from_numpy(self.items.item), values)
 
 
 @dataclass
@@ -159,9 +187,20 @@ class PackedAttention:
     limit: torch.Tensor
     chunks: tuple
 
-    def mask(self, kind):
-        """The attention mask; see :meth:`~recbole_genrec.batches.packing.PackedBatch.mask`."""
-        return {"dense": self._dense_mask, "branches": self._branch_mask, "blocks": self._block_mask}[kind]()
+    def mask(self, kind, bias=None):
+        """The attention mask; see :meth:`~recbole_genrec.batches.packing.PackedBatch.mask`.
+
+        Args:
+            kind: of the mask.
+            bias: a function of two lists of columns, queries and keys, and of who sees whom ``[W, Q, K]`` that gives
+                numbers to add in each head ``[W, A, Q, K]``.
+        """
+        if bias is None:
+            return {"dense": self._dense_mask, "branches": self._branch_mask, "blocks": self._block_mask}[kind]()
+        if kind == "branches":
+            return self._branch_mask(bias)
+        every = torch.arange(self.branch.shape[1], device=self.branch.device)
+        return bias(every, every, self._dense_mask())
 
     def _dense_mask(self):
         index = torch.arange(self.branch.shape[1], device=self.branch.device)
@@ -169,16 +208,22 @@ class PackedAttention:
         own = (self.branch[:, None] == self.branch[..., None]) & (index <= index[:, None])
         return trunk | (own & (self.branch > 0)[..., None])
 
-    def _branch_mask(self):
-        chunks = []
+    def _branch_mask(self, bias=None):
+        chunks, first = [], self.chunks[0][0]
         for begin, stop, trunk, own in self.chunks:
             index = torch.arange(stop, device=self.branch.device)
             on_trunk = index[:trunk] < self.limit[:, begin:stop, None]
             branch = self.branch[:, begin:stop, None]
             earlier = index[own:] <= index[begin:, None]
             in_branch = (self.branch[:, None, own:stop] == branch) & (branch > 0) & earlier
-            chunks.append(BranchChunk(begin, stop, trunk, own, torch.cat([on_trunk, in_branch], 2)))
-        return BranchMask(self.chunks[0][0], chunks)
+            seen = torch.cat([on_trunk, in_branch], 2)
+            if bias is not None:
+                seen = bias(index[begin:], torch.cat([index[:trunk], index[own:]]), seen)
+            chunks.append(BranchChunk(begin, stop, trunk, own, seen))
+        if bias is None:
+            return BranchMask(first, chunks)
+        index = torch.arange(first, device=self.branch.device)
+        return BranchMask(first, chunks, bias(index, index, (index <= index[:, None])[None]))
 
     def _block_mask(self):
         branch, limit = self.branch, self.limit

@@ -1,6 +1,7 @@
 """Batches of packed training windows."""
 
 from recbole_genrec.batches.epoch_loader import EpochLoader, batches_of_like_length, check_dropout
+from recbole_genrec.batches.layout import HistoryContext
 
 
 class PackedLoader(EpochLoader):
@@ -15,30 +16,33 @@ class PackedLoader(EpochLoader):
         dataset, sequences, settings: see :class:`~recbole_genrec.batches.epoch_loader.EpochLoader`.
         min_history: items of history that a target keeps in a long sequence.
         branch_share: share of the targets whose identifiers are learnt.
+        context: :class:`~recbole_genrec.batches.layout.HistoryContext` of the interactions; by default none.
 
     Raises:
         GenRecError: ``history_dropout`` leaves less than a target to an epoch.
     """
 
-    def __init__(self, packer, dataset, sequences, settings, min_history, branch_share=1.0):
+    def __init__(self, packer, dataset, sequences, settings, min_history, branch_share=1.0, context=None):
         self.packer, self.min_history, self.branch_share = packer, min_history, branch_share
+        self.context = context or HistoryContext()
         super().__init__(dataset, settings, sequences)
         check_dropout(self.n_targets, settings.history_dropout)
 
     def _plan_rows(self, generator):
-        """The epoch's items, windows and which items' identifiers are learnt."""
-        items, offsets = self._kept_interactions(generator)
+        """The epoch's items, windows, which items' identifiers are learnt, and the context."""
+        kept, offsets = self._kept(generator)
+        items = self.items[kept]
         windows = self.packer.plan(items, offsets, self.min_history, generator)
         learnt = generator.random(len(items)) < self.branch_share if self.branch_share < 1 else None
         lengths = self.packer.sequence_lengths(items, windows, learnt)
         order = generator if self.settings.shuffle else None
         batches = batches_of_like_length(lengths, self.settings.batch_tokens, self.settings.batch_size, order)
-        return (items, windows, learnt), batches
+        return (items, windows, learnt, self.context.kept(kept)), batches
 
     def _draw(self, plan, batch):
         """The number of an instruction for each window."""
         return plan.generator.integers(len(self.packer.tokens.prefixes), size=len(batch))
 
     def _write(self, plan, batch, instruction):
-        items, windows, learnt = plan.rows
-        return self.packer.pack(items, windows[batch], instruction, learnt)
+        items, windows, learnt, context = plan.rows
+        return self.packer.pack(items, windows[batch], instruction, learnt, context)

@@ -38,7 +38,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from recbole_genrec.batches.layout import Branches, Cells, ItemCells, Labels, PackedAttention, Trunk, TrunkItems, moved
+from recbole_genrec.backbone.time_bias import CellTimes, causal_bias
+from recbole_genrec.batches.layout import (
+    Branches,
+    Cells,
+    HistoryContext,
+    ItemCells,
+    Labels,
+    PackedAttention,
+    Trunk,
+    TrunkItems,
+    moved,
+)
+from recbole_genrec.batches.times import packed_times, prompt_times
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 
@@ -73,6 +85,7 @@ class PackedBatch:
         labels: :class:`~recbole_genrec.batches.layout.Labels` of the targets whose identifiers are learnt.
         targets: :class:`~recbole_genrec.batches.layout.ItemCells` of all targets: the cell before the first token of
             each one's identifier, and which item it is.
+        times: :class:`~recbole_genrec.backbone.time_bias.CellTimes` of all cells; ``None``: time plays no part.
         n_tokens: tokens without padding.
         n_decisions: terms that the mean loss is taken over: the labels of all targets, learnt or not.
     """
@@ -82,6 +95,7 @@ class PackedBatch:
     items: ItemCells
     labels: Labels
     targets: ItemCells
+    times: CellTimes | None
     n_tokens: int
     n_decisions: int
 
@@ -99,17 +113,27 @@ class PackedBatch:
         """The same batch on another device."""
         return moved(self, device)
 
-    def mask(self, kind="dense"):
+    def mask(self, kind="dense", time_bias=None):
         """Attention mask.
 
         Args:
             kind: ``dense``, or a form that skips what nobody sees: ``branches`` for a
                 :class:`~recbole_genrec.backbone.branches.BranchMask`, ``blocks`` for a ``BlockMask`` of FlexAttention.
+            time_bias: :class:`~recbole_genrec.backbone.time_bias.TimeBias`, which takes no blocks; ``None``: none.
 
         Returns:
-            The mask, if dense boolean ``[W, T, T]``; ``None`` for plain causal attention.
+            The mask, if dense boolean ``[W, T, T]``, or with a bias float ``[W, A, T, T]``; ``None`` for plain causal
+            attention.
         """
-        return None if self.attention is None else self.attention.mask(kind)
+        if time_bias is None:
+            return None if self.attention is None else self.attention.mask(kind)
+        if self.attention is None:
+            return causal_bias(time_bias, self.times)
+
+        def bias(query, key, seen):
+            return time_bias.masked(self.times[:, query], self.times.known[:, key], seen)
+
+        return self.attention.mask(kind, bias)
 
 
 @dataclass
@@ -120,11 +144,13 @@ class Prompts:
         input_ids: ``[W, T]``, right-padded.
         lengths: ``[W]``.
         items: :class:`~recbole_genrec.batches.layout.ItemCells` of the histories.
+        times: as in :class:`PackedBatch`.
     """
 
     input_ids: torch.Tensor
     lengths: torch.Tensor
     items: ItemCells
+    times: CellTimes | None = None
 
 
 class Packer:
@@ -237,8 +263,13 @@ class Packer:
         branch = np.concatenate([[0], (target + len(self.tokens.response)).cumsum()])
         return prefix + total[windows.stop - 1] - total[windows.first] + branch[windows.stop] - branch[windows.target]
 
-    def prompts(self, items, first, stop):
+    def prompts(self, items, first, stop, context=None):
         """Prompts for histories ``items[first:stop]`` with the first instruction, older items dropped whole.
+
+        Args:
+            items: flat item ids.
+            first, stop: ``[W]``, the bounds of histories in ``items``.
+            context: :class:`~recbole_genrec.batches.layout.HistoryContext`; by default nothing is known.
 
         Returns:
             :class:`Prompts`.
@@ -250,9 +281,13 @@ class Packer:
         table = np.full((len(first), length.max()), self.pad_id, np.int64)
         table[trunk.cells.row, trunk.cells.column] = trunk.cells.token
         table[np.arange(len(first))[:, None], trunk.length[:, None] + np.arange(len(response))] = response
-        return Prompts(torch.from_numpy(table), torch.from_numpy(length), trunk.item_cells(table.shape[1]))
+        context, times = context or HistoryContext(), None
+        if context.times is not None:
+            times = prompt_times(table.shape, trunk.items, context.times, trunk.length, context.asked)
+        cells = trunk.item_cells(table.shape[1], context)
+        return Prompts(torch.from_numpy(table), torch.from_numpy(length), cells, times)
 
-    def pack(self, items, windows, instruction=None, learnt=None):
+    def pack(self, items, windows, instruction=None, learnt=None, context=None):
         """Lay windows out as one training batch.
 
         Args:
@@ -261,6 +296,7 @@ class Packer:
             instruction: ``[W]``, number of the instruction that each window uses; by default the first.
             learnt: booleans by index in ``items``: whether the item's identifier is learnt where it is a target; by
                 default all are.
+            context: :class:`~recbole_genrec.batches.layout.HistoryContext`; by default nothing is known.
 
         Returns:
             :class:`PackedBatch`.
@@ -271,7 +307,7 @@ class Packer:
         targets = trunk.items.kept(trunk.items.flat_index >= windows.target[trunk.items.row])
         is_learnt = np.ones(len(targets.item), bool) if learnt is None else learnt[targets.flat_index]
         several = (windows.stop - windows.target > 1).any()  # else a branch just ends its trunk
-        attention = None
+        attention, branches, context = None, None, context or HistoryContext()
         if self.tokens.continues:
             cells, first, answer = trunk.cells, targets.start - 1, targets.start
         else:
@@ -282,17 +318,22 @@ class Packer:
             answer = branches.base + len(self.tokens.response)
             first = answer - 1 if len(self.tokens.response) else targets.start - 1
         width = int(cells.column.max()) + 1
-        if not self.tokens.continues and several and len(branches.owner):
+        if branches is not None and several and len(branches.owner):
             attention = branches.attention((count, width), int(begin[0]), targets.start)
         table = np.full((count, width), self.pad_id, np.int64)
         table[cells.row, cells.column] = cells.token
+        times = None
+        if context.times is not None:
+            index = targets.flat_index
+            times = packed_times(table.shape, trunk.items, windows.first, context.times, branches, index)
         first, answer = targets.row * width + first, targets.row * width + answer
         return PackedBatch(
             torch.from_numpy(table),
             attention,
-            trunk.item_cells(width),
+            trunk.item_cells(width, context),
             self._labels(targets.item[is_learnt], first[is_learnt], answer[is_learnt]),
             ItemCells(torch.from_numpy(first), torch.from_numpy(targets.item)),
+            times,
             n_tokens=len(cells.token),
             n_decisions=int(self.n_labels[targets.item].sum()),
         )

@@ -39,7 +39,10 @@ class LanguageModel(Protocol):
         mask: torch.Tensor | None = None,
         cache: Cache | None = None,
     ) -> torch.Tensor:
-        """States ``[B, T, H]`` of ``input_embeds [B, T, H]``; ``mask [B, T, P + T]``, true where a token is seen."""
+        """States ``[B, T, H]`` of ``input_embeds [B, T, H]``; ``mask [B, T, P + T]``, true where a token is seen.
+
+        A mask of numbers ``[B, A, T, P + T]`` is added in each of A heads.
+        """
 
     def embed(self, input_ids: torch.Tensor) -> torch.Tensor:
         """``[B, T, H]`` of ``[B, T]``."""
@@ -47,8 +50,10 @@ class LanguageModel(Protocol):
     def logits(self, hidden: torch.Tensor, token_ids: torch.Tensor | None = None) -> torch.Tensor:
         """``[..., V]`` of ``[..., H]``, or ``[..., N]`` for some tokens."""
 
-    def fill(self, input_embeds: torch.Tensor, cache: Cache, rows: torch.Tensor) -> None:
-        """Write tokens of some rows, which begin there, into the cache."""
+    def fill(
+        self, input_embeds: torch.Tensor, cache: Cache, rows: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> None:
+        """Write tokens of some rows, which begin there, into the cache; ``mask`` as in a call, by default causal."""
 
     def continuation(self, prompt: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
         """States ``[B, T, H]`` that predict the tokens ``answer [B, T, H]`` after one prompt ``[1, P, H]``."""

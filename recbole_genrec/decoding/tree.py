@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from recbole_genrec.backbone.time_bias import CellTimes, TimeBias, causal_bias
 from recbole_genrec.decoding.language_model import LanguageModel
 from recbole_genrec.decoding.prior import edge_prior
 from recbole_genrec.decoding.ragged import ragged_arange
@@ -30,6 +31,36 @@ def prompt_tree(
     return kind(backbone, trie, input_embeds, lengths, **more)
 
 
+class PromptBias:
+    """The bias of time after some prompts.
+
+    Args:
+        time_bias: :class:`~recbole_genrec.backbone.time_bias.TimeBias`.
+        times: moments of the prompts ``[B, P]``, right-padded.
+        body: tokens of each prompt before its last one ``[B]``.
+    """
+
+    def __init__(self, time_bias: TimeBias, times: CellTimes, body: torch.Tensor) -> None:
+        self.time_bias, self.times = time_bias, times
+        row = torch.arange(len(body), device=body.device)[:, None]
+        #: of the last tokens, and of all tokens of answers, as queries ``[B, 1]``.
+        self.asking = times[row, body[:, None]]
+        width = int(body.max())
+        self.key = torch.cat([times.known[:, :width], self.asking.known], 1)
+        # the tokens of an answer have the moment that it is asked at: no time has passed between them
+        moments = torch.stack([getattr(self.asking, kind) for kind in time_bias.kinds])
+        self.answer = moments.amax(0)
+
+    def of_bodies(self, rows: torch.Tensor, width: int) -> torch.Tensor:
+        """What the first tokens of some prompts add in each head to what they see ``[R, A, width, width]``."""
+        return causal_bias(self.time_bias, self.times[rows, :width])
+
+    def masked(self, rows: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """What last tokens and answers add to what they see: ``[R, A, Q, P + S]`` of ``seen [R, Q, P + S]``."""
+        answer = self.answer[rows].expand(-1, seen.shape[2] - self.key.shape[1])
+        return self.time_bias.masked(self.asking[rows], torch.cat([self.key[rows], answer], 1), seen)
+
+
 class PromptTree:
     """Prompts, fed once, and the parts of the trie that have been fed after them.
 
@@ -38,26 +69,39 @@ class PromptTree:
         trie: the catalogue, on the backbone's device.
         input_embeds: prompts, right-padded, ``[B, P, H]``.
         lengths: tokens of each prompt, at least 1, ``[B]``.
+        time_bias: :class:`~recbole_genrec.backbone.time_bias.TimeBias`; ``None``: none.
+        times: moments of the prompts ``[B, P]``, where there is a bias.
 
     Attributes:
         root_hidden: state after each prompt ``[B, H]``.
         prior: :class:`~recbole_genrec.decoding.prior.EdgePrior` of the prompts, or ``None``.
     """
 
-    def __init__(self, backbone: LanguageModel, trie: Trie, input_embeds: torch.Tensor, lengths: torch.Tensor) -> None:
+    def __init__(
+        self,
+        backbone: LanguageModel,
+        trie: Trie,
+        input_embeds: torch.Tensor,
+        lengths: torch.Tensor,
+        time_bias: TimeBias | None = None,
+        times: CellTimes | None = None,
+    ) -> None:
         self.backbone, self.trie, self.lengths = backbone, trie, lengths
         batch, device = len(lengths), lengths.device
         body = lengths - 1  # the tokens before the last one: their own states are not asked for
         body_length, longest_first = body.tolist(), torch.argsort(body, descending=True)
         width = max(body_length)
+        self.bias = None if time_bias is None or times is None else PromptBias(time_bias, times, body)
         self.cache = backbone.new_cache(batch, width)
         for rows in _chunks(longest_first.tolist(), body_length):
-            chunk = torch.tensor(rows, device=device)
-            backbone.fill(input_embeds[chunk, : body_length[rows[0]]], self.cache, chunk)
+            chunk, longest = torch.tensor(rows, device=device), body_length[rows[0]]
+            bias = None if self.bias is None else self.bias.of_bodies(chunk, longest)
+            backbone.fill(input_embeds[chunk, :longest], self.cache, chunk, bias)
         before = torch.arange(width, device=device) < body[:, None]
         self.prompt_mask = torch.cat([before, torch.ones_like(body[:, None], dtype=torch.bool)], 1)  # [B, P]
         last = input_embeds[torch.arange(batch, device=device), body][:, None]
-        self.root_hidden = backbone(last, body[:, None], self.prompt_mask[:, None], self.cache)[:, 0]
+        mask = self._with_bias(torch.arange(batch, device=device), self.prompt_mask[:, None])
+        self.root_hidden = backbone(last, body[:, None], mask, self.cache)[:, 0]
         self._plant(batch, device)
 
     def _plant(self, batch: int, device: torch.device) -> None:
@@ -121,7 +165,12 @@ class PromptTree:
         new_low, new_high, new_depth = (table[:, seen:, None] for table in (low, high, depth))
         above = (low[:, None] <= new_low) & (new_high <= high[:, None]) & (depth[:, None] <= new_depth)
         above &= low[:, None] < high[:, None]
-        return torch.cat([self.prompt_mask[rows, None].expand(-1, new_low.shape[1], -1), above], 2)
+        seen = torch.cat([self.prompt_mask[rows, None].expand(-1, new_low.shape[1], -1), above], 2)
+        return self._with_bias(rows, seen)
+
+    def _with_bias(self, rows: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """The mask of some rows: what they see, or numbers to add in each head where there is a bias of time."""
+        return seen if self.bias is None else self.bias.masked(rows, seen)
 
     def rewind(self) -> None:
         """Forget all edges; the prompts stay."""
@@ -144,7 +193,7 @@ class EncodedPromptTree(PromptTree):
         lengths: torch.Tensor,
         pointer: torch.Tensor | None = None,
     ) -> None:
-        self.backbone, self.trie = backbone, trie
+        self.backbone, self.trie, self.bias = backbone, trie, None
         batch, device = len(lengths), lengths.device
         encoded = backbone.read(input_embeds, lengths)
         self.cache = backbone.new_cache(encoded)

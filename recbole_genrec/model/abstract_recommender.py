@@ -16,6 +16,7 @@ from recbole_genrec.backbone.loading import SCRATCH, adapt, check_tokenizer, rea
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.self_check import self_check
 from recbole_genrec.batches.epoch_loader import epoch_settings
+from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.batches.packed_loader import PackedLoader
 from recbole_genrec.batches.tokens import template_parts
 from recbole_genrec.catalogue.catalogue import Catalogue
@@ -31,14 +32,20 @@ from recbole_genrec.checkpoint.folder import (
     read_settings,
     verify,
 )
-from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
+from recbole_genrec.config.arguments import (
+    BackboneArguments,
+    ContextArguments,
+    EngineArguments,
+    IndexingArguments,
+    PromptArguments,
+)
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.decoding.softmax import trie_loss
-from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.interactions.dataset import train_items, train_sequences
+from recbole_genrec.interactions.context_columns import EXACT_TIME
+from recbole_genrec.interactions.dataset import train_columns, train_items, train_sequences
 from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
@@ -67,6 +74,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     input_type = InputType.POINTWISE
     #: whether there is anything to train.
     is_trained = True
+    #: whether the keys ``history`` and ``context`` are read.
+    reads_context = False
     #: score every item, whatever ``decoding`` says: an evaluation that ranks some items alone sets it.
     scores_all_items = False
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
@@ -74,7 +83,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.arguments = read_arguments(config)
+        self.arguments = read_arguments(config, self.reads_context)
         self.engine = self.arguments["engine"]
         self.k = max(config["topk"])
         if self.k >= self.n_items:
@@ -88,7 +97,12 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self._build(config, dataset, item_tokens)
         self._lay_out()
         self._add_embeddings()
-        if self.engine.history == "vectors" and not config[BUILT_FOR]:
+        self._add_context()
+        self.list_suffix = config["LIST_SUFFIX"]
+        if self.value_vectors and not config[BUILT_FOR]:
+            for column, values in train_columns(dataset, self.value_vectors).items():
+                self.value_vectors[column].fit(values)
+        if self._has_slots and not config[BUILT_FOR]:
             self._draw_item_vectors(train_items(dataset))
         # what training must not know: items held out of it are no alternatives in its loss
         self.register_buffer("unknown_edges", self._edges_of_none_but(dataset.cold_items), persistent=False)
@@ -254,9 +268,21 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             return None
         settings = replace(epoch_settings(config, self.engine), shuffle=config["shuffle"] is not False)
         sequences = train_sequences(train_dataset)
-        return PackedLoader(
-            self.packer, train_dataset, sequences, settings, self.engine.min_history, self.engine.branch_share
-        )
+        share, context = self.engine.branch_share, self._training_context(train_dataset)
+        return PackedLoader(self.packer, train_dataset, sequences, settings, self.engine.min_history, share, context)
+
+    def _training_context(self, train_dataset):
+        """The :class:`~recbole_genrec.batches.layout.HistoryContext` of the training, of which values are learnt."""
+        settings = self.arguments["context"]
+        times = train_columns(train_dataset, [EXACT_TIME])[EXACT_TIME] if settings.kinds else None
+        values = train_columns(train_dataset, settings.columns) if settings.columns else {}
+        return HistoryContext(times, values)
+
+    @classmethod
+    def context_columns(cls, config):
+        """The columns of interactions that the model reads, and the setting that asks for each."""
+        settings = ContextArguments.from_config(config) if cls.reads_context else ContextArguments()
+        return dict.fromkeys([*([EXACT_TIME] if settings.kinds else []), *settings.columns], "context")
 
     @classmethod
     def needs_for_all_scores(cls, config):
@@ -336,23 +362,37 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             "expanded_nodes_per_list": self.statistics["expanded_nodes"] / lists,
         }
 
-    def prompts(self, item_seq, item_seq_len):
+    def prompts(self, item_seq, item_seq_len, context=None):
         """Prompts of a batch of histories.
 
         Args:
             item_seq: item ids, right-padded with 0, ``[B, L]``.
             item_seq_len: ``[B]``.
+            context: what :meth:`history_context` gives.
 
         Returns:
-            Input embeddings ``[B, T, H]``, right-padded, and their lengths ``[B]``.
+            :class:`~recbole_genrec.batches.packing.Prompts`.
         """
         items, width = item_seq.cpu().numpy().ravel(), item_seq.shape[1]
         first = np.arange(len(item_seq)) * width
-        return self.embed_prompts(self.packer.prompts(items, first, first + item_seq_len.cpu().numpy()))
+        return self.packer.prompts(items, first, first + item_seq_len.cpu().numpy(), context)
 
-    def prompt_tree(self, item_seq, item_seq_len):
+    def prompt_tree(self, item_seq, item_seq_len, context=None):
         """Feed the prompts of a batch of histories; see :class:`~recbole_genrec.decoding.tree.PromptTree`."""
-        return prompt_tree(self.backbone, self.trie, *self.prompts(item_seq, item_seq_len))
+        return self.feed(self.prompts(item_seq, item_seq_len, context))
+
+    def history_context(self, interaction):
+        """What RecBole's rows tell of their histories beside the items.
+
+        Returns:
+            :class:`~recbole_genrec.batches.layout.HistoryContext` of the histories ``[B, L]`` end to end.
+        """
+        settings, times, asked = self.arguments["context"], None, None
+        if settings.kinds:
+            times = interaction[EXACT_TIME + self.list_suffix].cpu().numpy().ravel()
+            asked = interaction[EXACT_TIME].cpu().numpy()
+        values = {name: interaction[name + self.list_suffix].cpu().numpy().ravel() for name in settings.columns}
+        return HistoryContext(times, values, asked)
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
@@ -360,7 +400,8 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
         With ``decoding: full``, of all items. Where the batch says what a user has seen, that is not among them.
         """
-        return self.rank(self.prompt_tree(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]), interaction)
+        history = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        return self.rank(self.prompt_tree(*history, self.history_context(interaction)), interaction)
 
     def rank(self, tree, interaction):
         """Scores ``[B, n_items]`` as :meth:`full_sort_predict` gives them, of the prompts of a fresh tree."""
@@ -414,10 +455,19 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     @torch.no_grad()
     def predict(self, interaction):
         """Log-probability of each row's item after its history ``[B]``; a history shared by rows is fed once."""
-        keys = torch.cat([interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN][:, None]], 1)
-        histories, row = torch.unique(keys, dim=0, return_inverse=True)
-        tree = self.prompt_tree(histories[:, :-1], histories[:, -1])
-        return self.score_rows(tree, row, interaction[self.ITEM_ID])
+        history, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        context = self.history_context(interaction)
+        known = [*context.values.values(), *([] if context.times is None else [context.times])]
+        parts = [history, length[:, None], *(torch.from_numpy(flat).view(len(length), -1) for flat in known)]
+        if context.asked is not None:
+            parts.append(torch.from_numpy(context.asked)[:, None])
+        keys = torch.cat([part.cpu().double() for part in parts], 1).numpy()
+        _, first, row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        place = (first[:, None] * history.shape[1] + np.arange(history.shape[1])).ravel()
+        asked = None if context.asked is None else context.asked[first]
+        tree = self.prompt_tree(history[first], length[first], replace(context.kept(place), asked=asked))
+        row = torch.from_numpy(row.ravel()).to(self.compute_device)
+        return self.score_rows(tree, row, interaction[self.ITEM_ID].to(row.device))
 
     def score_rows(self, tree, row, items):
         """Log-probability of items ``[B]`` after the prompts ``row [B]`` of a fresh tree.

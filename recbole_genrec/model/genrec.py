@@ -16,6 +16,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from recbole_genrec.backbone.loading import SCRATCH
+from recbole_genrec.backbone.time_bias import causal_bias
+from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
 from recbole_genrec.checkpoint.folder import BUILT_FOR
 from recbole_genrec.config.arguments import BackboneArguments, GenRecArguments, IndexingArguments
@@ -30,6 +32,8 @@ class GenRec(GenerativeRecommender):
     Attributes:
         source: the checkpoint folder that training starts from (key ``warm_start``); empty: none.
     """
+
+    reads_context = True
 
     def __init__(self, config, dataset):
         self.source = "" if config[BUILT_FOR] else self._read_source(config)
@@ -53,18 +57,22 @@ class GenRec(GenerativeRecommender):
         warm = self.source if self.arguments["backbone"].backbone == SCRATCH else ""  # it keeps the source's tokens
         return super()._read_backbone(corpus, warm or checkpoint)
 
-    def forward(self, item_seq, item_seq_len):
+    def forward(self, item_seq, item_seq_len, context=None):
         """State after each history's prompt.
 
         Args:
             item_seq: item ids, right-padded with 0, ``[B, L]``.
             item_seq_len: ``[B]``.
+            context: what :meth:`history_context` gives; by default nothing is known.
 
         Returns:
             ``[B, H]``, the last hidden state, from which the first token of the next title is predicted.
         """
-        embeds, lengths = self.prompts(item_seq, item_seq_len)
-        hidden = self.backbone(embeds)
+        prompts = self.prompts(item_seq, item_seq_len, context)
+        embeds, lengths = self.embed_prompts(prompts)
+        times = moved(prompts.times, lengths.device)
+        mask = None if self.time_bias is None or times is None else causal_bias(self.time_bias, times)
+        hidden = self.backbone(embeds, mask=mask)
         return hidden[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
     def calculate_loss(self, batch):
@@ -79,7 +87,8 @@ class GenRec(GenerativeRecommender):
         if not isinstance(batch, PackedBatch):
             batch = self.pack_interaction(batch)
         embeds = self.embed(batch.input_ids, batch.items)
-        mask = batch.mask(self.backbone.mask_kind)
+        kind = self.backbone.mask_kind
+        mask = batch.mask("dense" if kind == "blocks" and self.time_bias is not None else kind, self.time_bias)
         states = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)
         hidden, label = states[batch.labels.cell], batch.labels.label
         if self.engine.normalization == "trie":
@@ -97,13 +106,23 @@ class GenRec(GenerativeRecommender):
         In training each row draws one of the instructions.
         """
         history, length = interaction[self.ITEM_SEQ].cpu().numpy(), interaction[self.ITEM_SEQ_LEN].cpu().numpy()
-        row = np.arange(len(history))
-        table = np.pad(history, ((0, 0), (0, 1)))
-        table[row, length] = interaction[self.POS_ITEM_ID].cpu().numpy()
-        items, begin = table.ravel(), row * table.shape[1]
+        context, shape = self.history_context(interaction), history.shape
+        items = _with_target(history, length, interaction[self.POS_ITEM_ID].cpu().numpy())
+        if context.times is not None:
+            context.times = _with_target(context.times.reshape(shape), length, context.asked)
+        nobody = np.zeros(len(length))
+        context.values = {k: _with_target(v.reshape(shape), length, nobody) for k, v in context.values.items()}
+        begin = np.arange(len(length)) * (shape[1] + 1)
         target = begin + length
         windows = Windows(self.packer.history_start(items, begin, target), target, target + 1)
         instruction = None
         if self.training:
             instruction = torch.randint(len(self.packer.tokens.prefixes), (len(history),)).numpy()
-        return self.packer.pack(items, windows, instruction).to(self.compute_device)
+        return self.packer.pack(items, windows, instruction, context=context).to(self.compute_device)
+
+
+def _with_target(history, length, target):
+    """Rows of histories ``[B, L]`` with a target after each, end to end ``[B * (L + 1)]``."""
+    table = np.pad(history, ((0, 0), (0, 1)))
+    table[np.arange(len(length)), length] = target
+    return table.ravel()

@@ -7,23 +7,33 @@ from dataclasses import asdict
 
 import torch
 
+from recbole_genrec.backbone.time_bias import TimeBias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.tokens import MIDDLE, as_slots, item_context, tokenize_prompt
-from recbole_genrec.config.arguments import BackboneArguments, EngineArguments, IndexingArguments, PromptArguments
+from recbole_genrec.config.arguments import (
+    BackboneArguments,
+    ContextArguments,
+    EngineArguments,
+    IndexingArguments,
+    PromptArguments,
+)
+from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.model.value_vectors import ValueVectors
 
 
-def read_arguments(config):
-    """The typed settings of a model by name, from a configuration."""
+def read_arguments(config, reads_context):
+    """The typed settings of a model by name, from a configuration; ``reads_context``: also that of histories."""
     groups = {
         "prompt": PromptArguments,
         "indexing": IndexingArguments,
         "backbone": BackboneArguments,
         "engine": EngineArguments,
     }
-    return {name: group.from_config(config) for name, group in groups.items()}
+    arguments = {name: group.from_config(config) for name, group in groups.items()}
+    return arguments | {"context": ContextArguments.from_config(config) if reads_context else ContextArguments()}
 
 
 class PromptRanker:
@@ -31,15 +41,28 @@ class PromptRanker:
 
     The module that it is mixed into sets ``arguments``, ``engine``, ``template``, ``backbone``, ``catalogue`` and
     ``max_seq_length``, the most items of a history, calls
-    :meth:`_lay_out`, then :meth:`_add_embeddings`. What these are is said at
+    :meth:`_lay_out`, then :meth:`_add_embeddings` and :meth:`_add_context`. What these are is said at
     :class:`~recbole_genrec.model.abstract_recommender.GenerativeRecommender`.
     """
+
+    #: whether the keys ``history`` and ``context`` are read.
+    reads_context = True
+
+    @property
+    def _shows_vectors(self):
+        """Whether items of a history have their vectors."""
+        return self.reads_context and self.engine.history != "text"
+
+    @property
+    def _has_slots(self):
+        """Whether the vectors are all that a history has of them."""
+        return self.reads_context and self.engine.history == "vectors"
 
     def _lay_out(self):
         """Build the trie of the identifiers, and what lays histories out as tokens."""
         tokens = self._prompt_tokens(self.catalogue.identifiers)
         self.trie = build_trie(self.catalogue.identifiers, tokens.end)
-        longest = self.max_seq_length if self.engine.history == "vectors" else None
+        longest = self.max_seq_length if self._has_slots else None
         self.packer = Packer(
             tokens,
             self.trie,
@@ -52,17 +75,28 @@ class PromptRanker:
     def _prompt_tokens(self, identifiers):
         """Items with ``identifiers`` and the template as :class:`~recbole_genrec.batches.tokens.PromptTokens`."""
         tokens = tokenize_prompt(self.template, self.backbone, identifiers)
-        return as_slots(tokens) if self.engine.history == "vectors" else tokens
+        return as_slots(tokens) if self._has_slots else tokens
 
     def _add_embeddings(self):
         """Vectors of items (and of padding) and of edges, zero: what training never sees stays without effect."""
         self.item_embedding = self.edge_embedding = None
-        if self.engine.history != "text" or self.engine.item_prior:
+        if self._shows_vectors or self.engine.item_prior:
             self.item_embedding = self._zeros(len(self.catalogue.item_tokens) + 1)
         if self.engine.item_prior:
             self.trie.item_vectors = self.item_embedding
         if self.engine.edge_embedding:
             self.edge_embedding = self.trie.edge_embedding = self._zeros(self.trie.n_edges)
+
+    def _add_context(self):
+        """What reads the context of a history: a bias of time in attention, and vectors of values by column."""
+        self.time_bias, self.value_vectors = None, torch.nn.ModuleDict()
+        context = self.arguments["context"]
+        if not context.context:
+            return
+        if context.kinds:
+            self.time_bias = TimeBias(self.backbone.config.num_attention_heads, context.kinds)
+        for column in context.columns:
+            self.value_vectors[column] = ValueVectors(self.backbone.hidden_size)
 
     def _zeros(self, count):
         embedding = torch.nn.Embedding(count, self.backbone.hidden_size)
@@ -101,13 +135,26 @@ class PromptRanker:
         ``items`` are :class:`~recbole_genrec.batches.layout.ItemCells`.
         """
         embeds = self.backbone.embed(input_ids)
-        if self.engine.history == "text" or len(items.item) == 0:
+        added = [table(items.values[column]) for column, table in self.value_vectors.items()]
+        if self._shows_vectors:
+            vectors = self.item_embedding(items.item)
+            kept = torch.ones(len(items.item), 1, device=items.item.device)
+            added.append(vectors * torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training))
+        if not added or len(items.item) == 0:
             return embeds
-        vectors = self.item_embedding(items.item)
-        kept = torch.ones(len(items.item), 1, device=items.item.device)
-        kept = torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training)
-        flat = embeds.flatten(0, 1).index_add(0, items.cell, (vectors * kept).to(embeds.dtype))
+        flat = embeds.flatten(0, 1).index_add(0, items.cell, torch.stack(added).sum(0).to(embeds.dtype))
         return flat.view_as(embeds)
+
+    def feed(self, prompts):
+        """Feed :class:`~recbole_genrec.batches.packing.Prompts`.
+
+        Returns:
+            :class:`~recbole_genrec.decoding.tree.PromptTree`.
+        """
+        times = {}
+        if self.time_bias is not None:
+            times = {"time_bias": self.time_bias, "times": moved(prompts.times, self.compute_device)}
+        return prompt_tree(self.backbone, self.trie, *self.embed_prompts(prompts), **times)
 
     def embed_prompts(self, prompts):
         """Embed :class:`~recbole_genrec.batches.packing.Prompts`.

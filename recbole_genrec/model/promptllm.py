@@ -62,6 +62,7 @@ class PromptLLM(GenRec):
     """
 
     is_trained = False
+    reads_context = False
 
     def __init__(self, config, dataset):
         self.check_settings(config)
@@ -98,10 +99,10 @@ class PromptLLM(GenRec):
                 "'item_indexing' must be 'title': PromptLLM is not trained, and knows no other identifiers."
             )
         engine = EngineArguments.from_config(config)
-        if engine.edge_embedding or engine.item_prior or engine.history != "text":
+        if engine.edge_embedding or engine.item_prior:
             raise GenRecError(
                 "PromptLLM is not trained, so vectors of items and edges would stay zero: it takes "
-                "'history: text', 'edge_embedding: false', 'item_prior: false'."
+                "'edge_embedding: false', 'item_prior: false'."
             )
         if settings.ranking == "chat":
             ChatClient(settings)

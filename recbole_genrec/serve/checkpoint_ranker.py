@@ -21,7 +21,6 @@ from recbole_genrec.checkpoint.folder import (
     verify,
 )
 from recbole_genrec.decoding.finite import first_not_finite
-from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import template_of
@@ -63,7 +62,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
             if self.settings[key] < 1:
                 raise GenRecError(f"config.json: {key!r} is {self.settings[key]}.")
         self.max_seq_length = self.settings["MAX_ITEM_LIST_LENGTH"]
-        self.arguments = read_arguments(self.settings)
+        self.arguments = read_arguments(self.settings, reads_context=True)
         self.engine = self.arguments["engine"]
         self.template = template_of(read_prompt(folder), "prompt.yaml")
         self.catalogue = read_catalogue(folder)
@@ -73,6 +72,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self._lay_out()
         self._check_tokens()
         self._add_embeddings()
+        self._add_context()
         self._load(folder, whole)
         self.requires_grad_(False).eval()
 
@@ -93,7 +93,8 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         state = read_extra(folder) if whole else read_state_dict(folder)
         own = {name: tensor for name, tensor in self.state_dict().items() if name in state}
         vectors = [f"{name}_embedding.weight" for name in ("item", "edge") if getattr(self, f"{name}_embedding")]
-        own.update({name: self.state_dict()[name] for name in vectors})
+        context = [name for name in self.state_dict() if name.startswith(("time_bias.", "value_vectors."))]
+        own.update({name: self.state_dict()[name] for name in (*vectors, *context)})
         if problem := misfit(state, own):
             raise GenRecError(f"its tensors belong to another model: {problem}.")
         if whole and (name := first_not_finite(self.backbone.named_parameters())):
@@ -166,11 +167,12 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
     def embed(self, input_ids, items):
         """As the base class; free text has no vector."""
         known = items.item <= self.trie.n_items
-        return super().embed(input_ids, ItemCells(items.cell[known], items.item[known]))
+        values = {column: values[known] for column, values in items.values.items()}
+        return super().embed(input_ids, ItemCells(items.cell[known], items.item[known], values))
 
-    def tree(self, packer, items, first, stop):
+    def tree(self, packer, items, first, stop, context=None):
         """Feed the prompts of histories ``items[first:stop]``.
 
         Returns :class:`~recbole_genrec.decoding.tree.PromptTree`.
         """
-        return prompt_tree(self.backbone, self.trie, *self.embed_prompts(packer.prompts(items, first, stop)))
+        return self.feed(packer.prompts(items, first, stop, context))

@@ -178,7 +178,7 @@ def check_loss(model, train):
 def check_lists(model, rows):
     """The best three by search are those of every item fed whole and alone."""
     found = model.full_sort_predict(rows).topk(3)
-    embeds, lengths = model.prompts(rows["item_id_list"], rows["item_length"])
+    embeds, lengths = model.embed_prompts(model.prompts(rows["item_id_list"], rows["item_length"]))
     every = torch.arange(1, model.n_items)
     for row, (states, length) in enumerate(zip(embeds, lengths)):
         with torch.no_grad():

@@ -1,10 +1,14 @@
 """A small catalogue with histories, laid out by a packer, and the losses of its targets from the definition."""
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
 
 from recbole_genrec.backbone.scratch import build_scratch
+from recbole_genrec.backbone.time_bias import TimeBias
+from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.tokens import as_slots, item_context, tokenize_prompt
 from recbole_genrec.config.arguments import BackboneArguments
@@ -29,7 +33,7 @@ TEMPLATES = {
 
 
 class Setup:
-    def __init__(self, template, normalization, history_tokens=100, kernel="sdpa", prior=False, slots=False):
+    def __init__(self, template, normalization, history_tokens=100, kernel="sdpa", prior=False, slots=False, kinds=()):
         torch.manual_seed(0)
         shape = {"scratch_hidden_size": 16, "scratch_heads": 2, "scratch_intermediate_size": 16}
         arguments = BackboneArguments(**shape, scratch_vocab_size=300, attn_implementation=kernel)
@@ -45,10 +49,18 @@ class Setup:
         self.packer = self.make_packer(self.fixed_tokens + history_tokens)
         self.item_embedding = nn.Embedding(len(TITLES) + 1, 16)
         self.trie.edge_embedding = nn.Embedding(self.trie.n_edges, 16)
+        self.time_bias, self.context = None, HistoryContext()
+        if kinds:
+            self.time_bias = TimeBias(2, kinds)
+            for table in self.time_bias.tables.values():
+                nn.init.normal_(table.weight)
         if prior:
             self.trie.item_vectors = self.item_embedding
         self.items = np.array([item for sequence in SEQUENCES for item in sequence])
         self.offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in SEQUENCES])])
+        if kinds:
+            passed = np.random.default_rng(0).choice([0, 1, 5, 300, 10**6], len(self.items))
+            self.context = HistoryContext(passed.cumsum())
 
     def longest_without_history(self):
         """Tokens of the longest prefix, the response and the longest answer up to its last label, counted on lists."""
@@ -76,7 +88,9 @@ class Setup:
         embeds = self.backbone.embed(batch.input_ids)
         vectors = self.item_embedding(batch.items.item)
         embeds = embeds.flatten(0, 1).index_add(0, batch.items.cell, vectors).view_as(embeds)
-        return self.backbone(embeds, batch.position_ids, batch.mask(self.backbone.mask_kind)).flatten(0, 1)
+        return self.backbone(embeds, batch.position_ids, batch.mask(self.backbone.mask_kind, self.time_bias)).flatten(
+            0, 1
+        )
 
     def packed_loss(self, batch):
         hidden = self.states(batch)[batch.labels.cell]
@@ -84,28 +98,58 @@ class Setup:
             return trie_loss(self.backbone, self.trie, hidden, batch.labels.label)
         return nn.functional.cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
 
-    def plain_states(self, history, answer, instruction=0):
-        """States from the last token of one prompt on to that before the end of the answer, from the definition."""
+    def plain_states(self, history, answer, instruction=0, times=()):
+        """States from the last token of one prompt on to that before the end of the answer, from the definition.
+
+        ``times`` are those of the history and of the target.
+        """
         tokens = self.tokens.prefixes[instruction].tolist()
-        ends = []
+        ends, moments = [], [(None, None, None)] * len(tokens)  # of every token: known, gap, request time
         for position, item in enumerate(history):
             chunk = self.tokens.item_token[self.tokens.item_offset[item] : self.tokens.item_offset[item + 1]].tolist()
-            tokens += chunk[self.tokens.between :] if position == 0 else chunk
+            chunk = chunk[self.tokens.between :] if position == 0 else chunk
+            tokens += chunk
             ends.append(len(tokens) - 1)
+            if times:
+                before = times[position - 1] if position else None
+                moments += [(times[position], before, times[position])] * (len(chunk) - 1)
+                moments.append((times[position], times[position], times[position + 1]))
         tokens += self.tokens.response.tolist()
+        if times:
+            newest = times[-2] if history else None
+            moments += [(times[-1], newest, times[-1])] * (len(tokens) + len(answer) - len(moments))
         embeds = self.backbone.embed(torch.tensor([tokens + answer]))[0]
         if history:
             embeds = embeds.index_add(0, torch.tensor(ends), self.item_embedding(torch.tensor(history)))
-        return self.backbone(embeds[None])[0, len(tokens) - 1 : -1]
+        mask = self.plain_mask(moments) if times else None
+        return self.backbone(embeds[None], mask=mask)[0, len(tokens) - 1 : -1]
+
+    def plain_mask(self, moments):
+        """The bias of time of one prompt and its answer, pair by pair."""
+        count = len(moments)
+        total = torch.full((count, count), -torch.inf).triu(1)[..., None]
+        for number, kind in enumerate(("gap", "request_time"), start=1):
+            if kind in self.time_bias.kinds:
+                pairs = [[(query[number], key[0]) for key in moments] for query in moments]
+                bucket = torch.tensor([[self.bucket(*pair) for pair in row] for row in pairs])
+                total = total + self.time_bias.tables[kind].weight[bucket]
+        return total.permute(2, 0, 1)[None]
+
+    @staticmethod
+    def bucket(query, key):
+        """Two buckets for each doubling of the time between two moments, the first for none."""
+        if query is None or key is None:
+            return 0
+        return 1 + int(2 * math.log2(1 + max(query - key, 0)))
 
     def prompt_state(self, history):
         """The state after one prompt."""
         return self.plain_states(history, [self.tokens.end])[0]
 
-    def plain_loss(self, history, target, instruction=0):
+    def plain_loss(self, history, target, instruction=0, times=()):
         """The loss of one target after one history, straight from the definition."""
         answer = [*self.identifiers[target - 1], self.tokens.end]
-        hidden = self.plain_states(history, answer, instruction)
+        hidden = self.plain_states(history, answer, instruction, times)
         logits = self.backbone.logits(hidden)
         loss = 0
         for depth, token in enumerate(answer):
@@ -141,4 +185,6 @@ class Setup:
         parameters = [*self.backbone.parameters(), self.item_embedding.weight]
         if self.normalization == "trie":
             parameters.append(self.trie.edge_embedding.weight)
+        if self.time_bias is not None:
+            parameters += self.time_bias.parameters()
         return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, parameters)])

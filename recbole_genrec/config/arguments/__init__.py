@@ -7,6 +7,7 @@ and the reference in ``docs/settings.md``.
 
 from recbole_genrec.config.arguments.models import (
     BSARecArguments,
+    ContextArguments,
     GenRecArguments,
     HSTUArguments,
     P5Arguments,
@@ -28,6 +29,7 @@ __all__ = [
     "ARGUMENT_GROUPS",
     "BSARecArguments",
     "BackboneArguments",
+    "ContextArguments",
     "EngineArguments",
     "GenRecArguments",
     "HSTUArguments",

@@ -20,6 +20,8 @@ SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token",
     "extra_headers",
 )
 CHAT = Needs("ranking", "chat")
+#: what ``context`` may name that is no column.
+TIME_KINDS = ("gap", "request_time")
 
 
 @group
@@ -30,6 +32,28 @@ class GenRecArguments(Arguments):
 
     warm_start: Text = ""
     """Checkpoint folder of a GenRec on any dataset from whose language model and item vectors training starts."""
+
+
+@group
+class ContextArguments(Arguments):
+    """What a model knows of a history beside its items."""
+
+    models: ClassVar[tuple] = ("GenRec",)
+
+    context: Texts = ()
+    """Any of ``gap`` (time between the items of a history, as a bias in attention), ``request_time`` (time up to the
+    moment that is asked for, likewise: the target's own time in an evaluation), and columns of numbers of the
+    ``.inter`` file, such as ``rating`` (a learned vector of the value at the item it belongs to)."""
+
+    @property
+    def kinds(self):
+        """The moments that the bias of time reads."""
+        return tuple(kind for kind in TIME_KINDS if kind in self.context)
+
+    @property
+    def columns(self):
+        """Columns of the ``.inter`` file."""
+        return tuple(dict.fromkeys(name for name in self.context if name not in TIME_KINDS))
 
 
 @group

@@ -42,6 +42,7 @@ TITLES = {
     "BackboneArguments": "Backbone",
     "EngineArguments": "Engine",
     "GenRecArguments": "GenRec",
+    "ContextArguments": "Context",
     "P5Arguments": "P5 and PromptLLM: tasks",
     "PromptLLMArguments": "PromptLLM",
     "Seq2SeqArguments": "GenRecSeq2Seq",

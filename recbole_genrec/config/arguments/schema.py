@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from recbole_genrec.config.arguments.base import STRICT, Needs
 from recbole_genrec.config.arguments.models import (
     BSARecArguments,
+    ContextArguments,
     GenRecArguments,
     HSTUArguments,
     P5Arguments,
@@ -44,6 +45,7 @@ ARGUMENT_GROUPS = (
     BackboneArguments,
     EngineArguments,
     GenRecArguments,
+    ContextArguments,
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
