@@ -47,3 +47,11 @@ def write_dataset():
         return str(folder)
 
     return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_vectors(tmp_path_factory):
+    """Text vectors are cached in a folder of the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECBOLE_GENREC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -18,16 +18,16 @@ PACKAGE = Path(recbole_genrec.__file__).parent
 
 #: the house in the order of a run. ``recbole_genrec/__init__.py`` holds public names as places, and comes first.
 ROOMS = (
-    ["errors", "files", "compat", "distributed", "config", "plugin", "interactions", "catalogue", "prompt", "backbone"]
-    + ["decoding", "chat", "batches", "checkpoint", "model", "training", "evaluation", "runs", "report", "serve"]
-    + ["quick_start", "cli", "__main__"]
+    ["errors", "files", "compat", "distributed", "config", "plugin", "interactions", "vectors", "catalogue"]
+    + ["prompt", "backbone", "decoding", "chat", "batches", "checkpoint", "model", "training", "evaluation", "runs"]
+    + ["report", "serve", "quick_start", "cli", "__main__"]
 )
 #: names that lie loose at the root.
 LOOSE = {"__init__", "__main__", "errors", "plugin", "quick_start"}
 #: rooms that import nothing of the package but errors.
 ALONE = ("files", "compat")
 #: rooms that work where RecBole is not installed, and others where torch is not.
-WITHOUT_RECBOLE = ("files", "catalogue", "prompt", "backbone", "decoding", "chat", "checkpoint")
+WITHOUT_RECBOLE = ("files", "vectors", "catalogue", "prompt", "backbone", "decoding", "chat", "checkpoint")
 WITHOUT_TORCH = ("files", "chat", "cli", "interactions.converter")
 
 

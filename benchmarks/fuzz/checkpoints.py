@@ -38,7 +38,7 @@ def write_manifest(folder):
 class Checkpoint(Target):
     """What is shared: a sound checkpoint, its answers, and a copy to break."""
 
-    settings = {"history": "both", "edge_embedding": True, "item_prior": True}
+    settings = {"history": "both", "edge_embedding": True, "item_prior": True, "text_vectors": "tfidf"}
 
     def __init__(self, folder):
         super().__init__(folder)

@@ -11,12 +11,12 @@ from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
 from recbole_genrec.backbone.adapter import add_adapter, freeze_other_senses, stored_targets
 from recbole_genrec.backbone.backbone import Backbone
-from recbole_genrec.backbone.broken_files import UNREADABLE, ReplaceError
 from recbole_genrec.backbone.new_tokens import other_tokens
 from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.broken_files import UNREADABLE, ReplaceError
 
 #: builders of an encoder-decoder for ``scratch``, by family.
 SCRATCH_SEQ2SEQ = {

@@ -43,7 +43,7 @@ def item_text(items, template=""):
         GenRecError: a malformed template, an unknown column, no title column.
     """
     columns = tuple(items.kinds)
-    template = template or "{" + _title_column(columns, items.path) + "}"
+    template = template or title_template(columns, items.path)
     parsed = _parse_template(template, columns, items.path)
     texts = {}
     for item, *cells in zip(items.cells[items.item_field], *items.cells.values()):
@@ -110,6 +110,40 @@ def categories(columns, names, item_field):
     return {name: columns[name].values for name in names}
 
 
+class TextOfColumns:
+    """Makes texts of columns by a template, as :func:`item_text` does, for items that no file holds, too.
+
+    Args:
+        template: text over the columns.
+        columns: their names.
+        path: of the file, for messages.
+        key: the setting that holds the template, for messages.
+
+    Attributes:
+        names: the columns that the template names.
+
+    Raises:
+        GenRecError: a malformed template, or an unknown column.
+    """
+
+    def __init__(self, template, columns, path, key="item_text"):
+        self._parsed = _parse_template(template, tuple(columns), path, key)
+        self.names = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+
+    def __call__(self, cells):
+        """One line of text; ``cells`` holds the text of a column by its name, a column that lacks is empty."""
+        return one_line(_fill(self._parsed, {name: cells.get(name, "") for name in self.names}))
+
+
+def title_template(columns, path):
+    """The template of an empty ``item_text``: the title column of some columns.
+
+    Raises:
+        GenRecError: none of them looks like one; the message names ``path``.
+    """
+    return "{" + _title_column(columns, path) + "}"
+
+
 def _title_column(columns, path):
     lower = {name.lower(): name for name in reversed(columns)}
     for name in TITLE_COLUMNS:
@@ -135,11 +169,11 @@ class _Piece(NamedTuple):
     closing: str
 
 
-def _parse_template(template, columns, path):
+def _parse_template(template, columns, path, key="item_text"):
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
-        raise GenRecError(f"Malformed 'item_text' template {template!r}: {error}.") from error
+        raise GenRecError(f"Malformed {key!r} template {template!r}: {error}.") from error
     stack = [("", [])]  # open brackets, each with its tokens so far: ("text", character) or ("element", element)
     for literal, field, spec, conversion in pieces:
         for character in literal:
@@ -148,7 +182,7 @@ def _parse_template(template, columns, path):
             continue
         if field not in columns or spec or conversion:
             raise GenRecError(
-                f"The 'item_text' template {template!r} asks for {field!r}, which is no column of {path}. "
+                f"The {key!r} template {template!r} asks for {field!r}, which is no column of {path}. "
                 f"Columns: {listed(columns)}."
             )
         stack[-1][1].append(("element", field))
@@ -157,7 +191,7 @@ def _parse_template(template, columns, path):
         stack[-1][1].extend([("text", opening), *tokens])
     parsed = _piece("", stack[0][1], "")
     if not parsed.elements:
-        raise GenRecError(f"The 'item_text' template {template!r} names no column. Columns: {listed(columns)}.")
+        raise GenRecError(f"The {key!r} template {template!r} names no column. Columns: {listed(columns)}.")
     return parsed
 
 

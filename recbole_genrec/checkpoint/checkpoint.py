@@ -11,6 +11,7 @@
     adapter/             the LoRA adapter in peft's own form, or
     backbone/            the whole language model in the form of ``transformers``
     extra.safetensors    every other tensor of the model, such as item embeddings
+    text_vectors.json text_vectors.safetensors    of a model with ``text_vectors``: see :mod:`.vector_files`
     trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
 """
 
@@ -21,7 +22,6 @@ from contextlib import contextmanager
 import yaml
 from safetensors import SafetensorError
 
-from recbole_genrec.backbone.broken_files import ReplaceError
 from recbole_genrec.backbone.loading import check_tokenizer
 from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
@@ -41,8 +41,10 @@ from recbole_genrec.checkpoint.folder import (
 )
 from recbole_genrec.checkpoint.shared_files import SharedFiles
 from recbole_genrec.checkpoint.training_state import read_optimizer, write_training_state
+from recbole_genrec.checkpoint.vector_files import read_vectors, write_vectors
 from recbole_genrec.distributed.sharding import is_spread, spread_like
 from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.files.broken_files import ReplaceError
 from recbole_genrec.files.write import replacing_folder
 
 #: what only resuming needs.
@@ -77,7 +79,8 @@ def save_enlarged(source, folder, ranker):
     Args:
         source: a checkpoint.
         folder: where the copy goes; it may be ``source``.
-        ranker: has the ``catalogue``, ``item_embedding`` and ``edge_embedding`` to write; all else is copied.
+        ranker: has the ``catalogue``, ``item_embedding``, ``edge_embedding`` and ``text_vectors`` to write; all else is
+            copied.
 
     Raises:
         GenRecError: ``source`` is damaged, or the new one cannot be written.
@@ -90,7 +93,9 @@ def save_enlarged(source, folder, ranker):
         others = read_extra(fresh)
         for name in ("item_embedding", "edge_embedding"):
             if getattr(ranker, name) is not None:
-                others[f"{name}.weight"] = getattr(ranker, name).weight
+                others |= {f"{name}.{key}": tensor for key, tensor in getattr(ranker, name).state_dict().items()}
+        if ranker.text_vectors is not None:
+            write_vectors(fresh, ranker.text_vectors)
         write_tensors(fresh / "extra.safetensors", others)
 
 
@@ -129,12 +134,15 @@ def load_checkpoint_into(model, folder, optimizer=None):
     check_tokenizer(folder, model.backbone.tokenizer, model.arguments["backbone"])
     trainer, state = read_json(folder / "trainer.json"), read_state_dict(folder)
     _check_weights(folder, model, state)
+    vectors = _vectors_for(folder, model)
     if optimizer is not None:
         read_optimizer(folder, optimizer)
     own = model.state_dict()
     for name in [name for name in state if is_spread(own[name])]:
         own[name].copy_(spread_like(state.pop(name), own[name]))
     model.load_state_dict(state, strict=False)
+    if model.text_vectors is not None:  # another machine may have rounded otherwise, or turned a direction round
+        model.take_text_vectors(vectors)
     return trainer
 
 
@@ -179,6 +187,9 @@ def _write_model(folder, model, weights, shared):
     vocabulary, items = (tokenizer, len(tokenizer)), (catalogue, len(catalogue.item_tokens))
     shared.write(folder, "tokenizer", vocabulary, lambda: _write_tokenizer(folder / "tokenizer", tokenizer))
     shared.write(folder, "items", items, lambda: write_items(folder, catalogue))
+    if model.text_vectors is not None:
+        vectors = (model.text_vectors, len(model.text_vectors.table))
+        shared.write(folder, "text_vectors", vectors, lambda: write_vectors(folder, model.text_vectors))
     if hasattr(backbone.model, "peft_config"):
         # New rows are stored with the adapter, so peft need not ask the hub whether the vocabulary grew.
         backbone.model.save_pretrained(folder / "adapter", state_dict=own, save_embedding_layers=False)
@@ -213,6 +224,18 @@ def _write_backbone(folder, causal_model, weights):
         else:
             tied[name] = owner
     write_tensors(folder / "model.safetensors", kept, {"format": "pt", "tied": json.dumps(tied)})
+
+
+def _vectors_for(folder, model):
+    """The text vectors of a checkpoint, if the model has some of the same kind."""
+    vectors = read_vectors(folder, len(model.catalogue.item_tokens))
+    own = model.text_vectors
+    same = own is vectors if None in (own, vectors) else vectors.made.same_kind(own.made)
+    if not same or (own is not None and own.table.shape != vectors.table.shape):
+        raise GenRecError(
+            f"The checkpoint {str(folder)!r} does not fit: its text vectors are of other sources ('text_vectors')."
+        )
+    return vectors
 
 
 def _check_items(folder, model):

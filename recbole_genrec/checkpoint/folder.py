@@ -49,6 +49,13 @@ SHAPES = {
         "item_texts?": [(str, None)],
     },
     "item_columns.json": {"*": {"type": str, "values": [[str]]}},
+    "text_vectors.json": {
+        "sources": [str],
+        "identities": [str],
+        "revision": str,
+        "scales": [float],
+        "terms": [str],
+    },
     "trainer.json": {
         "epoch": int,
         "cur_step": int,

@@ -17,6 +17,7 @@ import torch
 
 from recbole_genrec.decoding.ragged import ragged_arange
 from recbole_genrec.decoding.trie import Trie
+from recbole_genrec.vectors.item_vectors import ItemVectors
 
 
 class EdgePrior:
@@ -30,7 +31,11 @@ class EdgePrior:
     """
 
     def __init__(
-        self, trie: Trie, vectors: torch.nn.Embedding, hidden: torch.Tensor, unknown: torch.Tensor | None = None
+        self,
+        trie: Trie,
+        vectors: torch.nn.Embedding | ItemVectors,
+        hidden: torch.Tensor,
+        unknown: torch.Tensor | None = None,
     ) -> None:
         self._trie, upper = trie, trie.upper_part
         # autocast may give a product of half precision, in which sums over items would lose most of them

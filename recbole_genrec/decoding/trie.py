@@ -43,6 +43,7 @@ import torch
 from recbole_genrec.decoding.ragged import ragged_arange
 from recbole_genrec.decoding.upper_part import UpperPart, find_upper_part
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.vectors.item_vectors import ItemVectors
 
 #: the columns of a table, by name.
 Columns = dict[str, np.ndarray]
@@ -85,7 +86,7 @@ class Trie:
     #: what a model has learnt about each edge, ``[E, H]``, or None; see :mod:`recbole_genrec.decoding.softmax`.
     edge_embedding: torch.nn.Embedding | None = None
     #: what it has learnt about each item, ``[I + 1, H]``, or None; see :mod:`recbole_genrec.decoding.prior`.
-    item_vectors: torch.nn.Embedding | None = None
+    item_vectors: torch.nn.Embedding | ItemVectors | None = None
 
     @property
     def n_items(self) -> int:

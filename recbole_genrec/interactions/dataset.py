@@ -22,6 +22,7 @@ from recbole_genrec.interactions.context_columns import ContextColumns
 from recbole_genrec.interactions.histories import Histories, LazyInteraction, with_history
 from recbole_genrec.interactions.item_rows import UnseenItems
 from recbole_genrec.interactions.presplit import PreSplit
+from recbole_genrec.interactions.segments import ragged
 
 
 class ExactOrder(PreSplit):
@@ -280,14 +281,30 @@ def _sequences(dataset):
     return users[first], np.r_[0, np.cumsum(rows + 1)], column
 
 
-def train_items(dataset):
-    """Ids of the items that a training split has, in histories or as targets, sorted ``[S]``."""
-    try:
-        _, items, _ = train_sequences(dataset)
-    except GenRecError:  # its rows are no whole histories
-        fields = dataset.iid_field, dataset.iid_field + dataset.config["LIST_SUFFIX"]
-        items = np.concatenate([dataset.inter_feat[f].numpy().ravel() for f in fields if f in dataset.inter_feat])
-    return np.setdiff1d(items, [0])
+def seen_items(dataset):
+    """Which items a training part holds, as targets or in histories.
+
+    Args:
+        dataset: a part of a split.
+
+    Returns:
+        Booleans by item id ``[n_items]``; false for padding.
+    """
+    feat, seen = dataset.inter_feat, np.zeros(dataset.item_num, bool)
+    if isinstance(feat, LazyInteraction):
+        store, place = feat.histories, feat.place
+        last = np.full(store.users.max(initial=0) + 1, -1)  # place of each user's last target
+        np.maximum.at(last, store.users[place], place)
+        users = np.flatnonzero(last >= 0)
+        begin = store.begin(users)
+        owner, order = ragged(last[users] - begin + 1)
+        seen[store.columns[dataset.iid_field].numpy()[begin[owner] + order]] = True
+    else:
+        for field in (dataset.iid_field, dataset.iid_field + dataset.config["LIST_SUFFIX"]):
+            if field in feat:
+                seen[feat[field].numpy()] = True
+    seen[0] = False
+    return seen
 
 
 def _stored_sequences(feat):

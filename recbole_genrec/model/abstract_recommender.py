@@ -11,7 +11,6 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
 from recbole_genrec.backbone.adapter import adapter_names
-from recbole_genrec.backbone.hidden_vectors import embed_texts
 from recbole_genrec.backbone.loading import SCRATCH, adapt, check_tokenizer, read_backbone
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.backbone.self_check import self_check
@@ -45,12 +44,13 @@ from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
-from recbole_genrec.interactions.dataset import train_columns, train_items, train_sequences
+from recbole_genrec.interactions.dataset import seen_items, train_columns, train_sequences
 from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
+from recbole_genrec.vectors.hidden_states import embed_texts
 
 
 class GenerativeRecommender(PromptRanker, SequentialRecommender):
@@ -103,7 +103,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             for column, values in train_columns(dataset, self.value_vectors).items():
                 self.value_vectors[column].fit(values)
         if self._has_slots and not config[BUILT_FOR]:
-            self._draw_item_vectors(train_items(dataset))
+            self._draw_item_vectors(torch.from_numpy(seen_items(dataset)))
         # what training must not know: items held out of it are no alternatives in its loss
         self.register_buffer("unknown_edges", self._edges_of_none_but(dataset.cold_items), persistent=False)
         self.register_buffer("known_items", self._items_but(dataset.cold_items), persistent=False)
@@ -140,6 +140,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         texts = self._item_texts(items, item_tokens)
         pretrained = self.arguments["backbone"].backbone != SCRATCH
         backbone = self._checked(self._read_backbone([])) if pretrained else None
+        self.text_vectors = self._make_text_vectors(config, dataset, backbone)
         # clusters may come out differently on different machines: all processes take those of the first
         draft = current().from_first(lambda: self._draft(config, dataset, item_tokens, texts, backbone))
         source = None
@@ -163,12 +164,17 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         """
         parts = read_parts(folder, item_tokens)
         folder, self.catalogue = parts.folder, parts.catalogue
+        self._read_text_vectors(folder)
         with damage_of(folder):
             self._load_prompts(parts.prompts)
         backbone = self._checked(self._read_backbone([], folder))
         new_tokens = self._tokens_of(self.catalogue.index.codes, backbone, seed, known=parts.is_whole)
         check_tokenizer(folder, backbone.tokenizer, self.arguments["backbone"])
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens, folder)
+
+    def _make_text_vectors(self, config, dataset, backbone):
+        """Vectors of the items' texts, for a model that reads ``text_vectors``; ``backbone``: if it is pretrained."""
+        return None
 
     def _source_of_tokens(self, model):
         """The checkpoint of ``item_index``, where a scratch model takes its tokenizer, too; ``None``: train one.
@@ -216,11 +222,11 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self_check(backbone, name, longest, packs=self.is_trained and self.engine.packing)
         return backbone
 
-    def _draw_item_vectors(self, items):
-        """Draw the vectors of ``items [S]``, those that training has: all that a history shows of an item."""
+    def _draw_item_vectors(self, seen):
+        """Draw the vectors of the items that training has, booleans ``[n_items]``: all that a history shows of them."""
         with torch.no_grad():
-            vectors = self.item_embedding.weight
-            vectors[items] = torch.randn(len(items), vectors.shape[1]) * self.backbone.embedding_std
+            vectors = getattr(self.item_embedding, "learned", self.item_embedding.weight)
+            vectors[seen] = torch.randn(int(seen.sum()), vectors.shape[1]) * self.backbone.embedding_std
 
     def _items_but(self, items):
         """Ids of all items but ``items [C]``, sorted; ``None`` where there are none to leave out."""
@@ -228,14 +234,6 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             return None
         every = torch.arange(1, self.n_items)
         return every[~torch.isin(every, torch.as_tensor(items))]
-
-    def _edges_of_none_but(self, items):
-        """Which edges of the trie lead to no other items than ``items``, ids ``[C]``; ``None`` where there are none."""
-        if not len(items):
-            return None
-        chosen = torch.zeros(1, self.n_items, dtype=torch.bool)
-        chosen[0, items] = True
-        return self.trie.count_below(chosen)[0] == self.trie.edge_high - self.trie.edge_low
 
     def decision_loss(self, hidden, edge, weight=None):
         """:func:`~recbole_genrec.decoding.softmax.trie_loss` of decisions over this catalogue, and the prior's loss."""

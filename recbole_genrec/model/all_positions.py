@@ -7,19 +7,25 @@ here: loader, loss, ranking.
 Letters: B rows, L positions of a history, right-padded, H width of the states.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.windows import WindowLoader
+from recbole_genrec.config.arguments import PromptArguments, TextVectorArguments
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
+from recbole_genrec.model.vectors_of_items import Knowledge, check_vectors, with_text_vectors
+from recbole_genrec.vectors.item_vectors import ItemVectors
+from recbole_genrec.vectors.text_vectors import NONE
 
 
 class AllPositions:
     """Mixin before a sequential recommender of RecBole; a model of its own kind gives :meth:`states`.
 
-    It needs ``item_embedding``, unless it overrides :meth:`item_vectors`.
+    It makes an ``item_embedding`` and calls :meth:`_add_knowledge` at the end of its constructor.
 
     Raises:
         GenRecError: a setting is not accepted; see :meth:`check_settings`.
@@ -39,6 +45,23 @@ class AllPositions:
         heads, width = config["n_heads"], config["hidden_size"]
         if heads and width % heads:
             raise GenRecError(f"{cls.__name__}: 'n_heads: {heads}' does not divide 'hidden_size: {width}'.")
+        check_vectors(TextVectorArguments.from_config(config), has_backbone=False)
+
+    def _add_knowledge(self, config, dataset):
+        """Add the vectors of item texts that the settings name to the learned ones."""
+        arguments = TextVectorArguments.from_config(config)
+        knowledge = Knowledge(arguments, PromptArguments.from_config(config).item_text)
+        self.item_embedding = with_text_vectors(self.item_embedding, config, dataset, knowledge)
+        self.has_texts = isinstance(self.item_embedding, ItemVectors)
+        known = None
+        if self.has_texts and len(dataset.cold_items):  # always a wrong answer, they would teach what their texts mean
+            known = torch.from_numpy(np.setdiff1d(np.arange(self.n_items), dataset.cold_items))
+        self.register_buffer("known", known, persistent=False)
+
+    @classmethod
+    def text_columns(cls, config):
+        """What a run's dataset keeps for the model: the items' texts, where they have vectors."""
+        return TextColumns(items=TextVectorArguments.from_config(config).text_vectors != NONE)
 
     @classmethod
     def context_columns(cls, config):
@@ -55,7 +78,12 @@ class AllPositions:
         return interaction["new_targets"].sum() if "new_targets" in interaction else len(interaction)
 
     def item_vectors(self):
-        """Vectors of all items ``[n_items, H]``: what a history is made of, and what a state is compared with."""
+        """Vectors of all items ``[n_items, H]``: what a history is made of, and what a state is compared with.
+
+        In training each call is a new step: other items go without their learned vector.
+        """
+        if self.has_texts:
+            self.item_embedding.draw()
         return self.item_embedding.weight
 
     def embedded(self, items, vectors):
@@ -112,6 +140,8 @@ class AllPositions:
 
     def loss_of(self, states, vectors, target):
         """Mean cross-entropy of targets ``[N]`` after states ``[N, H]``."""
+        if self.known is not None:
+            vectors, target = vectors[self.known], torch.searchsorted(self.known, target)
         return catalogue_cross_entropy(*self.compared(states, vectors), target)
 
     def compared(self, states, vectors):

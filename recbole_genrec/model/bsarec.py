@@ -60,6 +60,7 @@ class BSARec(AllPositions, SequentialRecommender):
         self.apply(self._init_weights)
         kernel = low_pass_kernel(self.max_seq_length, self.arguments.low_frequencies)
         self.register_buffer("causal_filter", causal_filter(kernel), persistent=False)
+        self._add_knowledge(config, dataset)
 
     def _init_weights(self, module):
         if isinstance(module, (nn.Linear, nn.Embedding)):

@@ -11,6 +11,9 @@ Deviations from the paper and its code. One setting each switches the first thre
 * Equal titles of two items get a suffix; targets are never cut; the oldest items are dropped as a whole.
 """
 
+from contextlib import nullcontext
+from functools import partial
+
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
@@ -20,10 +23,22 @@ from recbole_genrec.backbone.time_bias import causal_bias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
 from recbole_genrec.checkpoint.folder import BUILT_FOR
-from recbole_genrec.config.arguments import BackboneArguments, GenRecArguments, IndexingArguments
+from recbole_genrec.config.arguments import (
+    BackboneArguments,
+    EngineArguments,
+    GenRecArguments,
+    IndexingArguments,
+    TextVectorArguments,
+)
 from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.dataset import seen_items
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.model.warm_start import check_source, take_over
+from recbole_genrec.model.vectors_of_items import Knowledge, catalogue_vectors, check_vectors
+from recbole_genrec.model.warm_start import check_source, source_vectors, take_over
+from recbole_genrec.vectors.hidden_states import embed_texts
+from recbole_genrec.vectors.item_vectors import ItemVectors
+from recbole_genrec.vectors.text_vectors import NONE
 
 
 class GenRec(GenerativeRecommender):
@@ -31,12 +46,15 @@ class GenRec(GenerativeRecommender):
 
     Attributes:
         source: the checkpoint folder that training starts from (key ``warm_start``); empty: none.
+        vectors_of_source: what makes its text vectors, where the settings ask for vectors of the same sources.
     """
 
     reads_context = True
+    vectors_of_source = None
 
     def __init__(self, config, dataset):
         self.source = "" if config[BUILT_FOR] else self._read_source(config)
+        self._vector_training = self._what_vectors_train_with(config, dataset)
         super().__init__(config, dataset)
         if self.source:
             take_over(self, self.source)
@@ -45,6 +63,7 @@ class GenRec(GenerativeRecommender):
     def check_settings(cls, config):
         """See the base class; also refuses a checkpoint that training cannot start from."""
         super().check_settings(config)
+        cls._check_vectors(config)
         if source := cls._read_source(config):
             scheme = IndexingArguments.from_config(config).item_indexing
             check_source(source, scheme, BackboneArguments.from_config(config))
@@ -52,6 +71,49 @@ class GenRec(GenerativeRecommender):
     @classmethod
     def _read_source(cls, config):
         return GenRecArguments.from_config(config).warm_start
+
+    @classmethod
+    def _read_vector_arguments(cls, config):
+        """The settings of text vectors, or ``None`` for a model that has none."""
+        return TextVectorArguments.from_config(config)
+
+    @classmethod
+    def _check_vectors(cls, config):
+        arguments, engine = cls._read_vector_arguments(config), EngineArguments.from_config(config)
+        pretrained = BackboneArguments.from_config(config).backbone != SCRATCH
+        if arguments is None or not check_vectors(arguments, pretrained):
+            return
+        if engine.history == "text" and not engine.item_prior:
+            raise GenRecError(
+                f"'text_vectors: {arguments.text_vectors}' is added to the vectors of items: it needs "
+                "'history: vectors' or 'both', or 'item_prior: true'."
+            )
+
+    def _what_vectors_train_with(self, config, dataset):
+        """What :class:`~recbole_genrec.vectors.item_vectors.ItemVectors` need to know in training."""
+        arguments = self._read_vector_arguments(config)
+        if arguments is None or arguments.text_vectors == NONE:
+            return {}
+        return {"seen": torch.from_numpy(seen_items(dataset)), "dropout": arguments.item_vector_dropout}
+
+    def _item_vectors(self, embedding, **training):
+        return super()._item_vectors(embedding, **self._vector_training)
+
+    def _make_text_vectors(self, config, dataset, backbone):
+        arguments = self._read_vector_arguments(config)
+        if arguments is None or not check_vectors(arguments, backbone is not None):
+            return None
+        settings = self.arguments["backbone"]
+        if self.source:
+            self.vectors_of_source = source_vectors(self.source, arguments.text_vectors)
+        knowledge = Knowledge(
+            arguments,
+            self.arguments["prompt"].item_text,
+            backbone and partial(embed_texts, backbone, device=config["device"]),
+            (settings.backbone, settings.revision),
+            self.vectors_of_source,
+        )
+        return catalogue_vectors(config, dataset, knowledge)
 
     def _read_backbone(self, corpus, checkpoint=None):
         warm = self.source if self.arguments["backbone"].backbone == SCRATCH else ""  # it keeps the source's tokens
@@ -86,6 +148,12 @@ class GenRec(GenerativeRecommender):
         """
         if not isinstance(batch, PackedBatch):
             batch = self.pack_interaction(batch)
+        vectors = self.item_embedding
+        with vectors.step() if isinstance(vectors, ItemVectors) else nullcontext():
+            return self._loss_of(batch) / batch.n_decisions
+
+    def _loss_of(self, batch):
+        """The summed loss of a :class:`~recbole_genrec.batches.packing.PackedBatch`."""
         embeds = self.embed(batch.input_ids, batch.items)
         kind = self.backbone.mask_kind
         mask = batch.mask("dense" if kind == "blocks" and self.time_bias is not None else kind, self.time_bias)
@@ -98,7 +166,7 @@ class GenRec(GenerativeRecommender):
         loss = loss / self.engine.branch_share  # the expected sum over all targets
         if self.engine.item_prior_loss:
             loss = loss + self.prior_loss(states[batch.targets.cell], batch.targets.item)
-        return loss / batch.n_decisions
+        return loss
 
     def pack_interaction(self, interaction):
         """Lay RecBole's rows, a history and its target each, out as single prompts.

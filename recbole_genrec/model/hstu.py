@@ -59,6 +59,7 @@ class HSTU(AllPositions, SequentialRecommender):
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
         timed = self.arguments.time_bias != "none"
         self.layers = nn.ModuleList(HSTULayer(config, timed) for _ in range(config["n_layers"]))
+        self._add_knowledge(config, dataset)
 
     @classmethod
     def context_columns(cls, config):

@@ -11,6 +11,7 @@ from recbole_genrec.backbone.time_bias import TimeBias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.tokens import MIDDLE, as_slots, item_context, tokenize_prompt
+from recbole_genrec.checkpoint.vector_files import read_vectors
 from recbole_genrec.config.arguments import (
     BackboneArguments,
     ContextArguments,
@@ -22,6 +23,7 @@ from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.value_vectors import ValueVectors
+from recbole_genrec.vectors.item_vectors import ItemVectors
 
 
 def read_arguments(config, reads_context):
@@ -45,6 +47,8 @@ class PromptRanker:
     :class:`~recbole_genrec.model.abstract_recommender.GenerativeRecommender`.
     """
 
+    #: :class:`~recbole_genrec.vectors.text_vectors.CatalogueVectors`, added to the learned vectors of items.
+    text_vectors = None
     #: whether the keys ``history`` and ``context`` are read.
     reads_context = True
 
@@ -81,7 +85,7 @@ class PromptRanker:
         """Vectors of items (and of padding) and of edges, zero: what training never sees stays without effect."""
         self.item_embedding = self.edge_embedding = None
         if self._shows_vectors or self.engine.item_prior:
-            self.item_embedding = self._zeros(len(self.catalogue.item_tokens) + 1)
+            self.item_embedding = self._item_vectors(self._zeros(len(self.catalogue.item_tokens) + 1))
         if self.engine.item_prior:
             self.trie.item_vectors = self.item_embedding
         if self.engine.edge_embedding:
@@ -98,10 +102,33 @@ class PromptRanker:
         for column in context.columns:
             self.value_vectors[column] = ValueVectors(self.backbone.hidden_size)
 
+    def _item_vectors(self, embedding, **training):
+        """The vectors of items that begin as ``embedding``, those of their texts added; with what training needs."""
+        if self.text_vectors is None:
+            return embedding
+        return ItemVectors(embedding.weight, self.text_vectors.padded(), **training)
+
+    def take_text_vectors(self, vectors):
+        """Put other :class:`~recbole_genrec.vectors.text_vectors.CatalogueVectors` of the same shape in place."""
+        self.text_vectors = vectors
+        self.item_embedding.table.copy_(vectors.padded())
+
+    def _read_text_vectors(self, folder):
+        """Read the text vectors of a checkpoint whose catalogue is there already."""
+        self.text_vectors = read_vectors(folder, len(self.catalogue.item_tokens))
+
     def _zeros(self, count):
         embedding = torch.nn.Embedding(count, self.backbone.hidden_size)
         torch.nn.init.zeros_(embedding.weight)
         return embedding
+
+    def _edges_of_none_but(self, items):
+        """Which edges of the trie lead to no other items than ``items``, ids ``[C]``; ``None`` where there are none."""
+        if not len(items):
+            return None
+        chosen = torch.zeros(1, self.trie.n_items + 1, dtype=torch.bool)
+        chosen[0, items] = True
+        return self.trie.count_below(chosen)[0] == self.trie.edge_high - self.trie.edge_low
 
     def prompt_settings(self):
         """The prompts in a form that YAML can hold, for checkpoints."""

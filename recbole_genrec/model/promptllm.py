@@ -168,6 +168,10 @@ class PromptLLM(GenRec):
     def _read_source(cls, config):
         return ""  # nothing is trained
 
+    @classmethod
+    def _read_vector_arguments(cls, config):
+        return None
+
     def _read_backbone(self, corpus, checkpoint=None):
         # as beside an adapter: weights that are not trained may stay in half precision, or be quantised
         return read_backbone(replace(self.arguments["backbone"], lora=True), corpus, checkpoint)

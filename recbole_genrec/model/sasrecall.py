@@ -7,6 +7,9 @@ Loss", RecSys 2023) found to be strongest.
 
 The network is RecBole's SASRec: their state dicts are interchangeable. RecBole trains with one row for each target, and
 so one forward of the whole history for each; here one forward of a history serves all its targets.
+
+``text_vectors`` adds the vectors of item texts to the learned ones, in the input and in the output. The state dict then
+has their projection, and a fingerprint of the texts' vectors.
 """
 
 import torch
@@ -17,6 +20,10 @@ from recbole_genrec.model.all_positions import AllPositions
 
 class SASRecAll(AllPositions, SASRec):
     """RecBole's SASRec with a loss over all positions; see the module's header."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self._add_knowledge(config, dataset)
 
     def states(self, interaction, vectors):
         """Hidden state at every position; see :meth:`~recbole_genrec.model.all_positions.AllPositions.states`."""

@@ -17,8 +17,11 @@ from recbole_genrec.checkpoint.folder import (
     read_state_dict,
     verify,
 )
+from recbole_genrec.checkpoint.vector_files import read_vectors
 from recbole_genrec.config.arguments import BackboneArguments, IndexingArguments
 from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.vectors.item_vectors import ItemVectors
+from recbole_genrec.vectors.text_vectors import read_sources
 
 #: settings that decide the shape of a language model; the second tuple is for a scratch model.
 _SHAPE = ("backbone", "revision", "quantization", "lora", "lora_r", "lora_alpha", "lora_target_modules")
@@ -62,11 +65,30 @@ def check_source(folder, item_indexing, backbone):
             )
 
 
+def source_vectors(folder, sources):
+    """What makes the text vectors of a checkpoint, so that its projection goes on with other items.
+
+    Args:
+        folder: the checkpoint.
+        sources: the setting ``text_vectors`` of the training.
+
+    Returns:
+        :class:`~recbole_genrec.vectors.text_vectors.TextVectors`; ``None`` where the checkpoint has none, or of other
+        sources.
+    """
+    folder = verify(folder)
+    stored = read_vectors(folder, len(read_items(folder)["tokens"]))
+    same = stored is not None and stored.made.sources == read_sources(sources)
+    return stored.made if same else None
+
+
 @torch.no_grad()
 def take_over(model, folder):
     """Give a model the weights of a checkpoint's language model, and its vectors of items of the same text.
 
-    An item that is not in the checkpoint keeps its vector. Edges of the trie keep theirs: the tries differ.
+    An item that is not in the checkpoint keeps its vector. Edges of the trie keep theirs: the tries differ. Where both
+    have text vectors of the same sources, the model has taken what makes them from the checkpoint, and takes their
+    projection, too.
 
     Args:
         model: a GenRec; it is changed in place.
@@ -86,11 +108,15 @@ def take_over(model, folder):
     texts = read_items(folder)["texts"]
     known = {text: item for item, text in enumerate(texts, 1)}
     shared = [(item, known[text]) for item, text in enumerate(model.catalogue.texts, 1) if text in known]
-    vectors = state.get("item_embedding.weight")
+    vectors = state.get("item_embedding.weight", state.get("item_embedding.learned"))
     taken = model.item_embedding is not None and vectors is not None and len(shared) > 0
+    has_texts = isinstance(model.item_embedding, ItemVectors)
     if taken:
         here, there = torch.tensor(shared, device=model.compute_device).T
-        model.item_embedding.weight[here] = vectors.to(here.device)[there]
+        own = model.item_embedding.learned if has_texts else model.item_embedding.weight
+        own[here] = vectors.to(here.device)[there]
+    if has_texts and model.vectors_of_source is not None:
+        model.item_embedding.projection.copy_(state["item_embedding.projection"])
     getLogger().info(
         f"Warm start from {folder}, of {len(texts)} items: {len(shared)} of the {len(model.catalogue.texts)} here are "
         f"among them by their text{', and take their vectors along' if taken else ''}."

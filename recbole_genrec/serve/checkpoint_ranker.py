@@ -1,5 +1,6 @@
 """The part of a trained model that ranks, read from its checkpoint alone."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ from recbole_genrec.backbone.loading import adapt, check_tokenizer, read_backbon
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.batches.layout import ItemCells
 from recbole_genrec.batches.tokens import append_items
+from recbole_genrec.catalogue.item_text import ItemColumn
+from recbole_genrec.catalogue.vector_text import VectorText, vector_texts
 from recbole_genrec.checkpoint.checkpoint import check_trust
 from recbole_genrec.checkpoint.folder import (
     damage_of,
@@ -20,10 +23,15 @@ from recbole_genrec.checkpoint.folder import (
     read_state_dict,
     verify,
 )
+from recbole_genrec.config.arguments import TextVectorArguments
+from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.decoding.finite import first_not_finite
 from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import template_of
+from recbole_genrec.vectors.hidden_states import embed_texts
+from recbole_genrec.vectors.item_vectors import ItemVectors
+from recbole_genrec.vectors.text_vectors import BACKBONE, Maker
 
 #: models whose checkpoints a ranker reads: a prompt of texts, continued by a causal language model.
 MODELS = ("GenRec",)
@@ -44,8 +52,12 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
             trusted.
     """
 
+    #: whether the free texts of the histories that are being fed have vectors.
+    _knows_texts = False
+
     def __init__(self, folder, trust_remote_code=False):
         super().__init__()
+        self._opened = {}  # what makes vectors of new texts, once it is loaded
         folder = verify(folder)
         with damage_of(folder):
             self._read(folder, trust_remote_code)
@@ -66,6 +78,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self.engine = self.arguments["engine"]
         self.template = template_of(read_prompt(folder), "prompt.yaml")
         self.catalogue = read_catalogue(folder)
+        self._read_text_vectors(folder)
         whole = (folder / "backbone").is_dir()
         self.backbone = self._read_whole(folder) if whole else self._read_adapted(folder)
         self._check_length()
@@ -92,9 +105,8 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         """Load the tensors that the loaded language model lacks; an adapter comes without its frozen weights."""
         state = read_extra(folder) if whole else read_state_dict(folder)
         own = {name: tensor for name, tensor in self.state_dict().items() if name in state}
-        vectors = [f"{name}_embedding.weight" for name in ("item", "edge") if getattr(self, f"{name}_embedding")]
-        context = [name for name in self.state_dict() if name.startswith(("time_bias.", "value_vectors."))]
-        own.update({name: self.state_dict()[name] for name in (*vectors, *context)})
+        vectors = ("item_embedding.", "edge_embedding.", "time_bias.", "value_vectors.")
+        own.update({name: tensor for name, tensor in self.state_dict().items() if name.startswith(vectors)})
         if problem := misfit(state, own):
             raise GenRecError(f"its tensors belong to another model: {problem}.")
         if whole and (name := first_not_finite(self.backbone.named_parameters())):
@@ -105,34 +117,87 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         return read_saved(folder / "backbone", folder / "tokenizer", self.arguments["backbone"])
 
     def _read_adapted(self, folder):
-        # the attention kernel of the training may need another machine
-        arguments = replace(self.arguments["backbone"], attn_implementation="sdpa", gradient_checkpointing=False)
+        arguments = self._backbone_as_published()
         backbone = read_backbone(arguments, [])
         names = [code.name for code in self.catalogue.index.codes]
         new_tokens = add_tokens(backbone, names, self.settings["seed"])
         check_tokenizer(folder, backbone.tokenizer, arguments)
         return adapt(backbone, arguments, new_tokens, folder)
 
+    def _backbone_as_published(self):
+        """Settings that load the backbone before training; the attention kernel of that may need another machine."""
+        return replace(self.arguments["backbone"], attn_implementation="sdpa", gradient_checkpointing=False)
+
     def take_catalogue(self, catalogue):
         """Rank the items of a larger catalogue, whose first items are the present ones.
 
+        A new item has no learned vector; it has that of its text, where the model has such.
+
         Raises:
-            GenRecError: an identifier cannot stand in a prompt; nothing has been changed then.
+            GenRecError: an identifier cannot stand in a prompt, or a text cannot get a vector; nothing has been changed
+                then.
         """
         before, items, edges = (self.catalogue, self.trie, self.packer), self.item_embedding, self.edge_embedding
+        vectors = self._vectors_of(catalogue, len(before[0].item_tokens))
         self.catalogue = catalogue
         try:
             self._lay_out()
         except GenRecError:
             self.catalogue, self.trie, self.packer = before
             raise
+        self.text_vectors = vectors
         self._add_embeddings()
         if items is not None:
-            self.item_embedding.weight.data[: len(items.weight)] = items.weight
+            learned = [v.learned if isinstance(v, ItemVectors) else v.weight for v in (self.item_embedding, items)]
+            learned[0].data[: len(learned[1])] = learned[1]
+        if self.text_vectors is not None:
+            self.item_embedding.projection.data.copy_(items.projection)
         if edges is not None:
             own, former = self.trie.common_edges(before[1].to("cpu"))
             self.edge_embedding.weight.data[own] = edges.weight.cpu()[former]
         self.requires_grad_(False).to(self.compute_device)
+
+    def _vectors_of(self, catalogue, n_old):
+        """The text vectors of a larger catalogue; ``None`` for a model without."""
+        if self.text_vectors is None:
+            return None
+        new, item_field = catalogue.item_tokens[n_old:], self.settings["ITEM_ID_FIELD"]
+        columns = {**(catalogue.columns or {}), item_field: ItemColumn("token", {token: [token] for token in new})}
+        return self.text_vectors.extended(self._encode_texts(new, catalogue.item_texts[n_old:], columns))
+
+    def _encode_texts(self, tokens, texts, columns):
+        """Text vectors of items that training has not had ``[N, D]``.
+
+        Args:
+            tokens: of the items, N. texts: their texts.
+            columns: :class:`~recbole_genrec.catalogue.item_text.ItemColumn` by name.
+        """
+        arguments, settings = self.arguments["backbone"], TextVectorArguments.from_config(self.settings)
+        path = f"the .item file of {self.settings['dataset']}"
+        make = VectorText(settings.text_vectors_text, self.arguments["prompt"].item_text, columns, path)
+        maker = Maker(
+            revision=self.text_vectors.made.revision,
+            device=self.compute_device,
+            embed_texts=None if arguments.backbone == SCRATCH else self._embed_by_untrained,
+            backbone=(arguments.backbone, arguments.revision),
+            caches=False,  # what users type is nobody's to keep
+            opened=self._opened,
+        )
+        return self.text_vectors.made.encode(vector_texts(make, tokens, texts, columns), maker)
+
+    def _embed_by_untrained(self, texts):
+        """Vectors by the backbone as it was before training."""
+        if BACKBONE not in self._opened:
+            self._opened[BACKBONE] = read_backbone(self._backbone_as_published(), [])
+        return embed_texts(self._opened[BACKBONE], texts, self.compute_device)
+
+    def vectors_of_texts(self, texts):
+        """Text vectors of free texts ``[F, D]``; ``None`` for a model without, or no texts."""
+        if self.text_vectors is None or not texts:
+            return None
+        tokens = list(range(len(texts)))
+        columns = {name: ItemColumn(column.kind, {}) for name, column in (self.catalogue.columns or {}).items()}
+        return torch.from_numpy(self._encode_texts(tokens, texts, columns)).to(self.compute_device)
 
     @property
     def reads_text(self):
@@ -165,14 +230,25 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         return self.packer.with_history_items(append_items(self.packer.tokens, more))
 
     def embed(self, input_ids, items):
-        """As the base class; free text has no vector."""
-        known = items.item <= self.trie.n_items
-        values = {column: values[known] for column, values in items.values.items()}
-        return super().embed(input_ids, ItemCells(items.cell[known], items.item[known], values))
+        """As the base class; free text has no learned vector."""
+        if not self._knows_texts:
+            known = items.item <= self.trie.n_items
+            values = {column: values[known] for column, values in items.values.items()}
+            items = ItemCells(items.cell[known], items.item[known], values)
+        return super().embed(input_ids, items)
 
-    def tree(self, packer, items, first, stop, context=None):
+    def tree(self, packer, items, first, stop, vectors=None, context=None):
         """Feed the prompts of histories ``items[first:stop]``.
 
-        Returns :class:`~recbole_genrec.decoding.tree.PromptTree`.
+        Args:
+            packer: from :meth:`packer_with`.
+            items, first, stop: numbers of items, flat, and where each history begins and ends.
+            vectors: of the packer's free texts, from :meth:`vectors_of_texts`.
+            context: :class:`~recbole_genrec.batches.layout.HistoryContext` of ``items``; by default nothing is known.
+
+        Returns:
+            :class:`~recbole_genrec.decoding.tree.PromptTree`.
         """
-        return self.feed(packer.prompts(items, first, stop, context))
+        self._knows_texts = vectors is not None
+        with self.item_embedding.with_texts(vectors) if self._knows_texts else nullcontext():
+            return self.feed(packer.prompts(items, first, stop, context))

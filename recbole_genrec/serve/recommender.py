@@ -67,13 +67,15 @@ class Explanation:
 
 @dataclass
 class _Histories:
-    """Histories as item numbers: ``items`` flat, bounds ``[B]``, entries of each, and the packer with their texts."""
+    """Histories as item numbers: ``items`` flat, bounds ``[B]``, entries of each, the packer with their texts."""
 
     items: np.ndarray
     first: np.ndarray
     stop: np.ndarray
     entries: list[list[Entry]]
     packer: Any
+    #: vectors of these texts ``[F, D]``, or ``None``.
+    vectors: Any
 
 
 class GenRecommender:
@@ -168,7 +170,7 @@ class GenRecommender:
                 if entry.kind == "text":
                     texts.setdefault(entry.title, len(self.reader.titles) + 1 + len(texts))
             numbers.append([texts[entry.title] if item is None else item for entry, item in matched])
-        packer = self.ranker.packer_with(list(texts))
+        packer, vectors = self.ranker.packer_with(list(texts)), self.ranker.vectors_of_texts(list(texts))
         stop = np.cumsum([len(history) for history in numbers], dtype=np.int64)
         begin = np.append(0, stop[:-1])
         items = np.array([item for history in numbers for item in history], np.int64)
@@ -176,11 +178,11 @@ class GenRecommender:
         for place, (start, unread) in enumerate(zip(begin, first)):
             left_out = int(unread - start)
             entries[place][:left_out] = [replace(entry, read=False) for entry in entries[place][:left_out]]
-        return _Histories(items, first, stop, entries, packer)
+        return _Histories(items, first, stop, entries, packer, vectors)
 
     def _rank(self, batch: _Histories, topk: int, chosen: np.ndarray | None, exclude_seen: bool) -> list[Answer]:
         ranker = self.ranker
-        tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop)
+        tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop, batch.vectors)
         found = search(
             tree,
             min(topk, ranker.trie.n_items),
@@ -232,9 +234,8 @@ class GenRecommender:
         count = len(numbers)
         left_out = [np.delete(numbers, place) for place in range(count)]
         stop = np.cumsum([count, *map(len, left_out)])
-        tree = self.ranker.tree(
-            batch.packer, np.concatenate([numbers, *left_out]), np.append(0, stop[:-1]).astype(np.int64), stop
-        )
+        several, first = np.concatenate([numbers, *left_out]), np.append(0, stop[:-1]).astype(np.int64)
+        tree = self.ranker.tree(batch.packer, several, first, stop, batch.vectors)
         items = torch.tensor([self.reader.number[r.item_id] for r in answer.recommendations], dtype=torch.long)
         prompt = torch.arange(count + 1).repeat_interleave(len(items)).to(self.ranker.compute_device)
         pairs = items.repeat(count + 1).to(prompt.device)
@@ -246,7 +247,8 @@ class GenRecommender:
     def add_items(self, items: list[NewItem] | tuple[NewItem, ...] | str | PathLike[str]) -> None:
         """Add new items to the catalogue, without training.
 
-        They get identifiers from the indexing scheme and no item vector; present items keep their identifiers. With
+        They get identifiers from the indexing scheme, the vector of their text where the model has such, and no learned
+        one; present items keep their identifiers. With
         ``normalization: trie``, probabilities are then over old and new items together.
 
         Args:

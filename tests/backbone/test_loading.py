@@ -21,11 +21,11 @@ from transformers import (
 
 from recbole_genrec.backbone import loading
 from recbole_genrec.backbone.adapter import adapter_names
-from recbole_genrec.backbone.hidden_vectors import embed_texts
 from recbole_genrec.backbone.loading import adapt, load_backbone, read_backbone, read_seq2seq
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.vectors.hidden_states import embed_texts
 from tests.builders import SPECIAL, byte_tokenizer
 
 SHAPE = {

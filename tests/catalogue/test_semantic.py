@@ -1,13 +1,10 @@
-import sys
-import types
-
 import numpy as np
 import pytest
 import torch
 
 from recbole_genrec.catalogue.schemes import Given, Sequences
 from recbole_genrec.catalogue.schemes.rqvae import ResidualAutoencoder, Training, nearest, train
-from recbole_genrec.catalogue.text_vectors import embed_items
+from recbole_genrec.catalogue.schemes.semantic import embed_items
 from recbole_genrec.config.arguments import IndexingArguments
 from recbole_genrec.errors import GenRecError
 
@@ -129,26 +126,3 @@ def test_vectors_from_a_backbone():
     assert vectors.tolist() == [[1] * 5, [0] * 5, [1] * 5]  # nothing is known of an item without text
     with pytest.raises(GenRecError, match="'text_embedding: backbone' needs a pretrained 'backbone'"):
         embed_items(given(["Heat"], "backbone"))
-
-
-def test_vectors_from_sentence_transformers(monkeypatch):
-    class SentenceTransformer:
-        def __init__(self, name, revision, trust_remote_code, model_kwargs):
-            assert (revision, trust_remote_code, model_kwargs) == ("v2", False, {"use_safetensors": True})
-            if name == "nobody/nothing":
-                raise OSError("no such model\nand advice")
-
-        def encode(self, texts, normalize_embeddings, show_progress_bar):
-            return np.array([[len(text), 1.0] for text in texts], np.float32)
-
-    with monkeypatch.context() as context:
-        context.setattr("recbole_genrec.catalogue.text_vectors.importlib.util.find_spec", lambda name: None)
-        with pytest.raises(GenRecError, match="needs sentence-transformers: pip install"):
-            embed_items(given(["Heat"], "some/model"))
-    module = types.ModuleType("sentence_transformers")
-    module.SentenceTransformer = SentenceTransformer
-    module.__spec__ = types.SimpleNamespace(name="sentence_transformers")
-    monkeypatch.setitem(sys.modules, "sentence_transformers", module)
-    assert embed_items(given(["Heat", "Up"], "some/model")).tolist() == [[4, 1], [2, 1]]
-    with pytest.raises(GenRecError, match="'nobody/nothing': no such model$"):
-        embed_items(given(["Heat"], "nobody/nothing"))

@@ -12,7 +12,7 @@ from tests.backbone.test_loading import save_model
 
 STILL = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 MODELS = {
-    "GenRec": {},
+    "GenRec": {"history": "both", "item_prior": True, "text_vectors": "tfidf"},
     "P5": {"n_candidates": 5},
     "GenRecSeq2Seq": {"pretrain_epochs": 2},
     "TIGER": {"semantic_steps": 20},

@@ -296,7 +296,6 @@ def test_every_ablation_runs(settings):
     ("changes", "message"),
     [
         ({"packing": True}, "'packing: false'"),
-        ({"history": "both"}, "'history: text'"),
         ({"train_stage": "pretraining"}, "'train_stage'"),
         ({"pretrained_checkpoint": "there"}, "'pretrained_checkpoint'"),
         ({"pretrain_epochs": 0}, "'pretrain_epochs'"),

@@ -110,7 +110,6 @@ def test_families_without_columns_are_off_with_a_log_line(tmp_path, write_datase
     ("changes", "message"),
     [
         ({"packing": True}, "'packing: false'"),
-        ({"history": "both"}, "'history: text'"),
         ({"tasks": {"sequential": 0, "direct": 1}}, "must give 'sequential' a share"),
         ({"tasks": {"ranking": 1}}, "'tasks': 'ranking'"),
         ({"tasks": {"sequential": -1}}, "'tasks: sequential' must be a number of at least 0, not -1"),

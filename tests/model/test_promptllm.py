@@ -100,7 +100,6 @@ def test_a_model_that_knows_nothing_is_warned_of(checkerboard, caplog):
         ({"item_indexing": "random"}, "'item_indexing' must be 'title'"),
         ({"edge_embedding": True}, "'edge_embedding: false'"),
         ({"item_prior": True}, "'item_prior: false'"),
-        ({"history": "both"}, "'history: text'"),
         ({"chat_prompts": "other"}, "question prompts 'other'"),
         ({"api_key_env": "sk-abc"}, "must be the name of an environment variable, in capitals, not the key itself"),
         ({"base_url": "localhost:8000"}, "'base_url' must begin with http"),

@@ -246,7 +246,6 @@ def test_an_adapter_trains_the_tokens_of_users(settings, tmp_path):
     ("changes", "message"),
     [
         ({"packing": True}, "'packing: false'"),
-        ({"item_embedding": "separator"}, "'item_embedding: none'"),
         ({"user_tokens": -1}, "'user_tokens'"),
         ({"targets_per_user": -1}, "'targets_per_user'"),
         ({"scratch_dropout": 1.0}, "'scratch_dropout'"),

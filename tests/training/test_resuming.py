@@ -16,6 +16,7 @@ from tests.training.conftest import WITHIN_AN_EPOCH, Death, assert_same, interru
     {"learner": "sgd"},
     {"ema_decay": 0.9, "eval_step": 2},
     {"prompt": "instruction", "max_prompt_tokens": 512, "train_batch_tokens": 2048},
+    {"history": "both", "item_prior": True, "text_vectors": "tfidf", "item_vector_dropout": 0.3},
 ])  # fmt: skip
 @pytest.mark.parametrize("n_epochs", [1, 3])
 def test_resumed_run_equals_the_uninterrupted_one(make_run, settings, n_epochs):

@@ -6,11 +6,13 @@ Deviations from the paper: any source of text embeddings, offline by default (``
 to use again; the first of the items that share all codes keeps them, and only the others get one more code.
 """
 
+from functools import partial
+
 import torch
 
 from recbole_genrec.catalogue.schemes import Code, Draft, register
 from recbole_genrec.catalogue.schemes.rqvae import Training, train
-from recbole_genrec.catalogue.text_vectors import embed_items
+from recbole_genrec.vectors.text_vectors import Maker, raw_vectors
 
 
 @register("semantic")
@@ -50,3 +52,21 @@ def semantic_codes(given):
         "variance of the embeddings that the codes keep": f"{kept:.0%}",
     }
     return [tuple(Code(level, number) for level, number in enumerate(row)) for row in codes.tolist()], facts
+
+
+def embed_items(given):
+    """Vectors ``[I, D]`` of the texts of ``given``, made by its setting ``text_embedding``; zero without a text.
+
+    What is learned from texts, words and their weights, is learned from those of the seen items.
+
+    Raises:
+        GenRecError: the source of embeddings is missing or cannot be loaded.
+    """
+    settings = given.settings
+    maker = Maker(
+        key="text_embedding",
+        revision=settings.text_embedding_revision,
+        random=partial(given.random, "embedding"),
+        embed_texts=given.embed_texts,
+    )
+    return raw_vectors(settings.text_embedding, [text or "" for text in given.texts], given.n_seen, maker)

@@ -22,6 +22,7 @@ from recbole_genrec.config.arguments.shared import (
     IndexingArguments,
     PromptArguments,
     SequenceArguments,
+    TextVectorArguments,
 )
 from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerArguments
 
@@ -41,6 +42,7 @@ __all__ = [
     "Seq2SeqArguments",
     "SequenceArguments",
     "TigerArguments",
+    "TextVectorArguments",
     "TrainerArguments",
     "plugin_keys",
 ]

@@ -41,6 +41,7 @@ TITLES = {
     "IndexingArguments": "Item indexing",
     "BackboneArguments": "Backbone",
     "EngineArguments": "Engine",
+    "TextVectorArguments": "Text vectors",
     "GenRecArguments": "GenRec",
     "ContextArguments": "Context",
     "P5Arguments": "P5 and PromptLLM: tasks",

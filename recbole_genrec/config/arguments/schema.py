@@ -33,6 +33,7 @@ from recbole_genrec.config.arguments.shared import (
     IndexingArguments,
     PromptArguments,
     SequenceArguments,
+    TextVectorArguments,
 )
 from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerArguments
 from recbole_genrec.config.arguments.types import expected
@@ -44,6 +45,7 @@ ARGUMENT_GROUPS = (
     IndexingArguments,
     BackboneArguments,
     EngineArguments,
+    TextVectorArguments,
     GenRecArguments,
     ContextArguments,
     P5Arguments,

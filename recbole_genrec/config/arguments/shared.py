@@ -12,6 +12,8 @@ from recbole_genrec.errors import GenRecError
 TRAINED = ("GenRec", "GenRecSeq2Seq", "P5", "TIGER")
 #: models of vectors of items that train at all positions of a history at once.
 ALL_POSITIONS = ("SASRecAll", "BSARec", "HSTU")
+#: models that add vectors of item texts to what they learn of items.
+WITH_VECTORS = ("GenRec", *ALL_POSITIONS)
 #: the value of ``backbone`` for a small model that is built here.
 SCRATCH = "scratch"
 #: a model that is loaded, from a folder or the hub: everything but ``scratch``.
@@ -28,13 +30,19 @@ SEMANTIC = Needs("item_indexing", "semantic", "hybrid")
 SEMANTIC_PREFIX = Needs("hybrid_prefix", "semantic", when=("item_indexing", "hybrid"))
 HYBRID = Needs("item_indexing", "hybrid")
 LORA = Needs("lora", True)
+#: items have vectors of their texts.
+TEXT_VECTORS = Needs("text_vectors", but="none", words="tfidf, backbone or a sentence encoder")
 
 
 @group
 class PromptArguments(Arguments):
     """How items and histories become text and tokens."""
 
-    item_text: Text = ""
+    item_text: Annotated[
+        Text,
+        Reads(*TRAINED, "PromptLLM", *(name for name in WITH_VECTORS if name not in TRAINED)),
+        Needs("text_vectors", but="none", words=TEXT_VECTORS.words, models=WITH_VECTORS[1:]),
+    ] = ""
     """Template of an item's text over its ``.item`` columns, such as ``{title} ({year})``. Empty: the title column."""
     prompt: Annotated[Text, Reads("GenRec", "PromptLLM"), SCORING] = "continuation"
     """Name of a template in ``properties/prompt``, or the path of a YAML file."""
@@ -59,9 +67,9 @@ class IndexingArguments(Arguments):
     svd_bins: Annotated[int, Ge(1), Le(1_000_000), NEW, Needs("item_indexing", "svd")] = 128
     """``svd``: number of values that a code can have."""
     text_embedding: Annotated[Text, NEW, SEMANTIC, SEMANTIC_PREFIX] = "tfidf"
-    """Vectors of item texts: ``tfidf``, ``backbone``, or a sentence-transformers folder or hub id."""
+    """Vectors of item texts: ``tfidf``, ``backbone``, or the folder or hub id of a sentence encoder; ``+`` joins."""
     text_embedding_revision: Annotated[Text, NEW, SEMANTIC, SEMANTIC_PREFIX] = "main"
-    """Branch, tag or commit of a sentence-transformers hub id."""
+    """Branch, tag or commit of a sentence encoder's hub id."""
     semantic_levels: Annotated[int, Ge(1), Le(100), NEW, SEMANTIC, SEMANTIC_PREFIX] = 3
     """``semantic``: number of codes in an identifier."""
     semantic_codes: Annotated[int, Ge(1), Le(1_000_000), NEW, SEMANTIC, SEMANTIC_PREFIX] = 256
@@ -78,6 +86,22 @@ class IndexingArguments(Arguments):
     """``hybrid``: number of codes that are kept of the first part."""
     hybrid_suffix: Annotated[Literal["title", "independent"], NEW, HYBRID] = "title"
     """``hybrid``: scheme of the second part of an identifier."""
+
+
+@group
+class TextVectorArguments(Arguments):
+    """Vectors of item texts, projected and added to the learned vectors of items."""
+
+    models: ClassVar[tuple] = WITH_VECTORS
+
+    text_vectors: Text = "none"
+    """``none``, ``tfidf``, ``backbone``, or the folder or hub id of a sentence encoder; ``+`` joins several."""
+    text_vectors_text: Annotated[Text, TEXT_VECTORS, Neutral("")] = ""
+    """Template of the text that a vector is made of, over ``.item`` columns. Empty: the item's own, ``item_text``."""
+    text_vectors_revision: Annotated[Text, TEXT_VECTORS] = "main"
+    """Branch, tag or commit of a sentence encoder's hub id."""
+    item_vector_dropout: Annotated[Share, TEXT_VECTORS, Neutral(0)] = 0.0
+    """Share of the items that go without their learned vector in a training step, so that their text stands alone."""
 
 
 @group

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from recbole_genrec.backbone.broken_files import UNREADABLE, ReplaceError
 from recbole_genrec.backbone.loading import read_saved
 from recbole_genrec.checkpoint.checkpoint import _write_tokenizer
 from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.broken_files import UNREADABLE, ReplaceError
 from tests.builders import byte_tokenizer, write_base
 
 

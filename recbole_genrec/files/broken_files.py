@@ -1,5 +1,8 @@
 """Errors that the libraries of Hugging Face raise for a file that is damaged, was edited, or cannot be written."""
 
+from collections.abc import Callable
+from types import TracebackType
+
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
@@ -21,12 +24,14 @@ class ReplaceError:
         kinds: classes of errors.
     """
 
-    def __init__(self, make, kinds=()):
+    def __init__(self, make: Callable[[Exception], Exception], kinds: tuple[type[Exception], ...] = ()) -> None:
         self.make, self.kinds = make, kinds
 
-    def __enter__(self):
+    def __enter__(self) -> "ReplaceError":
         return self
 
-    def __exit__(self, kind, error, traceback):
-        if kind is Exception or isinstance(error, self.kinds):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and (kind is Exception or isinstance(error, self.kinds)):
             raise self.make(error) from None
