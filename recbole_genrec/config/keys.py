@@ -33,7 +33,16 @@ PLACE_KEYS = frozenset(
 #: settings that a test of a finished run may change: they say which lists a model makes and how they are measured.
 TEST_KEYS = (
     ("repeatable", "eval_args", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_users", "valid_users")
-    + ("decoding", "num_beams", "node_budget", "eval_batch_size", "data_path", "results_dir", "trust_remote_code")
+    + (
+        "decoding",
+        "num_beams",
+        "node_budget",
+        "unseen_share",
+        "eval_batch_size",
+        "data_path",
+        "results_dir",
+        "trust_remote_code",
+    )
     + ("gpu_id", "use_gpu", "show_progress", "state", "tune_malloc")
 )
 #: RecBole's caches of pickled datasets: the runner builds the dataset once for all models and keeps no copy.

@@ -13,6 +13,8 @@ the histories that visit them.
 Letters: D histories, N pairs of a history and an edge, H hidden size, I items, E edges, W edges of the upper part.
 """
 
+import math
+
 import torch
 
 from recbole_genrec.decoding.ragged import ragged_arange
@@ -28,6 +30,8 @@ class EdgePrior:
         vectors: of its items ``[I + 1, H]``.
         hidden: ``[D, H]``, the states before the first token.
         unknown: edges to items that the prior must pass over, as if they did not exist ``[E]``; by default none.
+        unseen_share: probability that all items without a learned vector have together, after every history; 0: what
+            their texts give them.
     """
 
     def __init__(
@@ -36,10 +40,13 @@ class EdgePrior:
         vectors: torch.nn.Embedding | ItemVectors,
         hidden: torch.Tensor,
         unknown: torch.Tensor | None = None,
+        unseen_share: float = 0.0,
     ) -> None:
         self._trie, upper = trie, trie.upper_part
         # autocast may give a product of half precision, in which sums over items would lose most of them
         logits = (vectors(trie.row_item) @ hidden.float().T).float()  # [I, D]
+        if unseen_share:
+            logits = _with_share(logits, _unseen(vectors)[trie.row_item], unseen_share)
         highest = logits.detach().amax(0)  # any shift does: it is the same for all children of a node
         self._weight = (logits - highest).exp()
         if unknown is not None:
@@ -68,9 +75,32 @@ class EdgePrior:
         return self._mass[: len(self._trie.root_token)]
 
 
-def edge_prior(trie: Trie, hidden: torch.Tensor, unknown: torch.Tensor | None = None) -> EdgePrior | None:
-    """The :class:`EdgePrior` of a catalogue whose trie has vectors of items, else ``None``."""
-    return None if trie.item_vectors is None else EdgePrior(trie, trie.item_vectors, hidden, unknown)
+def edge_prior(
+    trie: Trie, hidden: torch.Tensor, unknown: torch.Tensor | None = None, *, ranks: bool = False
+) -> EdgePrior | None:
+    """The :class:`EdgePrior` of a catalogue whose trie has vectors of items, else ``None``.
+
+    Args:
+        trie, hidden, unknown: see there.
+        ranks: whether it is for ranking, where the trie's ``unseen_share`` counts, and not for a loss.
+    """
+    if trie.item_vectors is None:
+        return None
+    return EdgePrior(trie, trie.item_vectors, hidden, unknown, trie.unseen_share if ranks else 0.0)
+
+
+def _unseen(vectors: torch.nn.Embedding | ItemVectors) -> torch.Tensor:
+    """Which items have no learned vector ``[I + 1]``: training has not seen them."""
+    learned = vectors.learned if isinstance(vectors, ItemVectors) else vectors.weight
+    return ~learned.detach().any(1)
+
+
+def _with_share(logits: torch.Tensor, unseen: torch.Tensor, share: float) -> torch.Tensor:
+    """Logits ``[I, D]`` whose softmax gives the ``unseen [I]`` items a share together, where there are some."""
+    if not unseen.any() or unseen.all():
+        return logits
+    odds = logits[~unseen].logsumexp(0) - logits[unseen].logsumexp(0) + math.log(share / (1 - share))  # [D]
+    return torch.where(unseen[:, None], logits + odds, logits)
 
 
 def _cells(table: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ Letters: B prompts, I items, E edges, C pairs of prompt and item.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -173,9 +174,22 @@ def score_by_teacher_forcing(
     if trie.item_vectors is not None:
         every = torch.arange(1, trie.n_items + 1, device=item.device)
         logit = trie.item_vectors(every) @ hidden[0, 0].float()  # [I], after the prompt
+        if trie.unseen_share:
+            logit = _shared(logit, trie)
         below = trie.count_below(torch.nn.functional.pad(torch.eye(len(every), device=item.device), (1, 0)) > 0) > 0
         mass = torch.where(below, logit[:, None], -torch.inf).logsumexp(0)  # [E]
         values = values + mass[children]
     log_probs = values.masked_fill(~mask, -torch.inf).log_softmax(-1)
     values = log_probs.gather(1, (edge - trie.node_offset[trie.edge_node[edge]])[:, None])[:, 0]
     return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)
+
+
+def _shared(logit: torch.Tensor, trie: Trie) -> torch.Tensor:
+    """Logits ``[I]`` of items whose probabilities are scaled so that unseen ones have their share: plain, as above."""
+    vectors: Any = trie.item_vectors
+    unseen = (getattr(vectors, "learned", vectors.weight)[1:] == 0).all(1)
+    probability = logit.softmax(0)
+    for items, share in ((unseen, trie.unseen_share), (~unseen, 1 - trie.unseen_share)):
+        if items.any() and not items.all():
+            probability[items] *= share / probability[items].sum()
+    return probability.log()

@@ -105,7 +105,7 @@ class PromptTree:
         self._plant(batch, device)
 
     def _plant(self, batch: int, device: torch.device) -> None:
-        self.prior = edge_prior(self.trie, self.root_hidden)
+        self.prior = edge_prior(self.trie, self.root_hidden, ranks=True)
         # What the mask needs of every cached tree token: the items its edge covers and its depth; all [B, S].
         self.low = self.high = self.depth = torch.zeros(batch, 0, dtype=torch.long, device=device)
 

@@ -51,7 +51,7 @@ Columns = dict[str, np.ndarray]
 
 @dataclass
 class Trie:
-    """All identifiers of a catalogue. Build it with :func:`build_trie`; all fields but the last two are int64 tensors.
+    """All identifiers of a catalogue, built by :func:`build_trie`; all fields but the last three are int64 tensors.
 
     Item ids are those of the caller (RecBole's: 1 to I, 0 for padding). Nodes and edges are numbered level by level,
     so a parent's number is below its children's; node 0 is the root; the edges of a node are consecutive and in the
@@ -87,6 +87,8 @@ class Trie:
     edge_embedding: torch.nn.Embedding | None = None
     #: what it has learnt about each item, ``[I + 1, H]``, or None; see :mod:`recbole_genrec.decoding.prior`.
     item_vectors: torch.nn.Embedding | ItemVectors | None = None
+    #: probability that the items which training has not seen have together in a ranking; 0: what their texts give them.
+    unseen_share: float = 0.0
 
     @property
     def n_items(self) -> int:
@@ -127,7 +129,7 @@ class Trie:
     def to(self, device: torch.device | str) -> "Trie":
         """The same trie on another device."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {name: value if value is None else value.to(device) for name, value in values.items()}
+        moved = {name: value.to(device) if hasattr(value, "to") else value for name, value in values.items()}
         return Trie(**moved)
 
     def children(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

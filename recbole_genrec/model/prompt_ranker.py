@@ -87,7 +87,7 @@ class PromptRanker:
         if self._shows_vectors or self.engine.item_prior:
             self.item_embedding = self._item_vectors(self._zeros(len(self.catalogue.item_tokens) + 1))
         if self.engine.item_prior:
-            self.trie.item_vectors = self.item_embedding
+            self.trie.item_vectors, self.trie.unseen_share = self.item_embedding, self.engine.unseen_share
         if self.engine.edge_embedding:
             self.edge_embedding = self.trie.edge_embedding = self._zeros(self.trie.n_edges)
 

@@ -28,6 +28,10 @@ class Case:
             self.trie.edge_embedding = torch.nn.Embedding(self.trie.n_edges, backbone.hidden_size)
         if seed % 3:
             self.trie.item_vectors = torch.nn.Embedding(self.trie.n_items + 1, backbone.hidden_size)
+        if seed >= 16 and seed % 4 == 1 and self.trie.item_vectors is not None:
+            self.trie.unseen_share = draw.choice([0.01, 0.3, 0.9])
+            with torch.no_grad():
+                self.trie.item_vectors.weight[2::3] = 0
         self.k = draw.randint(1, min(self.trie.n_items, 10))
         self.lengths = torch.tensor([draw.randint(1, 7) for _ in range(8)])
         generator = torch.Generator().manual_seed(seed)

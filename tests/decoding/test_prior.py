@@ -8,6 +8,7 @@ from recbole_genrec.decoding.prior import edge_prior
 from recbole_genrec.decoding.scoring import score_catalogue
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.vectors.item_vectors import ItemVectors
 
 SEEDS = [1, 2, 4, 5, 7, 8, 10, 11, 13, 14]  # the cases that have vectors of items
 
@@ -89,6 +90,36 @@ def test_with_equal_tokens_the_items_have_the_probabilities_of_one_softmax(make_
     tree = case.tree()
     expected = item_logits(case.trie, tree.root_hidden).log_softmax(1)
     torch.testing.assert_close(score_catalogue(tree)[:, 1:], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.4])
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_unseen_items_have_their_share_together(make_case, seed, share):
+    """In proportion to what they had, after every history; a loss knows nothing of it."""
+    case = make_case(seed)
+    case.trie.edge_embedding = None
+    case.backbone = SilentBackbone(case.backbone)
+    unseen = torch.arange(1, case.trie.n_items + 1) % 3 == 1
+    vectors = case.trie.item_vectors
+    table = torch.randn(case.trie.n_items + 1, 5, generator=torch.Generator().manual_seed(seed))
+    vectors.weight[1:][unseen] = 0
+    case.trie.item_vectors = items = ItemVectors(vectors.weight, table)
+    torch.nn.init.normal_(items.projection, std=0.1)
+    without = item_logits(case.trie, case.tree().root_hidden).softmax(1)
+    case.trie.unseen_share = share
+    tree = case.tree()
+    scores = score_catalogue(tree)[:, 1:].exp()
+    if unseen.all() or not unseen.any():
+        torch.testing.assert_close(scores, without, rtol=1e-3, atol=1e-5)
+        return
+    torch.testing.assert_close(scores[:, unseen].sum(1), torch.full((len(scores),), share), rtol=1e-3, atol=1e-5)
+    for items in (unseen, ~unseen):
+        own, other = (part[:, items] / part[:, items].sum(1, keepdim=True) for part in (scores, without))
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
+    plain = edge_prior(case.trie, tree.root_hidden).root().softmax(1)
+    case.trie.unseen_share = 0.0
+    torch.testing.assert_close(edge_prior(case.trie, tree.root_hidden, ranks=True).root().softmax(1), plain)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -180,8 +180,7 @@ class EngineArguments(Arguments):
     node_budget: Annotated[Positive, SCORING, Needs("decoding", "exact")] = 1000
     """Nodes that exact search may expand for a user. Where they do not suffice, beam search completes the list."""
     history: Annotated[Literal["text", "vectors", "both"], Reads("GenRec")] = "text"
-    """How a prompt shows the items of a history: as ``text``; as ``vectors``, one position with the item's vector for
-    each; or ``both``, the text with the vector added at its last token."""
+    """How a prompt shows the items of a history: as ``text``, as ``vectors`` (one position each), or as ``both``."""
     item_embedding_dropout: Annotated[
         Share,
         Reads("GenRec", "GenRecSeq2Seq"),
@@ -195,9 +194,10 @@ class EngineArguments(Arguments):
     """A softmax over whole items, by a learned vector of each, as the prior of the softmax over the trie."""
     item_prior_loss: Annotated[AtLeast0, Reads(*TRAINED), Neutral(0), Needs("item_prior", True)] = 0.0
     """Weight of that softmax's own loss in training, beside the loss of the decisions."""
+    unseen_share: Annotated[Share, Neutral(0), Needs("item_prior", True)] = 0.0
+    """Probability that items which training has not seen have together in a ranking. 0: what their texts give them."""
     branch_share: Annotated[float, Gt(0), Le(1), Reads("GenRec"), Needs("packing", True)] = 1.0
-    """Share of the targets whose identifiers a training step learns, drawn anew in every epoch. The softmax over items
-    (``item_prior_loss``) learns from all."""
+    """Share of the targets whose identifiers are learnt, drawn anew in every epoch. The prior learns from all."""
     min_history: Annotated[Positive, Reads("GenRec"), Needs("packing", True)] = 10
     """Number of history items that a target keeps where a long history is cut into windows."""
     history_dropout: Annotated[
