@@ -1,5 +1,7 @@
 """The offline default: a small LLaMA and a byte-level BPE tokenizer, both made from the catalogue's text."""
 
+from functools import partial
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import (
@@ -17,6 +19,8 @@ from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
 
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
 MASK_TOKEN = {"mask_token": "<mask>"}
+#: standard deviation of the embeddings of a scratch model, times the square root of its width.
+SCRATCH_STD = 0.5
 
 
 def train_tokenizer(corpus, vocab_size, special_tokens=SPECIAL_TOKENS):
@@ -75,8 +79,17 @@ def build_scratch(arguments, corpus, tokenizer=None):
         attn_implementation=arguments.attn_implementation,
     )
     model = LlamaForCausalLM(config)
-    nn.init.normal_(model.get_input_embeddings().weight, std=0.5 / config.hidden_size**0.5)
+    nn.init.normal_(model.get_input_embeddings().weight, std=SCRATCH_STD / config.hidden_size**0.5)
+    if arguments.scratch_dropout:
+        for layer in model.model.layers:
+            for part in (layer.self_attn.o_proj, layer.mlp.down_proj):
+                part.register_forward_hook(partial(_drop, arguments.scratch_dropout))
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
+
+
+def _drop(share, module, inputs, output):
+    """Dropout on what a part of a layer adds (Vaswani et al. 2017, section 5.4), which LLaMA does without."""
+    return nn.functional.dropout(output, share, module.training)
 
 
 def build_scratch_t5(arguments, corpus, tokenizer=None, feed_forward="gated-gelu"):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import torch
 
+from recbole_genrec.backbone.scratch import SCRATCH_STD
 from recbole_genrec.backbone.time_bias import TimeBias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import Packer
@@ -19,6 +20,7 @@ from recbole_genrec.config.arguments import (
     IndexingArguments,
     PromptArguments,
 )
+from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
@@ -165,6 +167,9 @@ class PromptRanker:
         added = [table(items.values[column]) for column, table in self.value_vectors.items()]
         if self._shows_vectors:
             vectors = self.item_embedding(items.item)
+            if self._has_slots and self.arguments["backbone"].backbone == SCRATCH:
+                # to the size that states have, as the embeddings of Vaswani et al. 2017 (section 3.4) are
+                vectors = vectors / SCRATCH_STD * vectors.shape[1] ** 0.5
             kept = torch.ones(len(items.item), 1, device=items.item.device)
             added.append(vectors * torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training))
         if not added or len(items.item) == 0:

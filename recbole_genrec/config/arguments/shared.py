@@ -148,8 +148,8 @@ class BackboneArguments(Arguments):
     """Width of its feed-forward layers."""
     scratch_head_size: Annotated[Count, Reads(*SCRATCH_T5), SCRATCH_ONLY, Neutral(0)] = 0
     """Width of each head. 0: ``scratch_hidden_size / scratch_heads``."""
-    scratch_dropout: Annotated[Share, Reads(*SCRATCH_T5), SCRATCH_ONLY, Neutral(0)] = 0.0
-    """Dropout within its layers, attention weights included, where it takes as long as the products on a CPU."""
+    scratch_dropout: Annotated[Share, Reads("GenRec", *SCRATCH_T5), SCRATCH_ONLY, Neutral(0)] = 0.0
+    """Dropout on what each part of its layers adds; of a T5 on attention weights, too, which costs much on a CPU."""
     scratch_vocab_size: Annotated[int, Ge(300), Le(10_000_000), SCORING, SCRATCH_ONLY] = 3000
     """Size of its byte-level BPE vocabulary, which is trained on the catalogue's text."""
     embedding_dropout: Annotated[Share, Reads(*TRAINED)] = 0.0
