@@ -15,6 +15,8 @@ __all__ = [
     "GenRecommender",
     "ItemId",
     "NewItem",
+    "Title",
+    "UserHistory",
     "objective_function",
     "run_recbole_genrec",
 ]
@@ -26,6 +28,8 @@ _PUBLIC = {
     "GenRecommender": "recbole_genrec.serve.recommender:GenRecommender",
     "ItemId": "recbole_genrec.serve.history_reader:ItemId",
     "NewItem": "recbole_genrec.catalogue.new_items:NewItem",
+    "Title": "recbole_genrec.serve.history_reader:Title",
+    "UserHistory": "recbole_genrec.serve.history_reader:UserHistory",
     "objective_function": "recbole_genrec.runs.tuning:objective_function",
     "run_recbole_genrec": "recbole_genrec.quick_start:run_recbole_genrec",
 }
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from recbole_genrec.model.genrec import GenRec
     from recbole_genrec.quick_start import run_recbole_genrec
     from recbole_genrec.runs.tuning import objective_function
-    from recbole_genrec.serve.history_reader import ItemId
+    from recbole_genrec.serve.history_reader import ItemId, Title, UserHistory
     from recbole_genrec.serve.recommender import GenRecommender
 else:  # a type checker would take every name for a public one
 

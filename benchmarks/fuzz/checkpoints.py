@@ -17,10 +17,14 @@ from recbole_genrec.checkpoint.folder import FORMAT, fingerprint
 from recbole_genrec.checkpoint.training_state import TrainingState, optimizer_state, read_average, restore_random_states
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.runs.reopen import load_as_recbole
-from recbole_genrec.serve.history_reader import ItemId
+from recbole_genrec.serve.history_reader import ItemId, UserHistory
 from recbole_genrec.serve.recommender import GenRecommender
 
-HISTORIES = [[TITLES[0], ItemId("m3")], [], ["a film about sharks", TITLES[1]]]
+HISTORIES = [
+    [TITLES[0], ItemId("m3", time=3, values={"rating": 4})],
+    [],
+    UserHistory(["a film about sharks", TITLES[1]], {"age": 24, "job": "writer"}),
+]
 
 
 def files_of(folder):
@@ -39,6 +43,7 @@ class Checkpoint(Target):
     """What is shared: a sound checkpoint, its answers, and a copy to break."""
 
     settings = {"history": "both", "edge_embedding": True, "item_prior": True, "text_vectors": "tfidf"}
+    settings |= {"context": ["gap", "request_time", "rating"], "user_columns": ["age", "job"]}
 
     def __init__(self, folder):
         super().__init__(folder)

@@ -26,12 +26,15 @@ def write_dataset(folder, titles=TITLES, histories=None, name="tiny"):
     """Atomic files; ``histories`` are lists of places in ``titles``, one a user. Returns RecBole's ``data_path``."""
     if histories is None:
         histories = [[(user + step) % len(titles) for step in range(5)] for user in range(6)]
-    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
-    rows += [f"u{user}\tm{item}\t{time}" for user, items in enumerate(histories) for time, item in enumerate(items)]
+    rows = ["user_id:token\titem_id:token\ttimestamp:float\trating:float"]
+    for user, chosen in enumerate(histories):
+        rows += [f"u{user}\tm{item}\t{time}\t{1 + item % 5}" for time, item in enumerate(chosen)]
+    users = ["user_id:token\tage:float\tjob:token"]
+    users += [f"u{user}\t{20 + user}\t{('writer', '', 'artist')[user % 3]}" for user in range(len(histories))]
     items = ["item_id:token\ttitle:token_seq\tyear:token"]
     items += [f"m{number}\t{title}\t{1990 + number}" for number, title in enumerate(titles)]
     (folder / name).mkdir(parents=True, exist_ok=True)
-    for suffix, lines in (("inter", rows), ("item", items)):
+    for suffix, lines in (("inter", rows), ("item", items), ("user", users)):
         (folder / name / f"{name}.{suffix}").write_bytes(("\n".join(lines) + "\n").encode())
     return str(folder)
 

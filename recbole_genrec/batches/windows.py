@@ -15,9 +15,9 @@ class WindowLoader(EpochLoader):
     A history of more than L + 1 items is cut into several windows, each full but the first, at points that differ from
     epoch to epoch.
 
-    A batch is RecBole's ``Interaction`` of windows with L history items and a target each, right-padded, as RecBole's
-    own loader gives them, and ``new_targets [B]``: how many of the window's last targets no other window has. Of every
-    other column that is asked for, there is ``<column>_list [B, L]`` and, of the target, ``<column> [B]``.
+    A batch is RecBole's ``Interaction`` of windows with the user, L history items and a target each, right-padded, as
+    RecBole's own loader gives them, and ``new_targets [B]``: how many of the window's last targets no other window has.
+    Of every other column that is asked for, there is ``<column>_list [B, L]`` and, of the target, ``<column> [B]``.
 
     Args:
         dataset: the training part of a split.
@@ -35,6 +35,7 @@ class WindowLoader(EpochLoader):
         if settings.history_dropout:
             check_dropout(self.n_targets, settings.history_dropout)
         self.columns = train_columns(dataset, columns) if columns else {}
+        self.owner = np.repeat(self.users, np.diff(self.offsets))
 
     def _plan_rows(self, generator):
         """The epoch's columns ``[N]``; of each window its target's index, history's length and new targets ``[R]``."""
@@ -45,7 +46,7 @@ class WindowLoader(EpochLoader):
         order = generator.permutation(len(windows[0]))
         starts = range(self.settings.batch_size, len(order), self.settings.batch_size)
         batches = [batch for batch in np.split(order, starts) if len(batch)]
-        return (interactions, *windows), batches
+        return (interactions, self.owner[kept], *windows), batches
 
     def _cut(self, offsets, generator):
         begin, n_targets = offsets[:-1], np.diff(offsets) - 1
@@ -59,12 +60,12 @@ class WindowLoader(EpochLoader):
         return begin[user] + target, np.minimum(target, self.longest), target - previous
 
     def _write(self, plan, batch, drawn):
-        interactions, *windows = plan.rows
+        interactions, owner, *windows = plan.rows
         target, length, new = (column[batch] for column in windows)
         step = np.arange(length.max())
         index = np.minimum((target - length)[:, None] + step, target[:, None])  # [B, L]
         dataset = self.dataset
-        columns = {dataset.item_list_length_field: length, "new_targets": new}
+        columns = {dataset.uid_field: owner[target], dataset.item_list_length_field: length, "new_targets": new}
         for name, column in interactions.items():
             columns[name + dataset.config["LIST_SUFFIX"]] = np.where(step < length[:, None], column[index], 0)
             columns[name] = column[target]

@@ -12,6 +12,8 @@
     backbone/            the whole language model in the form of ``transformers``
     extra.safetensors    every other tensor of the model, such as item embeddings
     text_vectors.json text_vectors.safetensors    of a model with ``text_vectors``: see :mod:`.vector_files`
+    user_columns.json    of a model with ``user_columns``: their types and values
+    clock.json           of a model that reads times: the first time of its data, and their unit
     trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
 """
 
@@ -199,6 +201,11 @@ def _write_model(folder, model, weights, shared):
         _write_backbone(folder / "backbone", backbone.model, own)
     others = {name: tensor for name, tensor in weights.items() if not name.startswith(BACKBONE_PREFIX)}
     write_tensors(folder / "extra.safetensors", others)
+    if model.user_columns:
+        stored = {name: column.as_json() for name, column in model.user_columns.items()}
+        write_json(folder / "user_columns.json", stored)
+    if model.clock is not None:
+        write_json(folder / "clock.json", model.clock.as_json())
     prompts = yaml.safe_dump(_prompts_of(model), sort_keys=False, allow_unicode=True)
     (folder / "prompt.yaml").write_text(prompts, encoding="utf-8")
 

@@ -13,7 +13,9 @@ from recbole_genrec.catalogue.index import ItemIndex, pieces_from_json, pieces_t
 from recbole_genrec.catalogue.item_text import ItemColumn
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.json_shape import check_shape
+from recbole_genrec.files.moments import Clock
 from recbole_genrec.files.strict_yaml import read_yaml_file
+from recbole_genrec.files.user_table import UserColumn
 from recbole_genrec.files.write import settle
 
 FORMAT = 1
@@ -49,6 +51,8 @@ SHAPES = {
         "item_texts?": [(str, None)],
     },
     "item_columns.json": {"*": {"type": str, "values": [[str]]}},
+    "user_columns.json": {"*": {"kind": str, "values": [str]}},
+    "clock.json": {"first": int, "unit": str},
     "text_vectors.json": {
         "sources": [str],
         "identities": [str],
@@ -328,6 +332,33 @@ def read_settings(folder):
     if "item_embedding" in settings:  # what 'history' was called
         settings.setdefault("history", {"none": "text"}.get(settings.pop("item_embedding"), "both"))
     return defaultdict(lambda: None, settings)
+
+
+def read_clock(folder):
+    """The :class:`~recbole_genrec.files.moments.Clock` of the data that a model with times was trained on, or ``None``.
+
+    Raises:
+        GenRecError: the file is damaged; the message names the checkpoint.
+    """
+    folder = Path(folder)
+    if not (folder / "clock.json").is_file():
+        return None
+    with damage_of(folder):
+        return Clock.from_json(read_json(folder / "clock.json"))
+
+
+def read_user_columns(folder):
+    """The :class:`~recbole_genrec.files.user_table.UserColumn` by name of a model that reads some; else none.
+
+    Raises:
+        GenRecError: the file is damaged; the message names the checkpoint.
+    """
+    folder = Path(folder)
+    if not (folder / "user_columns.json").is_file():
+        return {}
+    with damage_of(folder):
+        stored = read_json(folder / "user_columns.json")
+        return {name: UserColumn.from_json(column) for name, column in stored.items()}
 
 
 class Parts(NamedTuple):

@@ -115,6 +115,7 @@ COMMANDS = {
         (
             '{program} recommend --checkpoint DIR --history "Toy Story (1995)" --history "Fargo (1996)"',
             '{program} recommend --checkpoint DIR --user 196 --where "class=Comedy" --exclude_seen --explain',
+            '{program} recommend --checkpoint DIR --user 196 --at "2026-11-26 20:00"',
         ),
         (
             _CHECKPOINT._replace(
@@ -144,6 +145,13 @@ COMMANDS = {
                 "the folder that holds the dataset's folder, for --user",
                 metavar="FOLDER",
                 default="where it was in training",
+            ),
+            Option(
+                "at",
+                "the moment that is asked for, such as '2026-11-26 20:00', of the local time zone unless it says "
+                "another; for a model with 'context: [request_time]'",
+                metavar="TIME",
+                default="now, or the time of the newest entry where the training data has no clock",
             ),
             Option("topk", "length of the list", whole_number, "K", default=10),
             Option(

@@ -17,6 +17,8 @@ class Question:
     #: raw id of a user whose interactions come before the entries, and the folder of the dataset's folder.
     user: str | None = None
     data_path: str | None = None
+    #: the moment that is asked for, as ISO text; ``None``: now.
+    at: str | None = None
     topk: int = 10
     #: pairs ``("where", condition)``, which must all hold.
     where: tuple = ()
@@ -38,7 +40,7 @@ def recommend(checkpoint, trust_remote_code=False, **asked):
     where = parse_where([text for _, text in question.where]) or None
     recommender = _load(checkpoint, trust_remote_code)
     history, unknown = _history(recommender, question)
-    how = (question.topk, where, question.exclude_seen)
+    how = (question.topk, where, question.exclude_seen, question.at)
     explanation = recommender.explain(history, *how) if question.explain else None
     answer = explanation.answer if explanation else recommender.answer([history], *how)[0]
 
@@ -54,17 +56,18 @@ def recommend(checkpoint, trust_remote_code=False, **asked):
 
 def _history(recommender, question):
     """The entries of the history, and items of the user's that the catalogue does not have."""
-    from recbole_genrec.serve.history_reader import ItemId
+    from recbole_genrec.serve.history_reader import ItemId, UserHistory
 
-    chosen, unknown = [], []
+    chosen, unknown, of_user = [], [], {}
     if question.user is not None:
         from recbole_genrec.serve.user_history import read_user_history
 
-        tokens = read_user_history(recommender.settings, question.user, question.data_path)
-        known = recommender.reader.number
-        chosen = [ItemId(token) for token in tokens if token in known]
-        unknown = [token for token in tokens if token not in known]
-    return chosen + [ItemId(text) if kind == "item" else text for kind, text in question.entries], unknown
+        entries = read_user_history(recommender.settings, question.user, question.data_path)
+        known, of_user = recommender.reader.number, entries.user
+        chosen = [entry for entry in entries if entry.item_id in known]
+        unknown = [entry.item_id for entry in entries if entry.item_id not in known]
+    chosen += [ItemId(text) if kind == "item" else text for kind, text in question.entries]
+    return UserHistory(chosen, of_user), unknown
 
 
 def add_items(checkpoint, items, output, trust_remote_code=False):

@@ -13,6 +13,7 @@ from pandas.api.types import is_numeric_dtype
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_genrec.errors import GenRecError, listed, shown
+from recbole_genrec.files.moments import Clock
 from recbole_genrec.interactions.presplit import interaction_files
 
 #: the column of exact times: int64, in units of the file's timestamps (seconds, mostly) since the first of the file.
@@ -57,7 +58,7 @@ class ContextColumns:
 
     def __init__(self, config, text_columns=None, context_columns=None):
         self._context = context_columns_of([config]) if context_columns is None else context_columns
-        self._first_time = np.inf
+        self._first_time, self._last_time = np.inf, -np.inf
         named = {key: config[key] or () for key in _CHANGING}
         named |= {key: (config[key] or {}).get("inter") or () for key in _DROPPING}
         for key, columns in named.items():
@@ -95,6 +96,12 @@ class ContextColumns:
         super()._check_values(file, table)
         if EXACT_TIME in self._context and self.time_field in table and is_numeric_dtype(table[self.time_field]):
             self._first_time = min(self._first_time, table[self.time_field].min())
+            self._last_time = max(self._last_time, table[self.time_field].max())
+
+    @property
+    def clock(self):
+        """The :class:`~recbole_genrec.files.moments.Clock` of :data:`EXACT_TIME`; ``None`` where nobody reads that."""
+        return Clock.of(self._first_time, self._last_time) if EXACT_TIME in self._context else None
 
     def _fill_nan(self):
         super()._fill_nan()
@@ -107,7 +114,7 @@ class ContextColumns:
             )
         if EXACT_TIME in self._context and self._is_ordered_by_time():
             times = self.inter_feat[self.time_field].to_numpy()
-            self.inter_feat[EXACT_TIME] = (np.floor(times) - np.floor(self._first_time)).astype(np.int64)
+            self.inter_feat[EXACT_TIME] = (np.floor(times) - self.clock.first).astype(np.int64)
             # whole numbers are 'token' to RecBole; the name of a token it looks up nowhere
             self.set_field_property(EXACT_TIME, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
 

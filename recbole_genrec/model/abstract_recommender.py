@@ -29,6 +29,7 @@ from recbole_genrec.checkpoint.folder import (
     is_checkpoint,
     read_parts,
     read_settings,
+    read_user_columns,
     verify,
 )
 from recbole_genrec.config.arguments import (
@@ -49,6 +50,7 @@ from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
+from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
 from recbole_genrec.vectors.hidden_states import embed_texts
 
@@ -79,7 +81,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
     #: score every item, whatever ``decoding`` says: an evaluation that ranks some items alone sets it.
     scores_all_items = False
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
-    plain_with = {"history": "text", "edge_embedding": False, "item_prior": False}
+    plain_with = {"history": "text", "edge_embedding": False, "item_prior": False, "context": [], "user_columns": []}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -97,11 +99,16 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             self._build(config, dataset, item_tokens)
         self._lay_out()
         self._add_embeddings()
+        context = self.arguments["context"]
+        self.users = UserValues(dataset, context.user_columns, self.user_columns)
+        self.user_columns = self.users.columns
         self._add_context()
+        self.clock = dataset.clock if context.kinds else None
         self.list_suffix = config["LIST_SUFFIX"]
         if self.value_vectors and not config[BUILT_FOR]:
-            for column, values in train_columns(dataset, self.value_vectors).items():
+            for column, values in train_columns(dataset, context.columns).items():
                 self.value_vectors[column].fit(values)
+            self.users.fit(self.value_vectors, dataset)
         if self._has_slots and not config[BUILT_FOR]:
             self._draw_item_vectors(torch.from_numpy(seen_items(dataset)))
         # what training must not know: items held out of it are no alternatives in its loss
@@ -165,6 +172,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         parts = read_parts(folder, item_tokens)
         folder, self.catalogue = parts.folder, parts.catalogue
         self._read_text_vectors(folder)
+        self.user_columns = read_user_columns(folder)
         with damage_of(folder):
             self._load_prompts(parts.prompts)
         backbone = self._checked(self._read_backbone([], folder))
@@ -274,6 +282,9 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         settings = self.arguments["context"]
         times = train_columns(train_dataset, [EXACT_TIME])[EXACT_TIME] if settings.kinds else None
         values = train_columns(train_dataset, settings.columns) if settings.columns else {}
+        if settings.user_columns:
+            users, _, offsets = train_sequences(train_dataset)
+            values |= self.users.of(np.repeat(users, np.diff(offsets)))
         return HistoryContext(times, values)
 
     @classmethod
@@ -390,6 +401,9 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             times = interaction[EXACT_TIME + self.list_suffix].cpu().numpy().ravel()
             asked = interaction[EXACT_TIME].cpu().numpy()
         values = {name: interaction[name + self.list_suffix].cpu().numpy().ravel() for name in settings.columns}
+        if settings.user_columns:
+            length = interaction[self.ITEM_SEQ].shape[1]
+            values |= self.users.of(interaction[self.USER_ID].cpu().numpy().repeat(length))
         return HistoryContext(times, values, asked)
 
     @torch.no_grad()
@@ -459,7 +473,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         parts = [history, length[:, None], *(torch.from_numpy(flat).view(len(length), -1) for flat in known)]
         if context.asked is not None:
             parts.append(torch.from_numpy(context.asked)[:, None])
-        keys = torch.cat([part.cpu().double() for part in parts], 1).numpy()
+        keys = torch.cat([part.cpu().double() for part in parts], 1).nan_to_num(-torch.inf).numpy()
         _, first, row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         place = (first[:, None] * history.shape[1] + np.arange(history.shape[1])).ravel()
         asked = None if context.asked is None else context.asked[first]

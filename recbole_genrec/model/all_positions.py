@@ -11,12 +11,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from recbole_genrec.backbone.time_bias import NO_TIME, CellTimes
 from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.windows import WindowLoader
-from recbole_genrec.config.arguments import PromptArguments, TextVectorArguments
+from recbole_genrec.config.arguments import ContextArguments, PromptArguments, TextVectorArguments
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.context_columns import EXACT_TIME
+from recbole_genrec.interactions.dataset import train_columns
 from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
+from recbole_genrec.model.position_context import ContextInput, PositionContext
+from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.model.vectors_of_items import Knowledge, check_vectors, with_text_vectors
 from recbole_genrec.vectors.item_vectors import ItemVectors
 from recbole_genrec.vectors.text_vectors import NONE
@@ -25,7 +30,8 @@ from recbole_genrec.vectors.text_vectors import NONE
 class AllPositions:
     """Mixin before a sequential recommender of RecBole; a model of its own kind gives :meth:`states`.
 
-    It makes an ``item_embedding`` and calls :meth:`_add_knowledge` at the end of its constructor.
+    It makes an ``item_embedding`` and calls :meth:`_add_knowledge` at the end of its constructor, which also gives it
+    ``context_input``, a :class:`~recbole_genrec.model.position_context.ContextInput`.
 
     Raises:
         GenRecError: a setting is not accepted; see :meth:`check_settings`.
@@ -48,7 +54,7 @@ class AllPositions:
         check_vectors(TextVectorArguments.from_config(config), has_backbone=False)
 
     def _add_knowledge(self, config, dataset):
-        """Add the vectors of item texts that the settings name to the learned ones."""
+        """Add the vectors of item texts that the settings name to the learned ones, and what reads the context."""
         arguments = TextVectorArguments.from_config(config)
         knowledge = Knowledge(arguments, PromptArguments.from_config(config).item_text)
         self.item_embedding = with_text_vectors(self.item_embedding, config, dataset, knowledge)
@@ -57,6 +63,13 @@ class AllPositions:
         if self.has_texts and len(dataset.cold_items):  # always a wrong answer, they would teach what their texts mean
             known = torch.from_numpy(np.setdiff1d(np.arange(self.n_items), dataset.cold_items))
         self.register_buffer("known", known, persistent=False)
+        self.context = ContextArguments.from_config(config)
+        self.users = UserValues(dataset, self.context.user_columns)
+        self.context_input = ContextInput(self.context, config["hidden_size"], config["n_heads"], self.users)
+        if self.context.columns:
+            for column, values in train_columns(dataset, self.context.columns).items():
+                self.context_input.value_vectors[column].fit(values)
+        self.users.fit(self.context_input.value_vectors, dataset)
 
     @classmethod
     def text_columns(cls, config):
@@ -66,7 +79,8 @@ class AllPositions:
     @classmethod
     def context_columns(cls, config):
         """Columns read beside items; see :mod:`recbole_genrec.interactions.context_columns`."""
-        return {}
+        settings = ContextArguments.from_config(config)
+        return dict.fromkeys([*([EXACT_TIME] if settings.kinds else []), *settings.columns], "context")
 
     def training_loader(self, config, train_dataset):
         """:class:`~recbole_genrec.batches.windows.WindowLoader` over the training part of the split."""
@@ -115,6 +129,25 @@ class AllPositions:
         values = torch.cat([listed[:, 1:], listed.new_zeros(len(listed), 1)], 1)
         values[torch.arange(len(listed), device=listed.device), length - 1] = interaction[column]
         return values
+
+    def context_of(self, interaction):
+        """The :class:`~recbole_genrec.model.position_context.PositionContext` of a batch's histories.
+
+        The moment of a position as a query is its item's own (``gap``), and that of the next interaction, which at the
+        last position is the target's (``request_time``).
+        """
+        padding = interaction[self.ITEM_SEQ] == 0
+        names = {column: f"{column}{self.list_suffix}" for column in self.context.columns}
+        values = {column: interaction[name].masked_fill(padding, torch.nan) for column, name in names.items()}
+        if self.context.user_columns:
+            for key, numbers in self.users.of(interaction[self.USER_ID].cpu().numpy()).items():
+                of_user = torch.from_numpy(numbers).to(padding.device)[:, None]
+                values[key] = of_user.expand(padding.shape).masked_fill(padding, torch.nan)
+        if not self.context.kinds:
+            return PositionContext(values)
+        known = interaction[f"{EXACT_TIME}{self.list_suffix}"].masked_fill(padding, NO_TIME)
+        asked = self.next_of(interaction, EXACT_TIME).masked_fill(padding, NO_TIME)
+        return PositionContext(values, CellTimes(known, known, asked))
 
     @property
     def list_suffix(self):

@@ -77,15 +77,17 @@ class BSARec(AllPositions, SequentialRecommender):
         items = interaction[self.ITEM_SEQ]
         length = items.shape[1]
         triangle = self.causal_filter[:length, :length]
-        return self._encode(items, vectors, lambda states: triangle @ states)
+        return self._encode(items, vectors, lambda states: triangle @ states, self.context_of(interaction))
 
     def last_states(self, interaction, vectors):
         """State after the last item of each history ``[B, H]``."""
         if self.arguments.train_on == "all":
             return super().last_states(interaction, vectors)
-        items = left_padded(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN], self.max_seq_length)
+        length, width = interaction[self.ITEM_SEQ_LEN], self.max_seq_length
+        items = left_padded(interaction[self.ITEM_SEQ], length, width)
+        context = self.context_of(interaction).moved(lambda table, fill: left_padded(table, length, width, fill))
         count = self.arguments.low_frequencies
-        return self._encode(items, vectors, lambda states: low_pass(states, count))[:, -1]
+        return self._encode(items, vectors, lambda states: low_pass(states, count), context)[:, -1]
 
     def calculate_loss(self, interaction):
         """Mean cross-entropy of the next item, over new targets or, with ``train_on: last``, the rows' own ones."""
@@ -94,11 +96,12 @@ class BSARec(AllPositions, SequentialRecommender):
         vectors = self.item_vectors()
         return self.loss_of(self.last_states(interaction, vectors), vectors, interaction[self.POS_ITEM_ID])
 
-    def _encode(self, items, vectors, low_pass):
+    def _encode(self, items, vectors, low_pass, context):
         """States ``[B, L, H]`` of items ``[B, L]``, padded on either side, where ``low_pass`` cuts frequencies."""
         position = torch.arange(items.shape[1], device=items.device)
-        states = self.dropout(self.LayerNorm(self.embedded(items, vectors) + self.position_embedding(position)))
-        mask = self.get_attention_mask(items)
+        embedded = self.context_input(self.embedded(items, vectors) + self.position_embedding(position), context)
+        states = self.dropout(self.LayerNorm(embedded))
+        mask = self.context_input.mask(self.get_attention_mask(items), context)
         for layer in self.layers:
             states = layer(states, mask, low_pass)
         return states
@@ -121,7 +124,7 @@ class BSARecLayer(nn.Module):
         self.feed_forward = FeedForward(width, config["inner_size"], dropout, config["hidden_act"], epsilon)
 
     def forward(self, states, mask, low_pass):
-        """New states ``[B, L, H]`` of ``states [B, L, H]``; ``mask [B, 1, L, L]`` is added to attention's logits."""
+        """New states ``[B, L, H]`` of ``states [B, L, H]``; attention adds ``mask [B, 1 or A, L, L]``."""
         filtered, attended = self.filter(states, low_pass), self.attention(states, mask)
         return self.feed_forward(self.frequency_weight * filtered + (1 - self.frequency_weight) * attended)
 
@@ -161,8 +164,8 @@ def causal_filter(kernel):
     return torch.where(distance >= 0, kernel[distance.clamp(min=0)], 0.0)
 
 
-def left_padded(items, length, width):
-    """Move histories ``[B, L]`` of ``length [B]`` items to the end of a window ``[B, width]``, 0 before them."""
+def left_padded(items, length, width, fill=0):
+    """Move histories ``[B, L]`` of ``length [B]`` items to the end of a window ``[B, width]``, ``fill`` before them."""
     place = torch.arange(width, device=items.device) - (width - length)[:, None]
     moved = items.gather(1, place.clamp(0, items.shape[1] - 1))
-    return moved.masked_fill(place < 0, 0)
+    return moved.masked_fill(place < 0, fill)

@@ -22,7 +22,7 @@ is ``floor(log(seconds, at least 1) / 0.301)``, at most 128. ``time_bias`` says 
 Deviations: the loss is the cross-entropy over the whole catalogue, for every model of this kind (authors: sampled
 softmax with 128 or 512 negatives). ``similarity: dot`` compares the normed state with item vectors as they are, one of
 the authors' output norms; ``cosine`` with ``temperature: 0.05`` is what they report. Q, K, U and V are as wide as the
-states, as in their large configurations.
+states, as in their large configurations. ``context`` adds vectors of values, such as ratings, to the input.
 """
 
 import torch
@@ -30,7 +30,8 @@ import torch.nn.functional as F
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import nn
 
-from recbole_genrec.config.arguments import HSTUArguments
+from recbole_genrec.config.arguments import ContextArguments, HSTUArguments
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
 from recbole_genrec.model.all_positions import AllPositions
 
@@ -62,16 +63,24 @@ class HSTU(AllPositions, SequentialRecommender):
         self._add_knowledge(config, dataset)
 
     @classmethod
+    def check_settings(cls, config):
+        """See the base class; also refuses ``context`` for times."""
+        super().check_settings(config)
+        if kinds := ContextArguments.from_config(config).kinds:
+            raise GenRecError(f"HSTU knows time by 'time_bias: {kinds[-1]}': its 'context' takes columns of values.")
+
+    @classmethod
     def context_columns(cls, config):
-        """Exact times, unless the model knows of none."""
+        """Exact times, unless the model knows of none, and columns of values."""
         timed = HSTUArguments.from_config(config).time_bias != "none"
-        return {EXACT_TIME: "time_bias"} if timed else {}
+        return super().context_columns(config) | ({EXACT_TIME: "time_bias"} if timed else {})
 
     def states(self, interaction, vectors):
         """State at every position; see :meth:`~recbole_genrec.model.all_positions.AllPositions.states`."""
         items = interaction[self.ITEM_SEQ]
         position = torch.arange(items.shape[1], device=items.device)
         states = self.embedded(items, vectors) * self.width**0.5 + self.position_embedding(position)
+        states = self.context_input(states, self.context_of(interaction))
         states = self.dropout(states) * (items != 0)[:, :, None]
         distance = position[:, None] - position  # [L, L]
         buckets = self._time_buckets(interaction)

@@ -24,7 +24,8 @@ from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.decoding.tree import prompt_tree
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError
-from recbole_genrec.model.value_vectors import ValueVectors
+from recbole_genrec.model.user_values import key_of, vectors_of
+from recbole_genrec.model.value_vectors import ColumnVectors, ValueVectors
 from recbole_genrec.vectors.item_vectors import ItemVectors
 
 
@@ -53,6 +54,10 @@ class PromptRanker:
     text_vectors = None
     #: whether the keys ``history`` and ``context`` are read.
     reads_context = True
+    #: :class:`~recbole_genrec.files.user_table.UserColumn` by name (key ``user_columns``).
+    user_columns = {}
+    #: :class:`~recbole_genrec.files.moments.Clock` of the training's times, where they are read.
+    clock = None
 
     @property
     def _shows_vectors(self):
@@ -95,14 +100,16 @@ class PromptRanker:
 
     def _add_context(self):
         """What reads the context of a history: a bias of time in attention, and vectors of values by column."""
-        self.time_bias, self.value_vectors = None, torch.nn.ModuleDict()
+        self.time_bias, self.value_vectors = None, ColumnVectors()
         context = self.arguments["context"]
-        if not (self.reads_context and context.context):
+        if not (context.context or self.user_columns):
             return
         if context.kinds:
             self.time_bias = TimeBias(self.backbone.config.num_attention_heads, context.kinds)
         for column in context.columns:
             self.value_vectors[column] = ValueVectors(self.backbone.hidden_size)
+        for name, column in self.user_columns.items():
+            self.value_vectors[key_of(name)] = vectors_of(column, self.backbone.hidden_size)
 
     def _item_vectors(self, embedding, **training):
         """The vectors of items that begin as ``embedding``, those of their texts added; with what training needs."""
@@ -164,18 +171,24 @@ class PromptRanker:
         ``items`` are :class:`~recbole_genrec.batches.layout.ItemCells`.
         """
         embeds = self.backbone.embed(input_ids)
-        added = [table(items.values[column]) for column, table in self.value_vectors.items()]
+        known = items.values
+        added = [table(known[column]) for column, table in self.value_vectors.items() if column in known]
         if self._shows_vectors:
-            vectors = self.item_embedding(items.item)
-            if self._has_slots and self.arguments["backbone"].backbone == SCRATCH:
-                # to the size that states have, as the embeddings of Vaswani et al. 2017 (section 3.4) are
-                vectors = vectors / SCRATCH_STD * vectors.shape[1] ** 0.5
+            vectors = self._history_vectors(items.item)
             kept = torch.ones(len(items.item), 1, device=items.item.device)
             added.append(vectors * torch.nn.functional.dropout(kept, self.engine.item_embedding_dropout, self.training))
         if not added or len(items.item) == 0:
             return embeds
         flat = embeds.flatten(0, 1).index_add(0, items.cell, torch.stack(added).sum(0).to(embeds.dtype))
         return flat.view_as(embeds)
+
+    def _history_vectors(self, item):
+        """Vectors ``[N, H]`` that items ``[N]`` have in a history."""
+        vectors = self.item_embedding(item)
+        if self._has_slots and self.arguments["backbone"].backbone == SCRATCH:
+            # to the size that states have, as the embeddings of Vaswani et al. 2017 (section 3.4) are
+            vectors = vectors / SCRATCH_STD * vectors.shape[1] ** 0.5
+        return vectors
 
     def feed(self, prompts):
         """Feed :class:`~recbole_genrec.batches.packing.Prompts`.

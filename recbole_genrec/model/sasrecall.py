@@ -9,7 +9,8 @@ The network is RecBole's SASRec: their state dicts are interchangeable. RecBole 
 so one forward of the whole history for each; here one forward of a history serves all its targets.
 
 ``text_vectors`` adds the vectors of item texts to the learned ones, in the input and in the output. The state dict then
-has their projection, and a fingerprint of the texts' vectors.
+has their projection, and a fingerprint of the texts' vectors. ``context`` adds vectors of values to the input, and a
+bias of time to attention. Without both settings the network is RecBole's.
 """
 
 import torch
@@ -27,8 +28,9 @@ class SASRecAll(AllPositions, SASRec):
 
     def states(self, interaction, vectors):
         """Hidden state at every position; see :meth:`~recbole_genrec.model.all_positions.AllPositions.states`."""
-        item_seq = interaction[self.ITEM_SEQ]
+        item_seq, context = interaction[self.ITEM_SEQ], self.context_of(interaction)
         position = torch.arange(item_seq.shape[1], device=item_seq.device)
         embedded = self.embedded(item_seq, vectors) + self.position_embedding(position)
-        mask = self.get_attention_mask(item_seq)
+        embedded = self.context_input(embedded, context)
+        mask = self.context_input.mask(self.get_attention_mask(item_seq), context)
         return self.trm_encoder(self.dropout(self.LayerNorm(embedded)), mask, output_all_encoded_layers=False)[-1]

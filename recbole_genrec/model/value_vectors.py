@@ -8,6 +8,26 @@ from torch import nn
 BINS = 64
 
 
+class ColumnVectors(nn.ModuleDict):
+    """Modules by column, whatever a column is called: torch takes no names with dots, and none of its attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self._names = {}
+
+    def __setitem__(self, column, module):
+        plain = column and "." not in column and not hasattr(nn.ModuleDict(), column)
+        self._names[column] = column if plain else f"column {column.encode().hex()}"
+        super().__setitem__(self._names[column], module)
+
+    def __getitem__(self, column):
+        return super().__getitem__(self._names[column])
+
+    def items(self):
+        """Columns and their modules."""
+        return [(column, self[column]) for column in self._names]
+
+
 class ValueVectors(nn.Module):
     """A learned vector for each value of a column, or for each of 64 ranges that are equally frequent in training.
 
@@ -24,7 +44,8 @@ class ValueVectors(nn.Module):
         nn.init.zeros_(self.table.weight)
 
     def fit(self, values):
-        """Choose the ranges by the values of the training, an array ``[N]``."""
+        """Choose the ranges by the values of the training, an array ``[N]``; NaN counts for nothing."""
+        values = values[~np.isnan(values)]
         distinct = np.unique(values).astype(np.float64)
         if len(distinct) > BINS:
             distinct = np.unique(np.quantile(values.astype(np.float64), np.linspace(0, 1, BINS), method="nearest"))
@@ -32,5 +53,29 @@ class ValueVectors(nn.Module):
         self.bounds[: len(bounds)] = torch.from_numpy(bounds)
 
     def forward(self, values):
-        """The vectors ``[N, H]`` of values ``[N]``; a value on a bound belongs to the range above it."""
-        return self.table(torch.bucketize(values.double(), self.bounds, right=True))
+        """The vectors ``[..., H]`` of values ``[...]``; a value on a bound belongs to the range above it.
+
+        A value that is missing, NaN, has the vector zero.
+        """
+        missing = values.isnan()
+        vectors = self.table(torch.bucketize(values.double().masked_fill(missing, 0), self.bounds, right=True))
+        return vectors.masked_fill(missing[..., None], 0)
+
+
+class CategoryVectors(nn.Module):
+    """A learned vector for each of some categories, which are numbered from 0; they start at zero.
+
+    Args:
+        count: of the categories.
+        width: of the vectors, H.
+    """
+
+    def __init__(self, count, width):
+        super().__init__()
+        self.table = nn.Embedding(max(count, 1), width)
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, numbers):
+        """The vectors ``[..., H]`` of numbers ``[...]``; NaN, an unknown category, has the vector zero."""
+        missing = numbers.isnan()
+        return self.table(numbers.masked_fill(missing, 0).long()).masked_fill(missing[..., None], 0)

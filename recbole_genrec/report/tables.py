@@ -18,6 +18,7 @@ def caption(analysis) -> str:
         f"where a row has several. The best mean in bold. Marks: differs from {analysis.against}, {USERS_MARK} over "
         f"users (paired bootstrap, {RESAMPLES:,} draws), {SEEDS_MARK} over seeds (paired t-test, three seeds or more); "
         f"p < {LEVEL} after Holm's correction for the rows of the table.{_untested(analysis)}{_settings(analysis)}"
+        f"{_knowing(analysis)}"
     )
 
 
@@ -33,6 +34,12 @@ def _untested(analysis):
 def _settings(analysis):
     """What numbered rows of a model are."""
     return "".join(f" {row.name}: {row.settings}." for row in analysis.rows if row.settings)
+
+
+def _knowing(analysis):
+    """Rows that are not comparable with the others without this: they have the target's own time."""
+    names = [row.name for row in analysis.rows if row.any.result.knows_request]
+    return f" Knows the moment of the request, which is the target's own time: {', '.join(names)}." if names else ""
 
 
 def _sample(users):

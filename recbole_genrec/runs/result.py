@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from recbole_genrec.config.arguments import ContextArguments, HSTUArguments
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.json_model import Checked, JSONModel, read_model
 from recbole_genrec.files.plain import plain
@@ -125,6 +126,16 @@ class RunResult(JSONModel):
         """The longest of the lists that were measured."""
         topk = self.config["topk"]
         return topk if isinstance(topk, int) else max(topk)
+
+    @property
+    def knows_request(self):
+        """Whether the model knew the moment of the request, in the test the time of the target itself."""
+        named = []
+        if self.model in ContextArguments.models:
+            named.append(self.config.get("context"))
+        if self.model in HSTUArguments.models:
+            named.append(self.config.get("time_bias"))
+        return any("request_time" in value for value in named if isinstance(value, (str, list)))
 
     def changed(self, **values):
         """The result with other values, each as its field holds it."""

@@ -32,13 +32,14 @@ def _is_sample(result):
 
 
 def caption(results) -> str:
-    """What the table shows: dataset, seed, and over which users where not all of them are evaluated."""
+    """What the table shows: dataset, seed, over which users where not all of them are evaluated, and who knows more."""
     first = results[0]
     text = f"{first.dataset}, seed {first.seed}: test"
-    if not _is_sample(first):
-        return text
-    users = f"{first.users.evaluated:,} of {first.users.of:,} users"
-    return f"{text}, {users} (± half of the {LEVEL:.0%} bootstrap interval)"
+    if _is_sample(first):
+        users = f"{first.users.evaluated:,} of {first.users.of:,} users"
+        text += f", {users} (± half of the {LEVEL:.0%} bootstrap interval)"
+    knowing = [result.model for result in results if result.knows_request]
+    return f"{text}; knows the moment of the request: {', '.join(knowing)}" if knowing else text
 
 
 def table_rows(results) -> list[list[str]]:

@@ -8,7 +8,6 @@ import torch
 
 from recbole_genrec.backbone.loading import adapt, check_tokenizer, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
-from recbole_genrec.batches.layout import ItemCells
 from recbole_genrec.batches.tokens import append_items
 from recbole_genrec.catalogue.item_text import ItemColumn
 from recbole_genrec.catalogue.vector_text import VectorText, vector_texts
@@ -17,16 +16,18 @@ from recbole_genrec.checkpoint.folder import (
     damage_of,
     misfit,
     read_catalogue,
+    read_clock,
     read_extra,
     read_prompt,
     read_settings,
     read_state_dict,
+    read_user_columns,
     verify,
 )
 from recbole_genrec.config.arguments import TextVectorArguments
 from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.decoding.finite import first_not_finite
-from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import template_of
 from recbole_genrec.vectors.hidden_states import embed_texts
@@ -77,7 +78,10 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self.arguments = read_arguments(self.settings, reads_context=True)
         self.engine = self.arguments["engine"]
         self.template = template_of(read_prompt(folder), "prompt.yaml")
-        self.catalogue = read_catalogue(folder)
+        self.catalogue, self.clock = read_catalogue(folder), read_clock(folder)
+        self.user_columns = read_user_columns(folder)
+        if missing := set(self.arguments["context"].user_columns) ^ self.user_columns.keys():
+            raise GenRecError(f"user_columns.json and 'user_columns' of config.json differ in {listed(missing)}.")
         self._read_text_vectors(folder)
         whole = (folder / "backbone").is_dir()
         self.backbone = self._read_whole(folder) if whole else self._read_adapted(folder)
@@ -229,13 +233,12 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         more = self._prompt_tokens(identifiers)
         return self.packer.with_history_items(append_items(self.packer.tokens, more))
 
-    def embed(self, input_ids, items):
+    def _history_vectors(self, item):
         """As the base class; free text has no learned vector."""
-        if not self._knows_texts:
-            known = items.item <= self.trie.n_items
-            values = {column: values[known] for column, values in items.values.items()}
-            items = ItemCells(items.cell[known], items.item[known], values)
-        return super().embed(input_ids, items)
+        if self._knows_texts:
+            return super()._history_vectors(item)
+        unknown = item > self.trie.n_items
+        return super()._history_vectors(item.masked_fill(unknown, 0)).masked_fill(unknown[:, None], 0)
 
     def tree(self, packer, items, first, stop, vectors=None, context=None):
         """Feed the prompts of histories ``items[first:stop]``.

@@ -4,8 +4,9 @@ A title is looked up literally, then by :class:`~recbole_genrec.chat.grounding.G
 as free text, as if it were the title of an item.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import TypeAlias
 
@@ -15,15 +16,60 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.text import clean_text
 
 
+@dataclass(frozen=True, kw_only=True)
+class GivenEntry:
+    """What an entry of a history may carry, for a model that was trained with ``context``."""
+
+    #: when it was chosen: a date and time, also as ISO text, or a number in the units of the training data's times.
+    time: datetime | str | float | None = None
+    #: numbers by column, such as ``{"rating": 5}``.
+    values: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def given(self) -> str:
+        """The id or title."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class ItemId:
+class ItemId(GivenEntry):
     """An entry of a history that is the raw id of an item; an entry that is a ``str`` is a title."""
 
     item_id: str
 
+    @property
+    def given(self) -> str:
+        """The id."""
+        return str(self.item_id)
+
+
+@dataclass(frozen=True)
+class Title(GivenEntry):
+    """A title or text as an entry that carries a time or values; without these a ``str`` does as well."""
+
+    title: str
+
+    @property
+    def given(self) -> str:
+        """The title."""
+        return self.title
+
 
 #: a history as it is given, the oldest entry first: titles, texts, item ids.
-History: TypeAlias = Sequence[str | ItemId]
+History: TypeAlias = Sequence[str | ItemId | Title]
+
+
+class UserHistory(list[str | ItemId | Title]):
+    """A history with what is known of its user, for a model that was trained with ``user_columns``.
+
+    Args:
+        entries: the oldest first.
+        user: values by column, such as ``{"age": 24, "occupation": "writer"}``.
+    """
+
+    def __init__(self, entries: Iterable[str | ItemId | Title], user: Mapping[str, str | float]) -> None:
+        super().__init__(entries)
+        self.user = dict(user)
 
 
 @dataclass(frozen=True)
@@ -60,11 +106,11 @@ class HistoryReader:
     def _grounder(self) -> Grounder:
         return Grounder(self.titles, PromptLLMArguments.fuzzy_threshold)
 
-    def read(self, given: str | ItemId) -> tuple[Entry, int | None]:
+    def read(self, given: str | ItemId | Title) -> tuple[Entry, int | None]:
         """Match one entry.
 
         Args:
-            given: a title or an :class:`ItemId`.
+            given: a title, a :class:`Title` or an :class:`ItemId`.
 
         Returns:
             :class:`Entry`, and the item's number, ``None`` for free text.
@@ -77,6 +123,8 @@ class HistoryReader:
             if item is None:
                 raise GenRecError(f"The catalogue has no item with the id {token!r}.")
             return Entry(token, "id", token, self.titles[item - 1]), item
+        if isinstance(given, Title):
+            given = given.title
         title = clean_text(given) if isinstance(given, str) else ""
         if not title:
             raise GenRecError(f"An entry of a history is a title or an ItemId, not {given!r}.")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.catalogue.new_items import NewItem, enlarge, read_new_items
 from recbole_genrec.checkpoint.checkpoint import save_enlarged
 from recbole_genrec.decoding.scoring import score_pairs
@@ -20,6 +21,7 @@ from recbole_genrec.decoding.search import SearchEffort, search
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.serve.checkpoint_ranker import CheckpointRanker
 from recbole_genrec.serve.conditions import Conditions, choose_items
+from recbole_genrec.serve.given_context import GivenContext, Moment
 from recbole_genrec.serve.history_reader import Entry, History, HistoryReader
 
 
@@ -76,6 +78,8 @@ class _Histories:
     packer: Any
     #: vectors of these texts ``[F, D]``, or ``None``.
     vectors: Any
+    #: of ``items``, and when each history is asked for.
+    context: HistoryContext
 
 
 class GenRecommender:
@@ -122,43 +126,67 @@ class GenRecommender:
     def _prepare(self) -> None:
         ranker = self.ranker
         self.reader = HistoryReader(ranker.catalogue.item_tokens, ranker.titles(), ranker.reads_text)
+        self.context = GivenContext(ranker.arguments["context"], ranker.clock, ranker.user_columns)
 
     def recommend(
-        self, histories: Iterable[History], topk: int = 10, where: Conditions | None = None, exclude_seen: bool = False
+        self,
+        histories: Iterable[History],
+        topk: int = 10,
+        where: Conditions | None = None,
+        exclude_seen: bool = False,
+        at: Moment | None = None,
     ) -> list[list[Recommendation]]:
         """The most probable next items of some histories.
 
         Args:
             histories: B lists of entries, the oldest first: titles, texts, or
-                :class:`~recbole_genrec.serve.history_reader.ItemId`.
+                :class:`~recbole_genrec.serve.history_reader.ItemId` and
+                :class:`~recbole_genrec.serve.history_reader.Title`, which can carry times and values. A
+                :class:`~recbole_genrec.serve.history_reader.UserHistory` also says what is known of its user.
             topk: K.
             where: which items may be recommended, see :func:`~recbole_genrec.serve.conditions.choose_items`; ``None``:
                 all. The lists are the K best of these, each with the probability that it has among all.
             exclude_seen: leave the items of each history out of its list.
+            at: the moment that is asked for, of a model with ``context: [request_time]``: a date and time, also as ISO
+                text, of the local time zone unless it says another, or a number in the units of the training data's
+                times. By default now; where these times are no clock, that of each history's newest entry.
 
         Returns:
             B lists of :class:`Recommendation`.
 
         Raises:
-            GenRecError: an entry has no meaning for this model, or ``where`` is not accepted.
+            GenRecError: an entry has no meaning for this model, or ``where`` or ``at`` is not accepted.
         """
-        return [list(answer.recommendations) for answer in self.answer(histories, topk, where, exclude_seen)]
+        return [list(answer.recommendations) for answer in self.answer(histories, topk, where, exclude_seen, at)]
 
     def answer(
-        self, histories: Iterable[History], topk: int = 10, where: Conditions | None = None, exclude_seen: bool = False
+        self,
+        histories: Iterable[History],
+        topk: int = 10,
+        where: Conditions | None = None,
+        exclude_seen: bool = False,
+        at: Moment | None = None,
     ) -> list[Answer]:
         """As :meth:`recommend`; returns B :class:`Answer`, which also say how the histories were read."""
-        if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
-            raise GenRecError(f"'topk' must be a whole number of at least 1, not {topk!r}.")
-        chosen = None
-        if where is not None:
-            chosen = choose_items(self.ranker.catalogue, where, self.settings["ITEM_ID_FIELD"])
-        histories, size = list(histories), self.batch_size
-        read = [self._read(histories[start : start + size]) for start in range(0, len(histories), size)]
+        self._check_topk(topk)
+        chosen = self._chosen(where)
+        histories, size, asked = list(histories), self.batch_size, self.context.asked(at)
+        read = [self._read(histories[start : start + size], asked) for start in range(0, len(histories), size)]
         return [answer for batch in read for answer in self._rank(batch, topk, chosen, exclude_seen)]
 
-    def _read(self, histories: Iterable[History]) -> _Histories:
-        """Match the entries of histories, and concatenate them."""
+    @staticmethod
+    def _check_topk(topk: Any) -> None:
+        if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
+            raise GenRecError(f"'topk' must be a whole number of at least 1, not {topk!r}.")
+
+    def _chosen(self, where: Conditions | None) -> np.ndarray | None:
+        """Which items may be recommended ``[I]``; ``None``: all."""
+        if where is None:
+            return None
+        return choose_items(self.ranker.catalogue, where, self.settings["ITEM_ID_FIELD"])
+
+    def _read(self, histories: list[History], asked: int | None = None) -> _Histories:
+        """Match the entries of histories, and concatenate them; ``asked`` is from :class:`GivenContext`."""
         texts: dict[str, int] = {}
         entries, numbers = [], []
         for history in histories:
@@ -171,6 +199,7 @@ class GenRecommender:
                     texts.setdefault(entry.title, len(self.reader.titles) + 1 + len(texts))
             numbers.append([texts[entry.title] if item is None else item for entry, item in matched])
         packer, vectors = self.ranker.packer_with(list(texts)), self.ranker.vectors_of_texts(list(texts))
+        context = self.context.of(histories, asked)
         stop = np.cumsum([len(history) for history in numbers], dtype=np.int64)
         begin = np.append(0, stop[:-1])
         items = np.array([item for history in numbers for item in history], np.int64)
@@ -178,11 +207,11 @@ class GenRecommender:
         for place, (start, unread) in enumerate(zip(begin, first)):
             left_out = int(unread - start)
             entries[place][:left_out] = [replace(entry, read=False) for entry in entries[place][:left_out]]
-        return _Histories(items, first, stop, entries, packer, vectors)
+        return _Histories(items, first, stop, entries, packer, vectors, context)
 
     def _rank(self, batch: _Histories, topk: int, chosen: np.ndarray | None, exclude_seen: bool) -> list[Answer]:
         ranker = self.ranker
-        tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop, batch.vectors)
+        tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop, batch.vectors, batch.context)
         found = search(
             tree,
             min(topk, ranker.trie.n_items),
@@ -211,7 +240,12 @@ class GenRecommender:
         )
 
     def explain(
-        self, history: History, topk: int = 10, where: Conditions | None = None, exclude_seen: bool = False
+        self,
+        history: History,
+        topk: int = 10,
+        where: Conditions | None = None,
+        exclude_seen: bool = False,
+        at: Moment | None = None,
     ) -> Explanation:
         """The effect of each entry of a history on the items recommended for it.
 
@@ -220,7 +254,7 @@ class GenRecommender:
 
         Args:
             history: a list of entries, as :meth:`recommend` takes several of.
-            topk, where, exclude_seen: as for :meth:`recommend`.
+            topk, where, exclude_seen, at: as for :meth:`recommend`.
 
         Returns:
             :class:`Explanation`.
@@ -228,14 +262,18 @@ class GenRecommender:
         Raises:
             GenRecError: see :meth:`recommend`.
         """
-        (answer,) = self.answer([history], topk, where, exclude_seen)
-        batch = self._read([history])
-        numbers = batch.items[batch.first[0] : batch.stop[0]]
-        count = len(numbers)
-        left_out = [np.delete(numbers, place) for place in range(count)]
+        self._check_topk(topk)
+        batch = self._read([history], self.context.asked(at))
+        (answer,) = self._rank(batch, topk, self._chosen(where), exclude_seen)
+        places = np.arange(batch.first[0], batch.stop[0])
+        count = len(places)
+        left_out = [np.delete(places, place) for place in range(count)]
         stop = np.cumsum([count, *map(len, left_out)])
-        several, first = np.concatenate([numbers, *left_out]), np.append(0, stop[:-1]).astype(np.int64)
-        tree = self.ranker.tree(batch.packer, several, first, stop, batch.vectors)
+        several, first = np.concatenate([places, *left_out]), np.append(0, stop[:-1]).astype(np.int64)
+        context, asked = batch.context.kept(several), batch.context.asked
+        if asked is not None:  # an entry that is left out does not change when it is asked
+            context = replace(context, asked=asked.repeat(count + 1))
+        tree = self.ranker.tree(batch.packer, batch.items[several], first, stop, batch.vectors, context)
         items = torch.tensor([self.reader.number[r.item_id] for r in answer.recommendations], dtype=torch.long)
         prompt = torch.arange(count + 1).repeat_interleave(len(items)).to(self.ranker.compute_device)
         pairs = items.repeat(count + 1).to(prompt.device)

@@ -1,9 +1,13 @@
-"""The history of a user of the dataset that a checkpoint was trained on, as the run had it."""
+"""The history of a user of the dataset that a checkpoint was trained on, as the run had it, with its context."""
 
 from collections import defaultdict
 from pathlib import Path
 
+from recbole_genrec.config.arguments import ContextArguments
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.files.atomic_file import AtomicFile
+from recbole_genrec.files.user_table import read_users
+from recbole_genrec.serve.history_reader import ItemId, UserHistory
 
 #: settings that leave out interactions.
 FILTERS = """
@@ -12,7 +16,7 @@ val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter
 
 
 def read_user_history(settings, user, data_path=None):
-    """Raw item ids of a user's interactions that pass the run's filters, in the run's order.
+    """A user's interactions that pass the run's filters, in the run's order.
 
     Args:
         settings: the configuration of a checkpoint.
@@ -20,12 +24,15 @@ def read_user_history(settings, user, data_path=None):
         data_path: the folder that holds the dataset's folder; by default where it was in training.
 
     Returns:
-        List of raw item ids, the oldest first, ties in file order, files that are split beforehand one after the other.
-        They need not be in the checkpoint's catalogue.
+        :class:`~recbole_genrec.serve.history_reader.UserHistory` of
+        :class:`~recbole_genrec.serve.history_reader.ItemId`, with the times, values and columns of users that the model
+        reads, the oldest first, ties in file order, files that are split beforehand one after the other. The items need
+        not be in the checkpoint's catalogue.
 
     Raises:
         GenRecError: a file or column is missing, a file is malformed, or there is no such user.
     """
+    from recbole_genrec.interactions.context_columns import EXACT_TIME
     from recbole_genrec.interactions.dataset import exact_dataset_class
     from recbole_genrec.interactions.dataset_files import build_dataset, check_header
     from recbole_genrec.interactions.presplit import interaction_files
@@ -40,7 +47,9 @@ def read_user_history(settings, user, data_path=None):
                 f"--user: there is no file {path}. --data_path names the folder that holds the dataset's."
             )
         check_header(path, settings)
-    dataset = build_dataset(exact_dataset_class(), settings)
+    context = ContextArguments.from_config(settings)
+    columns = dict.fromkeys([*([EXACT_TIME] if context.kinds else []), *context.columns], "context")
+    dataset = build_dataset(exact_dataset_class(), settings, context_columns=columns)
     number = dataset.field2token_id[dataset.uid_field].get(str(user))
     rows = dataset.inter_feat[dataset.inter_feat[dataset.uid_field] == (-1 if number is None else number)]
     if rows.empty:
@@ -50,4 +59,21 @@ def read_user_history(settings, user, data_path=None):
     items = rows[dataset.iid_field].tolist()
     if dataset.has_lists():
         items = [*rows[dataset.iid_field + settings["LIST_SUFFIX"]].iloc[-1], items[-1]]
-    return dataset.field2id_token[dataset.iid_field][items].tolist()
+    tokens = dataset.field2id_token[dataset.iid_field][items].tolist()
+    user_values = _read_user(settings, user, context.user_columns)
+    if not columns:
+        return UserHistory(map(ItemId, tokens), user_values)
+    # the file may begin elsewhere than in training: times go by their own origin
+    times = (rows[EXACT_TIME] + dataset.clock.first).tolist() if context.kinds else [None] * len(tokens)
+    values = rows[list(context.columns)].astype(float).to_dict("records")
+    entries = [ItemId(token, time=time, values=own) for token, time, own in zip(tokens, times, values)]
+    return UserHistory(entries, user_values)
+
+
+def _read_user(settings, user, columns):
+    """Texts of a user by column, of the ``.user`` file; what is missing there is absent."""
+    if not columns:
+        return {}
+    file = AtomicFile.of(Path(settings["data_path"]) / f"{settings['dataset']}.user", settings)
+    table = read_users(file, settings["USER_ID_FIELD"], columns)
+    return {column: texts[str(user)] for column, texts in table.texts.items() if str(user) in texts}

@@ -16,7 +16,9 @@ def make_loader(monkeypatch):
         items = np.array([item for sequence in sequences for item in sequence], np.int64)
         offsets = np.append(0, np.cumsum([len(sequence) for sequence in sequences])).astype(np.int64)
         monkeypatch.setattr(windows, "train_sequences", lambda dataset: (np.arange(len(sequences)), items, offsets))
-        dataset = SimpleNamespace(iid_field="item", config={"LIST_SUFFIX": "_list"}, item_list_length_field="length")
+        dataset = SimpleNamespace(
+            uid_field="user", iid_field="item", config={"LIST_SUFFIX": "_list"}, item_list_length_field="length"
+        )
         return WindowLoader(dataset, longest, EpochSettings(seed=1, batch_size=2))
 
     return make

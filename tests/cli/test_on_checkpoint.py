@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_genrec import GenRecommender
+from recbole_genrec import GenRecommender, ItemId
 from recbole_genrec.cli.main import main
 from tests.serve.conftest import HEADER, ITEMS, rows_of
 
@@ -99,7 +99,9 @@ class TestUser:
         settings = read_settings(checkpoint)
         settings["benchmark_filename"] = ["train", "test"]
         # as in training: the files one after the other, each in the order of time
-        assert read_user_history(settings, "u", tmp_path) == ["m1", "m3", "m2", 'gone"', "m5"]
+        assert read_user_history(settings, "u", tmp_path) == [
+            ItemId(token) for token in ("m1", "m3", "m2", 'gone"', "m5")
+        ]
 
     def test_files_with_histories(self, checkpoint, tmp_path):
         from recbole_genrec.checkpoint.folder import read_settings
@@ -111,7 +113,7 @@ class TestUser:
         for part, some in rows.items():
             (tmp_path / f"tiny/tiny.{part}.inter").write_text(f"{header}\n{some}\n")
         settings = read_settings(checkpoint) | {"benchmark_filename": list(rows)}
-        assert read_user_history(settings, "u", tmp_path) == ["m1", "m2", "m3", "m4"]
+        assert read_user_history(settings, "u", tmp_path) == [ItemId(token) for token in ("m1", "m2", "m3", "m4")]
 
     def test_the_filters_of_the_run(self, train, tmp_path, write_dataset, capsys):
         """Values, duplicates and counts: what the run did not see is no history, and no user."""

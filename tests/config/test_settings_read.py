@@ -29,7 +29,7 @@ RUNS = {
     "GenRec": [
         {"decoding": "beam", "num_beams": 5, "history": "both", "text_vectors": "tfidf"},
         {"item_indexing": "collaborative", "cluster_leaf_size": 2},
-        {"item_indexing": "svd", "context": ["gap", "rating"]},
+        {"item_indexing": "svd", "context": ["gap", "rating"], "user_columns": ["age"]},
         {"item_indexing": "semantic", "semantic_steps": 2, "semantic_codes": 4},
         {"item_indexing": "hybrid"},
     ],
@@ -92,6 +92,8 @@ def test_a_model_reads_what_is_said_of_it(model, read, tmp_path, monkeypatch, wr
         inter_header=("user_id:token", "item_id:token", "rating:float", "timestamp:float"),
         item_header=("item_id:token", "title:token_seq", "kind:token"),
     )
+    users = "\n".join(["user_id:token\tage:float", *(f"u{user}\t{user}" for user in range(9))])
+    (tmp_path / "data/tiny/tiny.user").write_text(users + "\n")
     for more in RUNS[model]:
         run_recbole_genrec(model, "tiny", config_dict={**SMALL, "data_path": data_path, **more})
     keys = {key for group in ARGUMENT_GROUPS for key in described(group)}

@@ -1,5 +1,6 @@
 """A small world for the tests of models that train at all positions, and what a batch of it holds."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,19 +12,23 @@ from recbole.utils import init_seed
 from recbole_genrec.config.registry import plugin_model
 
 LONGEST = 6
+HEADER = ("user_id:token", "item_id:token", "timestamp:float", "rating:float")
 STILL = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 #: seconds between interactions: of every scale, so that times fall into many buckets.
 SCALES = [0, 1, 1, 7, 90, 90, 3_600, 86_400, 3_000_000, 90_000_000]
 
 
 def write_world(write_dataset, folder):
-    """Histories of 3 to 14 items, at unix times; returns RecBole's ``data_path``."""
-    random, rows = np.random.default_rng(0), []
+    """Histories of 3 to 14 items, at unix times and with ratings; returns RecBole's ``data_path``."""
+    random, ratings, rows = np.random.default_rng(0), np.random.default_rng(1), []
     for user in range(20):
         items = random.permutation(20)[: random.integers(3, 15)]
         times = 900_000_000 + np.cumsum(random.choice(SCALES, len(items)))
-        rows += [(f"u{user}", f"i{item}", time) for item, time in zip(items, times)]
-    return write_dataset(folder, rows)
+        rows += [(f"u{user}", f"i{item}", time, ratings.integers(1, 6)) for item, time in zip(items, times)]
+    path = write_dataset(folder, rows, inter_header=HEADER)
+    users = [f"u{user}\t{20 + user % 7}\t{'' if user % 5 == 0 else 'FM'[user % 2]}" for user in range(19)]
+    (Path(path) / "tiny/tiny.user").write_text("\n".join(["user_id:token\tage:float\tgender:token", *users]) + "\n")
+    return path
 
 
 def build(name, data_path, spread=True, **settings):
@@ -52,10 +57,11 @@ def build(name, data_path, spread=True, **settings):
 
 def alone(batch, columns=("item_id",)):
     """A batch with a row for each new target of ``batch``: the same targets, each with its own history."""
-    rows = {name: [] for column in columns for name in (column, f"{column}_list")} | {"item_length": []}
+    rows = {name: [] for column in columns for name in (column, f"{column}_list")} | {"item_length": [], "user_id": []}
     for row, (length, new) in enumerate(zip(batch["item_length"].tolist(), batch["new_targets"].tolist())):
         for end in range(length - new + 1, length + 1):
             rows["item_length"].append(torch.tensor(end))
+            rows["user_id"].append(batch["user_id"][row])
             for column in columns:
                 values = torch.cat([batch[f"{column}_list"][row, :length], batch[column][row, None]])
                 history = values[:end]

@@ -13,16 +13,23 @@ from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.registry import MODELS, plugin_model
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.model.all_positions import AllPositions
-from tests.model.all_positions_world import alone, build, write_world
+from tests.model.all_positions_world import LONGEST, alone, build, write_world
 
 NAMES = [name for name in sorted(MODELS) if issubclass(plugin_model(name), AllPositions)]
+CONTEXTS = [{"context": context} for context in ([], ["gap"], ["request_time", "rating"])]
+CONTEXTS.append({"user_columns": ["age", "gender"]})
 #: settings of a model that change what it computes.
 VARIANTS = {
+    "SASRecAll": CONTEXTS,
+    "BSARec": CONTEXTS,
     "HSTU": [
         {"time_bias": time_bias, "similarity": similarity}
         for time_bias, similarity in product(("none", "gap", "request_time"), ("dot", "cosine"))
     ]
+    + [{"time_bias": "request_time", "context": ["rating"], "user_columns": ["gender"]}],
 }
+#: what all that comes later in a history is changed to, by column.
+CHANGED = {"exact_time": 7, "rating": 9}
 EVERY = [(name, variant) for name in NAMES for variant in VARIANTS.get(name, [{}])]
 
 
@@ -63,11 +70,32 @@ def test_a_state_knows_nothing_of_later_items(world, name, variant):
     changed = {field: batch[field].clone() for field in batch.columns}
     cut = 3
     changed["item_id_list"][:, cut:] = 1
-    if built.model.columns:  # the time of the next item is known to request_time
-        changed["exact_time_list"][:, cut + 1 :] = 7
-        changed["exact_time"][:] = 9
+    change_after(cut, changed, built.model.columns, variant)
     long = batch["item_length"] > cut
     assert long.any()
+    again = built.model.states(changed, vectors)
+    torch.testing.assert_close(again[long, :cut], states[long, :cut])
+    assert not torch.allclose(again[long, cut:], states[long, cut:])
+
+
+def change_after(cut, batch, columns, variant):
+    """Change a batch's columns from position ``cut`` on; the time of the next item is known to request_time."""
+    asks = "request_time" in (variant.get("time_bias"), *variant.get("context", ()))
+    for column in columns:
+        batch[f"{column}_list"][:, cut + (asks and column == "exact_time") :] = CHANGED[column]
+        batch[column][:] = CHANGED[column]
+
+
+@pytest.mark.parametrize("cut", range(1, LONGEST))
+@pytest.mark.parametrize(("name", "variant"), [each for each in EVERY if each[1].get("context")])
+def test_a_state_knows_nothing_of_the_context_of_later_items(world, name, variant, cut):
+    built = world(name, **variant)
+    batch = next(iter(built.loader))
+    vectors = built.model.item_vectors()
+    states = built.model.states(batch, vectors)
+    changed = {field: batch[field].clone() for field in batch.columns}
+    change_after(cut, changed, built.model.columns, variant)
+    long = batch["item_length"] > cut
     again = built.model.states(changed, vectors)
     torch.testing.assert_close(again[long, :cut], states[long, :cut])
     assert not torch.allclose(again[long, cut:], states[long, cut:])

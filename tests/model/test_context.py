@@ -10,30 +10,18 @@ from recbole.quick_start import load_data_and_model
 from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
 from recbole_genrec.model.value_vectors import BINS, ValueVectors
 from tests.builders import SCRATCH
-
-HEADER = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
-ITEMS = [("a", "Anchor"), ("b", "Boat"), ("c", "Cloud"), ("d", "Desert")]
+from tests.model.context_world import write_context_world
 
 
 @pytest.fixture
 def world(tmp_path, write_dataset, monkeypatch):
-    """After an item, the next one depends on the rating that it got, or on how long it takes: nothing else tells."""
+    """Settings of a small model on :mod:`tests.model.context_world`."""
     monkeypatch.chdir(tmp_path)
 
     def make(by):
-        generator, rows = np.random.default_rng(0), []
-        for user in range(60):
-            item, time = int(generator.integers(4)), int(generator.integers(1000))
-            for _ in range(12):
-                choice = int(generator.integers(2))
-                rating = 1 + 4 * choice if by == "rating" else 3
-                rows.append((f"u{user}", "abcd"[item], rating, time))
-                time += [10, 100_000][choice] if by == "time" else 60
-                item = (item + 1 + choice) % 4
-        data_path = write_dataset(tmp_path / by, rows, ITEMS, inter_header=HEADER)
         return {
             **SCRATCH,
-            "data_path": data_path,
+            "data_path": write_context_world(write_dataset, tmp_path / by, by),
             "topk": [1],
             "valid_metric": "NDCG@1",
             "epochs": 40,
@@ -115,6 +103,11 @@ def test_values_have_vectors_of_their_own_until_there_are_too_many():
     few.fit(np.array([3.0, 1.0, 5.0, 1.0]))
     rows = few(torch.tensor([1.0, 3.0, 5.0, 0.0, 9.0, 1.9]))
     assert torch.equal(rows, few.table.weight[torch.tensor([0, 1, 2, 0, 2, 0])])
+    missing = few(torch.tensor([[3.0, torch.nan]]))
+    assert torch.equal(missing[0], torch.stack([few.table.weight[1], torch.zeros(2)]))
+    other = ValueVectors(2)
+    other.fit(np.array([3.0, np.nan, 1.0, 5.0]))
+    assert torch.equal(other.bounds, few.bounds)
     values = np.random.default_rng(0).random(5000).astype(np.float32)
     many.fit(values)
     counts = torch.bincount(torch.bucketize(torch.from_numpy(values).double(), many.bounds, right=True), minlength=BINS)

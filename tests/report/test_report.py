@@ -109,6 +109,17 @@ class TestRuns:
 
 
 class TestTables:
+    def test_rows_that_know_the_moment_of_the_request_are_named(self, tmp_path, write_run):
+        write_run("HSTU", 1, config={"time_bias": "request_time"})
+        write_run("SASRecAll", 1, config={"context": ["gap"]}, folder="results/gap")
+        write_run("SASRecAll", 1, config={"context": ["request_time"]}, folder="results/asked")
+        write_run("SASRec", 1, config={"context": ["request_time"]})
+        (board,) = read_results(tmp_path / "results").boards
+        text = markdown(Analysis(board))
+        named = {row.name: row.any.result for row in board.rows if row.model == "SASRecAll"}
+        row = next(name for name, result in named.items() if result.config["context"] == ["request_time"])
+        assert f" Knows the moment of the request, which is the target's own time: HSTU, {row}." in text
+
     def test_markdown(self, results):
         (board,) = read_results(results).boards
         text = markdown(Analysis(board))

@@ -34,6 +34,14 @@ def test_a_sample_of_users_is_named_with_its_uncertainty():
     assert "| A | 0.2500 ±0.0600 | 0.1250 ±0.0200 |" in text
 
 
+def test_who_knows_the_moment_of_the_request_is_said():
+    config = RESULT.config | {"context": ["gap", "request_time"], "time_bias": "request_time"}
+    known = [RESULT.changed(model=model, config=config) for model in ("HSTU", "SASRec", "GenRec")]
+    assert markdown_table(known).startswith("d, seed 1: test; knows the moment of the request: HSTU, GenRec\n\n")
+    gap = RESULT.changed(model="GenRec", config=RESULT.config | {"context": ["gap", "rating"], "time_bias": "gap"})
+    assert markdown_table([gap, gap.changed(model="HSTU")]).startswith("d, seed 1: test\n\n")
+
+
 def test_nothing_is_cut_where_there_is_no_terminal(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
     many = RESULT.changed(test_result={f"metric@{k}": 0.1 for k in range(30)})

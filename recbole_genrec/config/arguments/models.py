@@ -38,12 +38,16 @@ class GenRecArguments(Arguments):
 class ContextArguments(Arguments):
     """What a model knows of a history beside its items."""
 
-    models: ClassVar[tuple] = ("GenRec",)
+    models: ClassVar[tuple] = ("GenRec", "SASRecAll", "BSARec", "HSTU")
 
     context: Texts = ()
     """Any of ``gap`` (time between the items of a history, as a bias in attention), ``request_time`` (time up to the
     moment that is asked for, likewise: the target's own time in an evaluation), and columns of numbers of the
-    ``.inter`` file, such as ``rating`` (a learned vector of the value at the item it belongs to)."""
+    ``.inter`` file, such as ``rating`` (a learned vector of the value at the item it belongs to). HSTU takes columns
+    alone: for times it has ``time_bias``."""
+    user_columns: Texts = ()
+    """Columns of the ``.user`` file, such as ``age``, of categories or numbers: a learned vector of the user's value at
+    every item of the history. A value that is missing adds nothing."""
 
     @property
     def kinds(self):
