@@ -85,6 +85,7 @@ class PackedBatch:
         labels: :class:`~recbole_genrec.batches.layout.Labels` of the targets whose identifiers are learnt.
         targets: :class:`~recbole_genrec.batches.layout.ItemCells` of all targets: the cell before the first token of
             each one's identifier, and which item it is.
+        learnt: booleans, whether each of them is learnt.
         times: :class:`~recbole_genrec.backbone.time_bias.CellTimes` of all cells; ``None``: time plays no part.
         n_tokens: tokens without padding.
         n_decisions: terms that the mean loss is taken over: the labels of all targets, learnt or not.
@@ -95,6 +96,7 @@ class PackedBatch:
     items: ItemCells
     labels: Labels
     targets: ItemCells
+    learnt: torch.Tensor
     times: CellTimes | None
     n_tokens: int
     n_decisions: int
@@ -333,6 +335,7 @@ class Packer:
             trunk.item_cells(width, context),
             self._labels(targets.item[is_learnt], first[is_learnt], answer[is_learnt]),
             ItemCells(torch.from_numpy(first), torch.from_numpy(targets.item)),
+            torch.from_numpy(is_learnt),
             times,
             n_tokens=len(cells.token),
             n_decisions=int(self.n_labels[targets.item].sum()),

@@ -274,6 +274,49 @@ COMMANDS = {
         note="A run whose JSON is there with the same settings is not made again. Exit code 1: a run failed, see its "
         ".failed.json.",
     ),
+    "compare_tuned": Command(
+        "recbole_genrec.cli.on_runs:compare_tuned",
+        "Tune every model with the same number of trials, choose by validation, and compare the choices over seeds.",
+        (
+            "{program} compare_tuned --models=GenRec,SASRecAll,BSARec,HSTU --dataset=ml-100k --trials=12",
+            "{program} compare_tuned --models=GenRec,SASRecAll --dataset=ml-1m --trial_users=2000 --protocols=out",
+        ),
+        (
+            Option("models", "names with commas between them", names),
+            _DATASET,
+            Option("trials", "trials of each model", positive_number, "N", default=12),
+            Option(
+                "seeds",
+                "of the final runs, with commas between them; the first one also draws and trains the trials",
+                whole_numbers,
+                default="2020,2021,2022",
+            ),
+            Option(
+                "protocols",
+                "kept: items that a user has interacted with are ranked, too; out: they are left out. Each has its own "
+                "choice and table; the first one selects the epochs of the trials",
+                names,
+                default="kept,out",
+            ),
+            Option("trial_users", "trials take a seeded sample of N users", positive_number, "N", default="all"),
+            Option(
+                "spaces",
+                "a folder of search spaces, <Model>.yaml",
+                metavar="FOLDER",
+                default="those that are shipped, properties/search",
+            ),
+            _FILES._replace(help="YAML files for all runs; a section 'SASRec:' holds settings for that model alone"),
+            Option(
+                "results_dir",
+                "folder for the trials, trials.csv, chosen-<protocol>.yaml and the final runs",
+                default="results",
+                setting=True,
+            ),
+            flag("retry_failed", "make trials and runs again that failed before"),
+        ),
+        settings="any setting of RecBole or of the models, for all trials and runs",
+        note="What is there with the same settings is not made again. Exit code 1: a trial or a run failed.",
+    ),
     "report": Command(
         "recbole_genrec.cli.on_runs:report",
         "Write table.md, table.csv, table.tex and report.html over the runs of a folder and those below it.",

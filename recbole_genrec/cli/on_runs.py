@@ -1,6 +1,6 @@
 """The commands that make runs and read them, and ``convert``, which makes the files that they run on.
 
-The former are ``run``, ``index``, ``tune``, ``test``, ``compare`` and ``report``.
+The former are ``run``, ``index``, ``tune``, ``test``, ``compare``, ``compare_tuned`` and ``report``.
 
 What the command line alone shows to be wrong is said before RecBole and torch are imported.
 """
@@ -75,6 +75,31 @@ def compare(models=(), datasets=(), seeds=(2020,), config_files=(), retry_failed
     for line in comparison_texts(compared):
         print(line, flush=True)
     return int(bool(compared.failed))
+
+
+def compare_tuned(models=(), dataset=None, config_files=(), retry_failed=False, settings=None, **search):
+    """Tune models and compare the chosen settings; returns the exit code, 1 where a trial or a run failed."""
+    for key, instead in (("seed", "seeds"), ("repeatable", "protocols"), ("sample_users", "trial_users")):
+        if key in settings:
+            raise GenRecError(f"command line: compare_tuned takes --{instead}, not --{key}.")
+    from recbole_genrec.config.sources import check_lists
+
+    check_lists(models=models)
+    values = _checked(models, dataset, config_files, settings)
+    from recbole_genrec.runs.shared_space import check_spaces
+
+    check_spaces(models, dataset or "", values, search.get("spaces"))
+    from recbole_genrec.report import comparison_texts
+    from recbole_genrec.runs.equal_tuning import EqualSearch, is_complete, tune_equally, tuning_texts
+
+    tuned = tune_equally(models, dataset, EqualSearch(**search), config_files, values, retry_failed)
+    for line in tuning_texts(tuned):
+        print(line, flush=True)
+    for protocol, compared in tuned.compared.items():
+        print(f"\nSeen items {protocol}:", flush=True)
+        for line in comparison_texts(compared):
+            print(line, flush=True)
+    return int(not is_complete(tuned))
 
 
 def report(**options):

@@ -177,6 +177,8 @@ class GenRecConfig(Config):
         share = self["cold_items"]
         if share and self["eval_args"]["mode"]["test"] != "full":
             raise GenRecError("'cold_items' asks for items among the whole catalogue: it takes 'mode: full'.")
+        if self["sample_users"] is not None and self["benchmark_filename"]:
+            raise GenRecError("'sample_users' needs one .inter file: 'benchmark_filename' has split it already.")
         if share and self["benchmark_filename"]:
             raise GenRecError("'cold_items' needs one .inter file: 'benchmark_filename' has split it already.")
         self._check_transform()

@@ -8,7 +8,8 @@ items, with zero vectors an edge counts its items. In between they sum to 1 over
 goes on as before.
 
 Only edges that somebody asks for are summed: those of the trie's upper part for all histories at once, the others for
-the histories that visit them.
+the histories that visit them. The weights of all items are there by then, so the softmax over items has its own loss,
+:meth:`EdgePrior.item_loss`, at the price of a sum over the root's edges.
 
 Letters: D histories, N pairs of a history and an edge, H hidden size, I items, E edges, W edges of the upper part.
 """
@@ -42,15 +43,17 @@ class EdgePrior:
         unknown: torch.Tensor | None = None,
         unseen_share: float = 0.0,
     ) -> None:
-        self._trie, upper = trie, trie.upper_part
+        self._trie, upper, self._unseen_share = trie, trie.upper_part, unseen_share
+        self._hidden, self._vectors = hidden.float(), vectors(trie.row_item)
+        self._left_out = None if unknown is None else unknown[trie.row_leaf]
         # autocast may give a product of half precision, in which sums over items would lose most of them
-        logits = (vectors(trie.row_item) @ hidden.float().T).float()  # [I, D]
+        logits = (self._vectors @ self._hidden.T).float()  # [I, D]
         if unseen_share:
             logits = _with_share(logits, _unseen(vectors)[trie.row_item], unseen_share)
-        highest = logits.detach().amax(0)  # any shift does: it is the same for all children of a node
-        self._weight = (logits - highest).exp()
-        if unknown is not None:
-            self._weight = self._weight.masked_fill(unknown[trie.row_leaf][:, None], 0)
+        if self._left_out is not None:
+            logits.masked_fill_(self._left_out[:, None], -torch.inf)
+        self._highest = logits.detach().amax(0)  # any shift does: it is the same for all children of a node
+        self._weight = logits.sub_(self._highest).exp_()
         mass = self._weight.new_zeros(upper.n_edges, len(hidden)).index_add(0, upper.row_edge, self._weight)
         for edges, parents in upper.levels:
             mass = mass.index_add_(0, parents, mass[edges])
@@ -67,9 +70,38 @@ class EdgePrior:
         below = torch.nonzero(~is_upper)[:, 0]
         low = self._trie.edge_low[edge[below]]
         owner, order = ragged_arange(self._trie.edge_high[edge[below]] - low)
-        weight = _cells(self._weight, low[owner] + order, history[below][owner])
-        mass = _cells(self._mass, number.clamp_min(0), history).masked_fill(~is_upper, 0)
+        weight = self._weights(low[owner] + order, history[below][owner])
+        mass = self._weight.new_zeros(len(edge))
+        if len(below) < len(edge):
+            mass = _cells(self._mass, number.clamp_min(0), history).masked_fill(~is_upper, 0)
         return _log(mass.index_add(0, below[owner], weight))
+
+    def item_loss(self, item: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Cross-entropy of an item after each history ``[D]`` in the softmax over whole items.
+
+        Args:
+            item: ``[D]``, none of them one that the prior passes over.
+            weight: of each ``[D]``; by default 1.
+
+        Returns:
+            The weighted sum, a scalar.
+        """
+        row = self._trie.edge_low[self._trie.path_edge[self._trie.path_offset[item + 1] - 1]]
+        loss = _log(self._root_mass().sum(0)) - self._logits(row, torch.arange(len(item), device=item.device))
+        return loss.sum() if weight is None else (loss * weight).sum()
+
+    def _weights(self, row: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
+        """Weights of rows of items ``[N]`` after histories ``[N]``."""
+        if self._unseen_share or not self._weight.requires_grad:
+            return _cells(self._weight, row, history)
+        # they are few: the gradient of the table [I, D] would be zeros for the most part
+        weight = self._logits(row, history).exp()
+        return weight if self._left_out is None else weight.masked_fill(self._left_out[row], 0)
+
+    def _logits(self, row: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
+        """Logits of rows of items ``[N]`` after histories ``[N]``, less the highest."""
+        product = self._vectors.index_select(0, row).float() * self._hidden.index_select(0, history)
+        return product.sum(1) - self._highest[history]
 
     def _root_mass(self) -> torch.Tensor:
         return self._mass[: len(self._trie.root_token)]

@@ -97,6 +97,18 @@ def trie_loss(
     Returns:
         The weighted sum over decisions, a scalar.
     """
+    return trie_loss_and_prior(backbone, trie, hidden, edge, weight, unknown)[0]
+
+
+def trie_loss_and_prior(
+    backbone: LanguageModel,
+    trie: Trie,
+    hidden: torch.Tensor,
+    edge: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    unknown: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, EdgePrior | None]:
+    """:func:`trie_loss`, and the prior of the states at the root's decisions, ``None`` where the trie has none."""
     node = trie.edge_node[edge]
     at_root = node == 0
     prior = edge_prior(trie, hidden[at_root], unknown)
@@ -112,7 +124,7 @@ def trie_loss(
             mask = mask & ~unknown[children]
         logits = logits.masked_fill(~mask, -torch.inf)
         loss = loss + _weighted_sum(logits, edge - trie.node_offset[node], weight, ~at_root)
-    return loss
+    return loss, prior
 
 
 def _weighted_sum(

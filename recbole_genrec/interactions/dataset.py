@@ -23,6 +23,7 @@ from recbole_genrec.interactions.histories import Histories, LazyInteraction, wi
 from recbole_genrec.interactions.item_rows import UnseenItems
 from recbole_genrec.interactions.presplit import PreSplit
 from recbole_genrec.interactions.segments import ragged
+from recbole_genrec.interactions.user_sample import UserSample
 
 
 class ExactOrder(PreSplit):
@@ -202,7 +203,7 @@ def exact_dataset_class(base=SequentialDataset):
 
 @cache
 def _exact(base):
-    mixins = (ExactOrder, UnseenItems, ContextColumns, AtomicTables, ColdItems)
+    mixins = (ExactOrder, UserSample, UnseenItems, ContextColumns, AtomicTables, ColdItems)
     if getattr(base, "data_augmentation", None) is SequentialDataset.data_augmentation:
         mixins += (LazyWindows,)
     name = "GenRecDataset" if base is SequentialDataset else f"Exact{base.__name__}"

@@ -41,7 +41,7 @@ from recbole_genrec.config.arguments import (
 )
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.search import SearchEffort, search
-from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.softmax import trie_loss_and_prior
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
@@ -245,12 +245,13 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
 
     def decision_loss(self, hidden, edge, weight=None):
         """:func:`~recbole_genrec.decoding.softmax.trie_loss` of decisions over this catalogue, and the prior's loss."""
-        loss = trie_loss(self.backbone, self.trie, hidden, edge, weight, self.unknown_edges)
+        loss, prior = trie_loss_and_prior(self.backbone, self.trie, hidden, edge, weight, self.unknown_edges)
         if not self.engine.item_prior_loss:
             return loss
         at_root = self.trie.edge_node[edge] == 0
         item = self.trie.edge_item[edge]
-        return loss + self.prior_loss(hidden[at_root], item[item > 0], None if weight is None else weight[at_root])
+        of_items = prior.item_loss(item[item > 0], None if weight is None else weight[at_root])
+        return loss + of_items * self.engine.item_prior_loss
 
     def prior_loss(self, hidden, item, weight=None):
         """What the softmax over items alone, the prior, loses on targets, times ``item_prior_loss``.

@@ -30,7 +30,7 @@ from recbole_genrec.config.arguments import (
     IndexingArguments,
     TextVectorArguments,
 )
-from recbole_genrec.decoding.softmax import trie_loss
+from recbole_genrec.decoding.softmax import trie_loss_and_prior
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import seen_items
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
@@ -160,13 +160,21 @@ class GenRec(GenerativeRecommender):
         states = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)
         hidden, label = states[batch.labels.cell], batch.labels.label
         if self.engine.normalization == "trie":
-            loss = trie_loss(self.backbone, self.trie, hidden, label, unknown=self.unknown_edges)
+            loss, prior = trie_loss_and_prior(self.backbone, self.trie, hidden, label, unknown=self.unknown_edges)
         else:
             loss = cross_entropy(self.backbone.logits(hidden), label, reduction="sum")
         loss = loss / self.engine.branch_share  # the expected sum over all targets
         if self.engine.item_prior_loss:
-            loss = loss + self.prior_loss(states[batch.targets.cell], batch.targets.item)
+            loss = loss + self._item_loss(prior, states, batch)
         return loss
+
+    def _item_loss(self, prior, states, batch):
+        """:meth:`prior_loss` of all targets; ``prior`` has compared those that are learnt with all items already."""
+        target, learnt = batch.targets, batch.learnt
+        loss = prior.item_loss(target.item[learnt]) * self.engine.item_prior_loss
+        if learnt.all():
+            return loss
+        return loss + self.prior_loss(states[target.cell[~learnt]], target.item[~learnt])
 
     def pack_interaction(self, interaction):
         """Lay RecBole's rows, a history and its target each, out as single prompts.

@@ -16,6 +16,7 @@ NAMED_SETTINGS = 3
 PROTOCOL_KEYS = (
     "eval_args",
     "eval_users",
+    "sample_users",
     "cold_items",
     "repeatable",
     "benchmark_filename",

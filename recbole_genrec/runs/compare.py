@@ -20,6 +20,7 @@ from recbole_genrec.files.write import write_text
 from recbole_genrec.interactions.dataset_files import check_dataset, check_rows, convert_raw_dump
 from recbole_genrec.runs.identity import differences
 from recbole_genrec.runs.result import FailedRun, read_run, result_file
+from recbole_genrec.runs.retest import retest
 from recbole_genrec.runs.run import RunOptions, run_models, share_data_settings
 from recbole_genrec.training.trainer import GenRecTrainer
 
@@ -29,15 +30,16 @@ _PROGRAM = "from recbole_genrec.runs.compare import make_run; make_run()"
 
 @dataclass(frozen=True)
 class Planned:
-    """A run of a comparison: its configuration, and what a process needs to make it."""
+    """A run of a comparison: its configuration, what a process needs to make it, and what else names it in the log."""
 
     config: GenRecConfig
     order: dict
+    label: str = ""
 
     @property
     def name(self):
         """Model, dataset and seed, as the log names the run."""
-        return f"{self.config['model']} on {self.config['dataset']}, seed {self.config['seed']}"
+        return f"{self.config['model']} on {self.config['dataset']}, seed {self.config['seed']}{self.label}"
 
     def file(self, ending):
         """Path of the run's result file with this ``ending``, such as ``json``."""
@@ -77,6 +79,20 @@ def compare(models, datasets, seeds=(2020,), config_files=(), settings=None, ret
         GenRecError: a name, file, key or value is not accepted; no run has been made then.
     """
     planned = _plan(models, datasets, seeds, list(config_files), dict(settings or {}))
+    failed = carry_out(planned, retry_failed)
+    return Compared(failed, len(planned), planned[0].config["results_dir"], _results(planned))
+
+
+def carry_out(planned, retry_failed=False):
+    """Make those of the runs that are not there yet, each in a process of its own; a run that fails stops no other.
+
+    Args:
+        planned: a list of :class:`Planned`.
+        retry_failed: make runs again that failed before.
+
+    Returns:
+        Names of the runs that failed, now or before.
+    """
     failed = []
     for number, run in enumerate(planned, 1):
         start = f"[{number}/{len(planned)}] {run.name}:"
@@ -88,7 +104,7 @@ def compare(models, datasets, seeds=(2020,), config_files=(), settings=None, ret
         elif _succeeds(run, start):
             continue
         failed.append(run.name)
-    return Compared(failed, len(planned), planned[0].config["results_dir"], _results(planned))
+    return failed
 
 
 def _plan(models, datasets, seeds, files, settings):
@@ -109,15 +125,22 @@ def _plan_board(models, dataset, files, settings):
     convert_raw_dump(configs[0])
     check_dataset(configs[0])
     check_rows(configs[0])
-    planned = []
-    for config in configs:
-        own = settings | {"load_col": configs[0]["load_col"]}
-        resumes = issubclass(get_trainer(config["MODEL_TYPE"], config["model"], current().size), GenRecTrainer)
-        if resumes and "resume" not in config.external_config_dict:
-            own["resume"] = "auto"
-        order = {"model": config["model"], "dataset": dataset, "files": files, "settings": own, "beside": models}
-        planned.append(Planned(config, order))
-    return planned
+    return [planned_run(config, files, settings | {"load_col": configs[0]["load_col"]}, models) for config in configs]
+
+
+def planned_run(config, files, settings, beside, label=""):
+    """The :class:`Planned` run of a configuration.
+
+    Args:
+        config: made of the files and the settings. files: paths of YAML files. settings: over the files'.
+        beside: names of all models of the comparison, whose settings are known, too.
+        label: what the log adds to the run's name.
+    """
+    resumes = issubclass(get_trainer(config["MODEL_TYPE"], config["model"], current().size), GenRecTrainer)
+    if resumes and "resume" not in config.external_config_dict:
+        settings = settings | {"resume": "auto"}
+    asked = {"model": config["model"], "dataset": config["dataset"], "files": files, "settings": settings}
+    return Planned(config, asked | {"beside": beside}, label)
 
 
 def _say(line):
@@ -166,8 +189,8 @@ def _succeeds(run, start):
     write_text(run.file("log"), output)
     error = _reason(code, output)
     failed = FailedRun(
-        model=run.order["model"],
-        dataset=run.order["dataset"],
+        model=run.config["model"],
+        dataset=run.config["dataset"],
         seed=run.config["seed"],
         error=error,
         exit_code=code,
@@ -203,11 +226,19 @@ def make_run():
     """What the process of a run does: read it from standard input, and make it."""
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_comparison, daemon=True).start()
-    asked = order["model"], order["dataset"], order["files"]
     try:
-        run_models(*asked, command_line=order["settings"], options=RunOptions(beside=tuple(order["beside"])))
+        follow(order)
     except GenRecError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def follow(order):
+    """Make the run of an order in this process: a training, or a test of the run whose JSON it names ``again``."""
+    if "again" in order:
+        retest(order["again"], order["settings"])
+        return
+    asked = order["model"], order["dataset"], order["files"]
+    run_models(*asked, command_line=order["settings"], options=RunOptions(beside=tuple(order["beside"])))
 
 
 def _end_with_the_comparison():

@@ -42,6 +42,7 @@ SHARED_KEYS = (
     "lazy_windows",
     "eval_users",
     "valid_users",
+    "sample_users",
     "cold_items",
     "keep_unseen_items",
 )

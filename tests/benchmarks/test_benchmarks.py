@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import contention, decoding, indexing, left_out, llama, synthetic, training, trie
+from benchmarks import contention, cost, decoding, indexing, left_out, llama, synthetic, training, trie
 from benchmarks.common import forward_flops, layer_parameters
 from benchmarks.recommenders import build, write_movielens_25m
 from recbole_genrec.distributed import threads
 from recbole_genrec.interactions.dataset import train_sequences
+from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 
 SMALL = {"scratch_hidden_size": 16, "scratch_intermediate_size": 16, "scratch_vocab_size": 400}
 
@@ -53,6 +54,30 @@ def test_lists_without_seen_items_are_exact_whatever_they_cost(in_folder):
     assert [row["sharpness"] for row in rows] == [1.0, 2.0]
     assert all(row["exact"] == 1 and row["seen"] > 20 and row["ratio"] > 0 for row in rows)
     assert len(list((in_folder / "weights").iterdir())) == 1  # both rows have the same weights
+
+
+def test_cost_is_a_ratio_to_sasrecall_from_one_run(in_folder):
+    names = ["GenRec, vectors, branch_share .25", "GenRec, vectors, branch_share 1"]
+    arguments = ["--models", *names, "--history", "8", "--width", "8", "--layers", "1", "--users", "1"]
+    result = run(cost, in_folder, *arguments)
+    reference, quarter, whole = result["rows"]
+    assert [row["model"] for row in result["rows"]] == [cost.REFERENCE, *names]
+    for row in result["rows"]:
+        assert row["targets"] == reference["targets"]  # an epoch of each learns the same targets
+        assert row["ratio"] == pytest.approx(row["cpu_seconds"] / reference["cpu_seconds"])
+        assert 0 < row["not_products"] < 1 and row["positions"] > 1
+        assert sum(row["operations"].values()) <= 1.01
+    assert quarter["positions"] < whole["positions"]  # branches of all targets
+    assert quarter["mflop_per_target"] < whole["mflop_per_target"]
+    assert [row["model"] for row in result["ranking"]] == names
+    assert all(row["kept"] > 0 and row["nodes_left_out"] > 0 for row in result["ranking"])
+
+
+def test_cost_counts_the_catalogue_loss_as_three_products():
+    states, items = torch.randn(5, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    with FlopCounterMode(display=False, custom_mapping=cost.UNCOUNTED) as counter:
+        catalogue_cross_entropy(states, items, torch.arange(5)).backward()
+    assert counter.get_total_flops() == 3 * 2 * 5 * 9 * 4
 
 
 def test_contention_times_each_setting_quiet_and_beside_a_loop(in_folder, monkeypatch):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from recbole_genrec.decoding import upper_part
 from recbole_genrec.decoding.prior import edge_prior
@@ -173,8 +174,40 @@ def test_several_targets_keep_their_own_histories(make_case):
     torch.testing.assert_close(trie_loss(case.backbone, trie, torch.cat(hidden), torch.cat(edges)), alone)
 
 
-def test_unknown_items_weigh_nothing(make_case):
+@pytest.mark.parametrize("holds_out", [False, True], ids=["all", "some left out"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_loss_of_whole_items_is_that_of_one_softmax(make_case, seed, holds_out):
+    """The oracle has a logit for every item. Loss and gradients are alike, also where an item left out is likeliest."""
+    case = make_case(seed)
+    trie, generator = case.trie, torch.Generator().manual_seed(seed)
+    hidden = torch.randn(7, case.backbone.hidden_size, generator=generator, requires_grad=True)
+    unknown, known = None, torch.ones(trie.n_items, dtype=torch.bool)
+    if holds_out and trie.n_items > 1:
+        out = trie.n_items - 1
+        with torch.no_grad():
+            trie.item_vectors.weight[out + 1].mul_(1000)
+        known[out] = False
+        unknown = trie.count_below(torch.eye(trie.n_items + 1)[1:].bool())[known].sum(0) == 0
+    items = torch.nonzero(known)[:, 0]
+    target = items[torch.randint(len(items), (7,), generator=generator)]
+    weight = torch.rand(7, generator=generator)
+    logits = item_logits(trie, hidden).masked_fill(~known, -torch.inf)
+    found = edge_prior(trie, hidden, unknown).item_loss(target + 1, weight)
+    expected = (cross_entropy(logits, target, reduction="none") * weight).sum()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    wanted = (hidden, trie.item_vectors.weight)
+    gradients = [torch.autograd.grad(loss, wanted, retain_graph=True) for loss in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+    alone = edge_prior(trie, hidden, unknown).item_loss(target + 1)
+    torch.testing.assert_close(alone, cross_entropy(logits, target, reduction="sum"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("one_of", [1, 8, 1000])
+def test_unknown_items_weigh_nothing(make_case, monkeypatch, one_of, trains):
+    monkeypatch.setattr(upper_part, "ONE_OF", one_of)
     case = make_case(1)
+    case.trie.item_vectors.requires_grad_(trains)
     trie, hidden = case.trie, case.tree().root_hidden.detach()
     unknown = torch.zeros(trie.n_edges, dtype=torch.bool)
     leaf = torch.nonzero(trie.edge_item)[0]
@@ -184,5 +217,7 @@ def test_unknown_items_weigh_nothing(make_case):
     leaves = leaf.expand(len(hidden))
     assert (known.of(history, leaves) < -80).all()
     above = trie.path_edge[trie.path_offset[trie.edge_item[leaf]]].expand(len(hidden))
-    rest = every.of(history, above).exp() - every.of(history, leaves).exp()
-    torch.testing.assert_close(known.of(history, above).exp(), rest.clamp_min(torch.finfo(torch.float).tiny))
+    out = every.of(history, leaves).exp()
+    rest = (every.of(history, above).exp() - out) / (every.root().exp().sum(1) - out)
+    share = known.of(history, above).exp() / known.root().exp().sum(1)  # weights are known up to a factor
+    torch.testing.assert_close(share, rest.clamp_min(0), rtol=1e-4, atol=1e-6)

@@ -9,11 +9,13 @@ from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import load_data_and_model, run_recbole
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
+from torch.nn.functional import cross_entropy
 
 from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
 from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.config.config import GenRecConfig
+from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs.run import build_model
@@ -168,3 +170,31 @@ def test_a_list_is_valid_where_it_holds_distinct_items_of_the_catalogue(checkerb
 def test_decisions_are_the_tokens_that_the_catalogue_leaves_open(identifiers, choices):
     model = SimpleNamespace(n_items=len(identifiers) + 1, trie=build_trie(identifiers, 99))
     assert GenRec.decisions(model).tolist() == choices
+
+
+@pytest.mark.parametrize("branch_share", [0.3, 1.0])
+@pytest.mark.parametrize("cold_items", [0, 0.2])
+def test_the_softmax_over_items_learns_every_target_whichever_titles_are_learnt(checkerboard, branch_share, cold_items):
+    """The oracle compares the state of each target with every known item; loss and gradient are alike."""
+    more = {"history": "vectors", "item_prior": True, "item_prior_loss": 0.7, "branch_share": branch_share}
+    more |= {"cold_items": cold_items, "topk": [1], "valid_metric": "Hit@1", "train_batch_tokens": 64}
+    config = GenRecConfig("GenRec", "tiny", None, checkerboard | more)
+    data = SplitData([config])
+    model = build_model(config, data).eval()
+    counts = set()
+    for batch in data.train_loader(config, model):
+        counts.add(int((~batch.learnt).sum()) > 0)
+        mask = batch.mask(model.backbone.mask_kind)
+        states = model.backbone(model.embed(batch.input_ids, batch.items), batch.position_ids, mask).flatten(0, 1)
+        hidden, unknown = states[batch.labels.cell], model.unknown_edges
+        titles = trie_loss(model.backbone, model.trie, hidden, batch.labels.label, unknown=unknown) / branch_share
+        logits = states[batch.targets.cell] @ model.item_embedding.weight.T
+        known = range(1, model.n_items) if model.known_items is None else model.known_items.tolist()
+        left_out = torch.tensor([item not in known for item in range(model.n_items)])
+        items = cross_entropy(logits.masked_fill(left_out, -torch.inf), batch.targets.item, reduction="sum")
+        expected, found = (titles + 0.7 * items) / batch.n_decisions, model.calculate_loss(batch)
+        torch.testing.assert_close(found, expected)
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        gradients = [torch.autograd.grad(loss, weights, allow_unused=True) for loss in (found, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert (True in counts) == (branch_share < 1)

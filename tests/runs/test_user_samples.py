@@ -1,9 +1,11 @@
-"""``eval_users``: validation and test on some of the users, the same ones for every model."""
+"""``eval_users`` and ``sample_users``: evaluation, or everything, on some of the users, the same for every model."""
 
 import pytest
 
 from recbole_genrec import GenRecError, run_recbole_genrec
+from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.runs import run as runner
+from tests.runs.conftest import SMALL
 
 
 def evaluated_by(monkeypatch):
@@ -17,6 +19,10 @@ def evaluated_by(monkeypatch):
 
     monkeypatch.setattr(runner, "SplitData", Watching)
     return users
+
+
+def dataset_of(settings):
+    return runner.SplitData([GenRecConfig("GRU4Rec", "tiny", None, settings)]).dataset
 
 
 def test_all_models_see_the_same_users(settings, monkeypatch, capsys):
@@ -50,6 +56,28 @@ def test_users_with_several_targets_keep_them_all(settings, monkeypatch, mode):
     assert len(set(test)) == 2 and len(test) > 2
     low, high = result["test_interval"]["hit@3"]
     assert low - 1e-4 <= result["test_result"]["hit@3"] <= high + 1e-4
+
+
+def test_a_dataset_of_some_users_is_that_of_a_file_of_their_rows(tmp_path, monkeypatch, write_dataset):
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"u{user}", f"i{user}-{step % 9}", 1000 + step) for user in range(8) for step in range(12)]
+    folder = write_dataset(tmp_path / "all", rows)
+    chosen = {**SMALL, "data_path": folder, "sample_users": 3}
+    result, dataset = run_recbole_genrec("GRU4Rec", "tiny", config_dict=chosen), dataset_of(chosen)
+    assert result["users"]["of"] == 3
+    users = set(dataset.field2id_token["user_id"][1:])
+    assert len(users) == 3 and dataset.item_num == 1 + 3 * 9
+    folder = write_dataset(tmp_path / "some", [row for row in rows if row[0] in users])
+    alone = run_recbole_genrec("GRU4Rec", "tiny", config_dict={**chosen, "data_path": folder, "sample_users": None})
+    assert alone["test_result"] == result["test_result"] and alone["best_valid_result"] == result["best_valid_result"]
+    other = dataset_of({**chosen, "seed": 7}).field2id_token["user_id"][1:]
+    assert set(other) != users
+
+
+def test_a_sample_of_files_that_are_split_is_refused(settings):
+    parts = {"benchmark_filename": ["train", "valid", "test"], "sample_users": 3}
+    with pytest.raises(GenRecError, match="'sample_users' needs one .inter file"):
+        run_recbole_genrec("GRU4Rec", "tiny", config_dict={**settings, **parts})
 
 
 def test_more_users_than_there_are_means_all(settings):

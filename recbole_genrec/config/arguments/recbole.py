@@ -133,6 +133,8 @@ class RunnerSettings(Settings):
     """Validate and test on a seeded sample of this many users. Empty: on all."""
     valid_users: Annotated[Positive | None, Form("a positive whole number, or empty for all users")] = None
     """Validate on a seeded sample of this many of these users. Empty: on all."""
+    sample_users: Annotated[Positive | None, Form("a positive whole number, or empty for all users")] = None
+    """Train, validate and test on a seeded sample of this many users, as if there were no others. Empty: on all."""
     cold_items: Annotated[float, Ge(0), Le(0.5), Form("a share from 0 to 0.5")] = 0
     """Share of the items that training never sees, with a test of their own."""
     keep_unseen_items: Flag = False
