@@ -100,7 +100,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         self._lay_out()
         self._add_embeddings()
         context = self.arguments["context"]
-        self.users = UserValues(dataset, context.user_columns, self.user_columns)
+        self.users = UserValues(dataset, context.user_columns if self.reads_context else (), self.user_columns)
         self.user_columns = self.users.columns
         self._add_context()
         self.clock = dataset.clock if context.kinds else None
@@ -283,7 +283,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
         settings = self.arguments["context"]
         times = train_columns(train_dataset, [EXACT_TIME])[EXACT_TIME] if settings.kinds else None
         values = train_columns(train_dataset, settings.columns) if settings.columns else {}
-        if settings.user_columns:
+        if self.user_columns:
             users, _, offsets = train_sequences(train_dataset)
             values |= self.users.of(np.repeat(users, np.diff(offsets)))
         return HistoryContext(times, values)
@@ -402,7 +402,7 @@ class GenerativeRecommender(PromptRanker, SequentialRecommender):
             times = interaction[EXACT_TIME + self.list_suffix].cpu().numpy().ravel()
             asked = interaction[EXACT_TIME].cpu().numpy()
         values = {name: interaction[name + self.list_suffix].cpu().numpy().ravel() for name in settings.columns}
-        if settings.user_columns:
+        if self.user_columns:
             length = interaction[self.ITEM_SEQ].shape[1]
             values |= self.users.of(interaction[self.USER_ID].cpu().numpy().repeat(length))
         return HistoryContext(times, values, asked)

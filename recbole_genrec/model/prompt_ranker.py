@@ -102,7 +102,7 @@ class PromptRanker:
         """What reads the context of a history: a bias of time in attention, and vectors of values by column."""
         self.time_bias, self.value_vectors = None, ColumnVectors()
         context = self.arguments["context"]
-        if not (context.context or self.user_columns):
+        if not (self.reads_context and (context.context or self.user_columns)):
             return
         if context.kinds:
             self.time_bias = TimeBias(self.backbone.config.num_attention_heads, context.kinds)
