@@ -165,8 +165,8 @@ class PromptTree:
         new_low, new_high, new_depth = (table[:, seen:, None] for table in (low, high, depth))
         above = (low[:, None] <= new_low) & (new_high <= high[:, None]) & (depth[:, None] <= new_depth)
         above &= low[:, None] < high[:, None]
-        seen = torch.cat([self.prompt_mask[rows, None].expand(-1, new_low.shape[1], -1), above], 2)
-        return self._with_bias(rows, seen)
+        prompt = self.prompt_mask[rows, None].expand(-1, new_low.shape[1], -1)
+        return self._with_bias(rows, torch.cat([prompt, above], 2))
 
     def _with_bias(self, rows: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """The mask of some rows: what they see, or numbers to add in each head where there is a bias of time."""
