@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 FOLDER = properties_folder()
 SETTINGS = sorted(
-    path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat", "report")
+    path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat", "report", "search")
 )
 #: models by the first word of a paper's or an ablation's file.
 MODEL_OF = {name.lower(): name for name in MODELS}
@@ -61,7 +61,7 @@ def named(paths):
 
 def test_the_folders_are_those_that_this_file_knows():
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
-    assert folders == {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "report", "task"}
+    assert folders == {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "report", "search", "task"}
     assert {path.stem for path in FOLDER.glob("model/*.yaml")} == MODELS.keys()
 
 

@@ -70,6 +70,7 @@ REFUSED = [
     (["tune", *RUN_OF, "--params_file=nowhere"], "Cannot read the search space 'nowhere'", LIGHT | CONVERTING),
     (["test", "--run=nowhere.json", "--epochs=3"], "Unknown setting of a test 'epochs'", LIGHT),
     (["compare", "--models=SASRek", "--datasets=ml-100k"], "Unknown model 'SASRek'", LIGHT),
+    (["compare_tuned", "--models=HSTU", "--dataset=ml-100k", "--spaces=no"], "There is no search space", LIGHT),
     (["recommend", "--checkpoint=nowhere", "--item=1"], "The checkpoint folder 'nowhere' does not exist", LIGHT),
     (["add_items", "--checkpoint=nowhere", "--items=i", "--output=o"], "folder 'nowhere' does not exist", LIGHT),
     (["export", "--checkpoint=nowhere", "--output=o"], "The checkpoint folder 'nowhere' does not exist", LIGHT),
