@@ -30,7 +30,13 @@ _PROGRAM = "from recbole_genrec.runs.compare import make_run; make_run()"
 
 @dataclass(frozen=True)
 class Planned:
-    """A run of a comparison: its configuration, what a process needs to make it, and what else names it in the log."""
+    """A run of a comparison.
+
+    Attributes:
+        config: its configuration.
+        order: what a process needs to make it.
+        label: what else names a trial in the log, which shows its validation and not its test; of other runs empty.
+    """
 
     config: GenRecConfig
     order: dict
@@ -154,7 +160,7 @@ def _is_there(run, start):
         return False
     differing = differences(stored.config, run.config)
     if not differing:
-        _say(f"{start} there already. {_outcome(stored)}")
+        _say(f"{start} there already. {_outcome(run, stored)}")
         return True
     listed = ", ".join(f"{key} was {old!r} and is {new!r}" for key, (old, new) in differing.items())
     _say(f"{start} {run.file('json')} has other settings, the run is made again: {listed}.")
@@ -183,7 +189,7 @@ def _succeeds(run, start):
     code = _make(run)
     if code == 0:
         run.file("failed.json").unlink(missing_ok=True)
-        _say(f"{start} done in {perf_counter() - started:,.0f} s. {_outcome(_read(run.file('json')))}")
+        _say(f"{start} done in {perf_counter() - started:,.0f} s. {_outcome(run, _read(run.file('json')))}")
         return True
     output = without_passwords(run.file("log").read_text("utf-8", errors="replace"))
     write_text(run.file("log"), output)
@@ -255,7 +261,10 @@ def _reason(code, output):
     return lines[-1].removeprefix("error: ") if lines else f"Exit code {code}, without a word."
 
 
-def _outcome(result):
+def _outcome(run, result):
+    if run.label:
+        score = "none" if result.best_valid_score is None else f"{result.best_valid_score:.4f}"
+        return f"{result.valid_metric} {score} on validation"
     metric = result.valid_metric.lower()
     return ", ".join(f"{name} {value:.4f}" for name, value in result.test_result.items() if name == metric)
 

@@ -146,6 +146,8 @@ def test_every_model_has_as_many_trials_and_everything_is_made_once(asked, made,
     assert made_by(made, asked) == TRIALS + AGAIN + FINALS + FINALS
     printed = capsys.readouterr().out
     assert printed.count("| SASRecAll | 2 |") == printed.count("| HSTU | 2 |") == 2  # a table for each protocol
+    log = [line for line in printed.splitlines() if "done in" in line]
+    assert [line.endswith("on validation") for line in log] == ["trial" in line for line in log]  # no trial's test
     kept, out = printed.split("\nSeen items kept:\n")[1].split("\nSeen items out:\n")
     assert "| SASRecAll | 2 |" in kept and "| SASRecAll | 2 |" in out and "(paired bootstrap" in out
     table = rows_of_trials()
