@@ -80,15 +80,22 @@ def build_scratch(arguments, corpus, tokenizer=None):
     )
     model = LlamaForCausalLM(config)
     nn.init.normal_(model.get_input_embeddings().weight, std=SCRATCH_STD / config.hidden_size**0.5)
-    if arguments.scratch_dropout:
-        for layer in model.model.layers:
-            for part in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                part.register_forward_hook(partial(_drop, arguments.scratch_dropout))
     return Backbone(model, tokenizer, arguments.embedding_dropout, arguments.hidden_dropout)
 
 
+def drop_in_layers(backbone, share):
+    """Train with dropout on what each part of a layer adds (Vaswani et al. 2017, section 5.4), as LLaMA does not.
+
+    Args:
+        backbone: from :func:`build_scratch`.
+        share: of the values that are dropped.
+    """
+    for layer in backbone.model.model.layers:
+        for part in (layer.self_attn.o_proj, layer.mlp.down_proj):
+            part.register_forward_hook(partial(_drop, share))
+
+
 def _drop(share, module, inputs, output):
-    """Dropout on what a part of a layer adds (Vaswani et al. 2017, section 5.4), which LLaMA does without."""
     return nn.functional.dropout(output, share, module.training)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from recbole_genrec.backbone.loading import SCRATCH
+from recbole_genrec.backbone.scratch import drop_in_layers
 from recbole_genrec.backbone.time_bias import causal_bias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
@@ -56,6 +57,9 @@ class GenRec(GenerativeRecommender):
         self.source = "" if config[BUILT_FOR] else self._read_source(config)
         self._vector_training = self._what_vectors_train_with(config, dataset)
         super().__init__(config, dataset)
+        backbone = self.arguments["backbone"]
+        if self.is_trained and backbone.backbone == SCRATCH and backbone.scratch_dropout:
+            drop_in_layers(self.backbone, backbone.scratch_dropout)
         if self.source:
             take_over(self, self.source)
 

@@ -1,6 +1,7 @@
 """The benchmarks run on tiny settings. Their times mean nothing here; their checks and counts do."""
 
 import json
+from statistics import median
 
 import numpy as np
 import pytest
@@ -64,7 +65,9 @@ def test_cost_is_a_ratio_to_sasrecall_from_one_run(in_folder):
     assert [row["model"] for row in result["rows"]] == [cost.REFERENCE, *names]
     for row in result["rows"]:
         assert row["targets"] == reference["targets"]  # an epoch of each learns the same targets
-        assert row["ratio"] == pytest.approx(row["cpu_seconds"] / reference["cpu_seconds"])
+        pairs = zip(row["all_cpu_seconds"], reference["all_cpu_seconds"], strict=True)
+        assert row["ratio"] == pytest.approx(median(own / other for own, other in pairs))
+        assert row["cpu_seconds"] == min(row["all_cpu_seconds"])
         assert 0 < row["not_products"] < 1 and row["positions"] > 1
         assert sum(row["operations"].values()) <= 1.01
     assert quarter["positions"] < whole["positions"]  # branches of all targets

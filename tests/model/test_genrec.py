@@ -198,3 +198,19 @@ def test_the_softmax_over_items_learns_every_target_whichever_titles_are_learnt(
         gradients = [torch.autograd.grad(loss, weights, allow_unused=True) for loss in (found, expected)]
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
     assert (True in counts) == (branch_share < 1)
+
+
+def test_dropout_in_the_layers_of_a_scratch_model_is_for_training_alone(checkerboard):
+    states = []
+    for share in (0.0, 0.5):
+        config = Config(model=GenRec, dataset="tiny", config_dict=checkerboard | {"scratch_dropout": share})
+        train, _, _ = data_preparation(config, create_dataset(config))
+        init_seed(config["seed"], config["reproducibility"])
+        model = GenRec(config, train.dataset)
+        for dropout in (model.backbone.embedding_dropout, model.backbone.hidden_dropout):
+            dropout.p = 0.0
+        histories = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([3, 3])
+        states.append([model.train()(*histories), model(*histories), model.eval()(*histories)])
+    plain, dropped = states
+    assert torch.equal(plain[0], plain[2]) and torch.equal(plain[2], dropped[2])
+    assert not torch.equal(dropped[0], dropped[1]) and not torch.equal(dropped[0], dropped[2])
