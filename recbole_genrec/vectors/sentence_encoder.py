@@ -98,6 +98,8 @@ def read_layout(source, revision):
     modules = _json(source, revision, "modules.json")
     if modules is None:
         return Layout("mean", longest, lower_case)
+    if not modules:
+        raise ValueError("modules.json names no modules")
     prompts = _json(source, revision, "config_sentence_transformers.json") or {}
     names = [module["type"].rpartition(".")[2] for module in modules]
     if names not in _COMMON or modules[0]["path"] or prompts.get("default_prompt_name"):
