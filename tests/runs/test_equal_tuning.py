@@ -98,7 +98,7 @@ class TestSpaces:
                 assert drawn[model]["learning_rate"] == drawn["GenRec"]["learning_rate"]
                 assert drawn[model]["hidden_size"] == drawn["GenRec"]["scratch_hidden_size"]
                 assert drawn[model]["n_layers"] == drawn["GenRec"]["scratch_layers"]
-                assert drawn[model]["hidden_dropout_prob"] == drawn["GenRec"]["hidden_dropout"]
+                assert drawn[model]["hidden_dropout_prob"] == drawn["GenRec"]["scratch_dropout"]
                 assert drawn[model]["text_vectors"] == drawn["GenRec"]["text_vectors"]
 
     @pytest.mark.parametrize("path", sorted((properties_folder() / "search").glob("*.yaml")), ids=lambda p: p.stem)
