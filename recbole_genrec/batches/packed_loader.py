@@ -1,5 +1,7 @@
 """Batches of packed training windows."""
 
+from dataclasses import replace
+
 from recbole_genrec.batches.epoch_loader import EpochLoader, batches_of_like_length, check_dropout
 from recbole_genrec.batches.layout import HistoryContext
 
@@ -45,4 +47,5 @@ class PackedLoader(EpochLoader):
 
     def _write(self, plan, batch, instruction):
         items, windows, learnt, context = plan.rows
-        return self.packer.pack(items, windows[batch], instruction, learnt, context)
+        packed = self.packer.pack(items, windows[batch], instruction, learnt, context)
+        return replace(packed, learnt_share=self.branch_share)

@@ -89,6 +89,7 @@ class PackedBatch:
         times: :class:`~recbole_genrec.backbone.time_bias.CellTimes` of all cells; ``None``: time plays no part.
         n_tokens: tokens without padding.
         n_decisions: terms that the mean loss is taken over: the labels of all targets, learnt or not.
+        learnt_share: expected share of the targets that are learnt.
     """
 
     input_ids: torch.Tensor
@@ -100,6 +101,7 @@ class PackedBatch:
     times: CellTimes | None
     n_tokens: int
     n_decisions: int
+    learnt_share: float = 1.0
 
     @property
     def position_ids(self):

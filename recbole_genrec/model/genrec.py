@@ -3,11 +3,12 @@
 Reference: Jianchao Ji et al. "GenRec: Large Language Model for Generative Recommendation", 2023, arXiv 2307.00457.
 Reference code: https://github.com/rutgerswiselab/GenRec
 
-Deviations from the paper and its code. One setting each switches the first three back; the last is a permanent fix:
+Deviations from the paper and its code. One setting each switches all but the last back, which is a permanent fix:
 
 * ``packing``: one forward for a whole history instead of one prompt per target; the loss is the same.
 * ``normalization: trie``: probabilities are normalised over existing titles (``vocab`` is the paper's).
 * ``decoding: exact``: the K most probable titles of the catalogue (``beam`` is the paper's, kept on the catalogue).
+* ``history: vectors`` or ``both``, ``item_prior``, ``text_vectors`` and ``context`` are additions, off by default.
 * Equal titles of two items get a suffix; targets are never cut; the oldest items are dropped as a whole.
 """
 
@@ -167,7 +168,7 @@ class GenRec(GenerativeRecommender):
             loss, prior = trie_loss_and_prior(self.backbone, self.trie, hidden, label, unknown=self.unknown_edges)
         else:
             loss = cross_entropy(self.backbone.logits(hidden), label, reduction="sum")
-        loss = loss / self.engine.branch_share  # the expected sum over all targets
+        loss = loss / batch.learnt_share  # the expected sum over all targets
         if self.engine.item_prior_loss:
             loss = loss + self._item_loss(prior, states, batch)
         return loss

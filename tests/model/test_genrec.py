@@ -214,3 +214,14 @@ def test_dropout_in_the_layers_of_a_scratch_model_is_for_training_alone(checkerb
     plain, dropped = states
     assert torch.equal(plain[0], plain[2]) and torch.equal(plain[2], dropped[2])
     assert not torch.equal(dropped[0], dropped[1]) and not torch.equal(dropped[0], dropped[2])
+
+
+def test_rows_of_recboles_loader_learn_every_title_at_its_own_weight(checkerboard):
+    """No share was drawn for them, so their loss is not scaled up."""
+    losses = []
+    for share in (1.0, 0.25):
+        config = Config(model=GenRec, dataset="tiny", config_dict=checkerboard | {"branch_share": share})
+        train, _, test = data_preparation(config, create_dataset(config))
+        init_seed(config["seed"], config["reproducibility"])
+        losses.append(GenRec(config, train.dataset).eval().calculate_loss(next(iter(test))[0]))
+    torch.testing.assert_close(*losses)

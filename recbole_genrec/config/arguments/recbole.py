@@ -289,7 +289,7 @@ class DataSettings(Settings):
     POSITION_FIELD: FieldName = "position_id"
     """Column of the positions in a history."""
     MAX_ITEM_LIST_LENGTH: Annotated[int, Ge(1), Le(10_000_000)] = 50
-    """Longest history, in items. Packed training of GenRec is bounded by ``max_prompt_tokens`` instead."""
+    """Longest history, in items. Packed training of GenRec on texts is bounded by ``max_prompt_tokens`` instead."""
     seq_len: Annotated[dict[str, Positive] | None, Form("a mapping of columns to lengths, or empty")] = None
     """Longest list of each column of lists."""
     threshold: Annotated[
