@@ -25,7 +25,7 @@ class Plugin(NamedTuple):
 
 
 #: the trainer of models that train at all positions of a history at once.
-_ALL_POSITIONS = "recbole_genrec.training.sasrecall_trainer:SASRecAllTrainer"
+_ALL_POSITIONS = "recbole_genrec.training.all_positions_trainer:AllPositionsTrainer"
 MODELS = {
     "BSARec": Plugin("recbole_genrec.model.bsarec:BSARec", _ALL_POSITIONS, parents=()),
     "GenRec": Plugin("recbole_genrec.model.genrec:GenRec"),

@@ -15,7 +15,7 @@ from recbole_genrec import run_recbole_genrec
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import train_sequences
 from recbole_genrec.model.sasrecall import SASRecAll
-from recbole_genrec.training.sasrecall_trainer import SASRecAllTrainer
+from recbole_genrec.training.all_positions_trainer import AllPositionsTrainer
 
 LONGEST = 4
 SETTINGS = {"MAX_ITEM_LIST_LENGTH": LONGEST, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "hidden_size": 16}
@@ -124,7 +124,7 @@ def test_the_rate_follows_the_schedule_and_the_average_is_what_is_tested(built, 
     config.final_config_dict |= {"lr_scheduler": "linear", "warmup_steps": 2, "ema_decay": 0.5, "epochs": 3}
     config.final_config_dict |= {"train_batch_size": 4, "learner": learner, "learning_rate": 0.1}
     loader.settings = replace(loader.settings, batch_size=4)
-    trainer, rates, weights = SASRecAllTrainer(config, model), [], []
+    trainer, rates, weights = AllPositionsTrainer(config, model), [], []
 
     def note(optimizer, *_):
         rates.append(optimizer.param_groups[0]["lr"])

@@ -6,7 +6,7 @@ from recbole_genrec.config.arguments import ScheduleArguments
 from recbole_genrec.training.schedule import WeightAverage, learning_rate_factor
 
 
-class SASRecAllTrainer(Trainer):
+class AllPositionsTrainer(Trainer):
     """RecBole's trainer with the schedule of the generative models: learning rate, and the average of the weights.
 
     The windows of an epoch follow from its number.
