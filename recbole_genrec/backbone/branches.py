@@ -45,7 +45,14 @@ class BranchMask:
 
 
 def attend(module, query, key, value, attention_mask, branches, **kwargs):
-    """Attention function of ``transformers`` for a :class:`BranchMask`; the other arguments are those of SDPA."""
+    """Attention function of ``transformers`` for a :class:`BranchMask`; the other arguments are those of SDPA.
+
+    Under autocast on a CPU it is computed in float32: torch's backward of bfloat16 takes several times as long there.
+    """
+    if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            wide = (states.float() for states in (query, key, value))
+            return attend(module, *wide, attention_mask, branches, **kwargs)
     trunk = (states[:, :, : branches.trunk] for states in (query, key, value))
     bias = None if branches.bias is None else branches.bias.to(query.dtype)
     parts = [sdpa_attention_forward(module, *trunk, bias, **kwargs)[0]]

@@ -61,12 +61,27 @@ def test_a_frozen_side_gets_no_gradient(frozen):
     assert inputs[frozen].grad is None and inputs[1 - frozen].grad is not None
 
 
-def test_autocast_does_not_round_it():
+def test_autocast_to_half_precision_does_not_round_it():
     states, items, target = drawn(20, 30)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = catalogue_cross_entropy(states.bfloat16(), items, target)
+    with torch.autocast("cpu", dtype=torch.float16):
+        loss = catalogue_cross_entropy(states.half(), items, target)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, cross_entropy(states.bfloat16().float() @ items.T, target))
+    torch.testing.assert_close(loss, cross_entropy(states.half().float() @ items.T, target))
+
+
+def test_autocast_to_bfloat16_rounds_the_factors_of_its_products_and_no_sum():
+    """Against float32 on factors that bfloat16 holds exactly: what is left is the rounding of logits and gradients."""
+    states, items, target = (each.detach() for each in drawn(200, 300, width=16, scale=0.5))
+    inputs = [each.bfloat16().float().requires_grad_() for each in (states, items)]
+    expected = cross_entropy(inputs[0] @ inputs[1].T, target)
+    gradients = torch.autograd.grad(expected, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = catalogue_cross_entropy(*inputs, target)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, atol=2e-3, rtol=0)
+    for own, other in zip(torch.autograd.grad(loss, inputs), gradients):
+        assert own.dtype == torch.float32
+        assert (own - other).norm() < 0.01 * other.norm()
 
 
 @pytest.mark.parametrize(("at_once", "rows"), [(1, 1), (6, 1), (12, 2), (13, 2), (100, 7)])
