@@ -38,6 +38,7 @@ TEST_KEYS = (
         "num_beams",
         "node_budget",
         "unseen_share",
+        "title_weight",
         "eval_batch_size",
         "data_path",
         "results_dir",

@@ -33,7 +33,13 @@ class EdgePrior:
         unknown: edges to items that the prior must pass over, as if they did not exist ``[E]``; by default none.
         unseen_share: probability that all items without a learned vector have together, after every history; 0: what
             their texts give them.
+
+    Attributes:
+        title_weight: what the logits of identifiers are to be multiplied with before the prior's are added; 1 in
+            training.
     """
+
+    title_weight = 1.0
 
     def __init__(
         self,
@@ -114,11 +120,15 @@ def edge_prior(
 
     Args:
         trie, hidden, unknown: see there.
-        ranks: whether it is for ranking, where the trie's ``unseen_share`` counts, and not for a loss.
+        ranks: whether it is for ranking, where the trie's ``unseen_share`` and ``title_weight`` count, and not for a
+            loss.
     """
     if trie.item_vectors is None:
         return None
-    return EdgePrior(trie, trie.item_vectors, hidden, unknown, trie.unseen_share if ranks else 0.0)
+    prior = EdgePrior(trie, trie.item_vectors, hidden, unknown, trie.unseen_share if ranks else 0.0)
+    if ranks:
+        prior.title_weight = trie.title_weight
+    return prior
 
 
 def _unseen(vectors: torch.nn.Embedding | ItemVectors) -> torch.Tensor:

@@ -178,7 +178,7 @@ def score_by_teacher_forcing(
             logit = _shared(logit, trie)
         below = trie.count_below(torch.nn.functional.pad(torch.eye(len(every), device=item.device), (1, 0)) > 0) > 0
         mass = torch.where(below, logit[:, None], -torch.inf).logsumexp(0)  # [E]
-        values = values + mass[children]
+        values = values * trie.title_weight + mass[children]
     log_probs = values.masked_fill(~mask, -torch.inf).log_softmax(-1)
     values = log_probs.gather(1, (edge - trie.node_offset[trie.edge_node[edge]])[:, None])[:, 0]
     return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)

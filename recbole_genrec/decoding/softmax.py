@@ -30,12 +30,13 @@ def root_logits(
 ) -> torch.Tensor:
     """Logits of the root's edges ``[D, root edges]`` from the states ``[D, H]`` before the first token.
 
-    Added to them is what an :class:`~recbole_genrec.decoding.prior.EdgePrior` makes of the same states.
+    Added to them is what an :class:`~recbole_genrec.decoding.prior.EdgePrior` makes of the same states; the others
+    count with its ``title_weight``.
     """
     values = backbone.logits(hidden, trie.root_token)
     if trie.edge_embedding is not None:
         values = values + hidden.float() @ trie.edge_embedding.weight[: len(trie.root_token)].T
-    return values if prior is None else values + prior.root()
+    return values if prior is None else values * prior.title_weight + prior.root()
 
 
 def _padded_child_logits(
@@ -71,7 +72,7 @@ def _padded_child_logits(
         values = values + torch.zeros_like(values).masked_scatter(mask, product)
     if prior is not None and history is not None:
         added = prior.of(history[decision], edge[mask])
-        values = values + torch.zeros_like(values).masked_scatter(mask, added)
+        values = values * prior.title_weight + torch.zeros_like(values).masked_scatter(mask, added)
     return values, edge, mask
 
 

@@ -89,6 +89,8 @@ class Trie:
     item_vectors: torch.nn.Embedding | ItemVectors | None = None
     #: probability that the items which training has not seen have together in a ranking; 0: what their texts give them.
     unseen_share: float = 0.0
+    #: what logits of tokens and edges are multiplied with in a ranking before the prior is added to them.
+    title_weight: float = 1.0
 
     @property
     def n_items(self) -> int:

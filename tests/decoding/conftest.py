@@ -32,6 +32,8 @@ class Case:
             self.trie.unseen_share = draw.choice([0.01, 0.3, 0.9])
             with torch.no_grad():
                 self.trie.item_vectors.weight[2::3] = 0
+        if seed >= 18 and seed % 3:
+            self.trie.title_weight = draw.choice([0.0, 0.5, 2.0])
         self.k = draw.randint(1, min(self.trie.n_items, 10))
         self.lengths = torch.tensor([draw.randint(1, 7) for _ in range(8)])
         generator = torch.Generator().manual_seed(seed)

@@ -223,3 +223,21 @@ def test_unknown_items_weigh_nothing(make_case, monkeypatch, one_of, trains):
     rest = weight.softmax(1)[:, below].sum(1).float()
     share = known.of(history, above).exp() / known.root().exp().sum(1)  # weights are known up to a factor
     torch.testing.assert_close(share, rest, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_without_the_weight_of_titles_the_prior_ranks_alone(make_case, seed):
+    """Whatever the tokens say, after every history; a loss knows nothing of it."""
+    case = make_case(seed)
+    trie = case.trie
+    trie.title_weight = 0.0
+    tree = case.tree()
+    torch.testing.assert_close(
+        score_catalogue(tree)[:, 1:].exp(), item_logits(trie, tree.root_hidden).softmax(1), rtol=1e-3, atol=1e-5
+    )
+    path = trie.path_edge[trie.path_offset[1] : trie.path_offset[2]]
+    hidden = torch.randn(len(path), case.backbone.hidden_size, generator=torch.Generator().manual_seed(0))
+    loss = trie_loss(case.backbone, trie, hidden, path)
+    trie.title_weight = 1.0
+    torch.testing.assert_close(trie_loss(case.backbone, trie, hidden, path), loss)
