@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from recbole_genrec.distributed.world import current
-from recbole_genrec.evaluation.cold_test import row_users
+from recbole_genrec.evaluation.cold_test import evaluate_cold, row_users
 from recbole_genrec.evaluation.confidence import RowMetrics, bootstrap_intervals
 from recbole_genrec.evaluation.outcomes import Outcomes, RankedLists
 from recbole_genrec.files.plain import plain
@@ -78,6 +78,19 @@ def measure_test(trainer, data, loader, saved=True, checkpoint=None):
         identifiers=plain(model.identifier_statistics()) if generative else {},
         seconds=seconds,
     )
+
+
+def measure_cold(trainer, data):
+    """Test a trainer's model, as it is, on the rows that ask for cold items; empty where none are held out.
+
+    Args:
+        trainer, data: see :func:`measure_test`.
+    """
+    if data.cold is None:
+        return {}
+    config = trainer.config
+    measured = evaluate_cold(config, data.dataset, lambda: data.cold_loader(config), trainer)
+    return {"rows": len(data.cold), **plain(measured)}
 
 
 def selected_by_validation(config, score, result):

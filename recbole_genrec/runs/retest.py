@@ -16,7 +16,7 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.plain import plain
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs.machine import hardware, versions
-from recbole_genrec.runs.measure import measure_test, selected_by_validation
+from recbole_genrec.runs.measure import measure_cold, measure_test, selected_by_validation
 from recbole_genrec.runs.process import ready_cpu, recbole_logging
 from recbole_genrec.runs.result import Seconds, read_run
 from recbole_genrec.runs.run import build_model
@@ -30,7 +30,7 @@ _NOT_TRUSTED = frozenset(("trust_remote_code",))
 
 
 def retest(run, settings=None):
-    """Validate and test the checkpoint of a run.
+    """Validate and test the checkpoint of a run, also on the cold items that its training held out.
 
     The epoch stays the one that the run's own validation selected.
 
@@ -61,6 +61,7 @@ def retest(run, settings=None):
         validated, validation = _validate(trainer, valid_data, path, stored.checkpoint)
         tested = measure_test(trainer, data, test_data, checkpoint=stored.checkpoint)
         tested.write_outcomes(folder, config)
+        cold = measure_cold(trainer, data)
     seconds = {"data": data.seconds, "train": stored.seconds.train, "validate": validation, "test": tested.seconds}
     # a checkpoint does not know how many titles collided
     identifiers = {"identifiers": stored.identifiers} if stored.identifiers else {}
@@ -68,7 +69,7 @@ def retest(run, settings=None):
         **tested.fields() | identifiers,
         **selected_by_validation(config, validated[config["valid_metric"].lower()], validated),
         curve=[_without_validation(epoch) for epoch in stored.curve],
-        cold={},
+        cold=cold,
         tasks={},
         users_per_second=(len(data.parts[1]) + len(data.parts[2])) / (validation + tested.seconds),
         seconds=Seconds(**seconds, total=perf_counter() - started),

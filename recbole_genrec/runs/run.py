@@ -17,12 +17,11 @@ from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.distributed.world import current, joined
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.evaluation.clock import Clock
-from recbole_genrec.evaluation.cold_test import evaluate_cold
 from recbole_genrec.files.plain import plain
 from recbole_genrec.interactions.dataset_files import check_dataset, convert_raw_dump
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs.machine import hardware, versions
-from recbole_genrec.runs.measure import measure_test, selected_by_validation
+from recbole_genrec.runs.measure import measure_cold, measure_test, selected_by_validation
 from recbole_genrec.runs.process import ready_cpu, recbole_logging, wandb_run
 from recbole_genrec.runs.result import Parameters, RunResult, Seconds
 from recbole_genrec.runs.summary import print_index, print_table, write_table
@@ -160,7 +159,7 @@ def _run_model(config, data, saved, folder):
     tested = measure_test(trainer, data, loaders["test"], saved)
     tested.write_outcomes(folder, config)
     tasks = _test_tasks(trainer, data, loaders["test"], tested.metrics)
-    cold = _test_cold(trainer, data)
+    cold = measure_cold(trainer, data)
     _log_tests(trainer.wandblogger, tested.metrics, cold)
     evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
     return RunResult(
@@ -209,15 +208,6 @@ def _test_tasks(trainer, data, loader, ranked):
 
     with whole(model):
         return plain(model.evaluate_tasks(data.parts[2], config, ranked, evaluate_ranking))
-
-
-def _test_cold(trainer, data):
-    """The test of cold items, where ``cold_items`` holds some out."""
-    if data.cold is None:
-        return {}
-    config = trainer.config
-    measured = evaluate_cold(config, data.dataset, lambda: data.cold_loader(config), trainer)
-    return {"rows": len(data.cold), **plain(measured)}
 
 
 def _log_tests(logger, metrics, cold):

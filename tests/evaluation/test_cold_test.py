@@ -14,7 +14,7 @@ from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.interactions.split import SplitData
-from recbole_genrec.runs import run as runner
+from recbole_genrec.runs import measure
 from recbole_genrec.runs.run import build_model
 
 ROWS = [(f"u{u}", f"m{(u * 3 + t * (1 + u % 3)) % 14}", 1000 + t // 2) for u in range(12) for t in range(3 + u % 7)]
@@ -204,8 +204,8 @@ def test_no_gradient_reaches_a_cold_item(split, name, settings):
 class TestRunner:
     def test_the_json_and_the_table_have_both(self, split, capsys, tmp_path, monkeypatch):
         tested = []
-        kept = runner.evaluate_cold
-        monkeypatch.setattr(runner, "evaluate_cold", lambda *args: tested.append(args) or kept(*args))
+        kept = measure.evaluate_cold
+        monkeypatch.setattr(measure, "evaluate_cold", lambda *args: tested.append(args) or kept(*args))
         settings = {"data_path": str(tmp_path / "data"), **SMALL}
         results = run_recbole_genrec("GenRec,SASRec", "tiny", config_dict=settings)
         assert "among cold ndcg@3" in capsys.readouterr().out

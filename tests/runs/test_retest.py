@@ -55,6 +55,24 @@ def test_the_same_settings_give_the_same_numbers(run, model):
     assert np.array_equal(one.lists, other.lists)
 
 
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("GenRec", {"item_prior": True, "unseen_share": 0.2, "max_prompt_tokens": 200}),
+        ("SASRecAll", {"text_vectors": "tfidf"}),
+    ],
+)
+def test_cold_items_are_asked_for_again(run, model, settings):
+    path = run(model, cold_items=0.4, topk=[1, 2], valid_metric="NDCG@2", **settings)
+    first, again = json.loads(path.read_text("utf-8")), retest(path)
+    assert first["cold"]["rows"] > 5 and set(first["cold"]) >= {"items", "test_result", "among_cold"}
+    assert json.loads(Path("results/again", path.name).read_text("utf-8"))["cold"] == first["cold"]
+    assert again["cold"]["items"] == first["cold"]["items"]
+    other = retest(path, {"topk": [1], "results_dir": "other"})["cold"]
+    hits = [result["test_result"]["hit@1"] for result in (first["cold"], other)]
+    assert hits[0] == hits[1] and set(other["test_result"]) == {"hit@1", "ndcg@1"}
+
+
 @pytest.mark.parametrize("model", ["GenRec", "SASRecAll"])
 def test_what_was_seen_is_left_out(run, model):
     path = run(model)
