@@ -181,6 +181,8 @@ class GenRecConfig(Config):
             raise GenRecError("'sample_users' needs one .inter file: 'benchmark_filename' has split it already.")
         if share and self["benchmark_filename"]:
             raise GenRecError("'cold_items' needs one .inter file: 'benchmark_filename' has split it already.")
+        if self["unseen_every"] and self["eval_args"]["mode"]["test"] != "full":
+            raise GenRecError("'unseen_every' gives new items places in lists of the whole catalogue: 'mode: full'.")
         self._check_transform()
         if self.model in MODELS:
             for group in ARGUMENT_GROUPS:

@@ -38,6 +38,7 @@ TEST_KEYS = (
         "num_beams",
         "node_budget",
         "unseen_share",
+        "unseen_every",
         "title_weight",
         "eval_batch_size",
         "data_path",

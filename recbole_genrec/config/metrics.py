@@ -24,4 +24,4 @@ def check_metrics(metrics):
     """
     for metric in [metrics] if isinstance(metrics, str) else metrics:
         if str(metric).lower() not in METRICS:
-            raise unknown_name("metric", metric, METRICS)
+            raise unknown_name("metric", metric, METRICS, " in 'metrics'")

@@ -55,7 +55,7 @@ class EdgePrior:
         # autocast may give a product of half precision, in which sums over items would lose most of them
         logits = (self._vectors @ self._hidden.T).float()  # [I, D]
         if unseen_share:
-            logits = _with_share(logits, _unseen(vectors)[trie.row_item], unseen_share)
+            logits = _with_share(logits, unseen_items(vectors)[trie.row_item], unseen_share)
         if self._left_out is not None:
             logits.masked_fill_(self._left_out[:, None], -torch.inf)
         self._highest = logits.detach().amax(0)  # any shift does: it is the same for all children of a node
@@ -131,8 +131,8 @@ def edge_prior(
     return prior
 
 
-def _unseen(vectors: torch.nn.Embedding | ItemVectors) -> torch.Tensor:
-    """Which items have no learned vector ``[I + 1]``: training has not seen them."""
+def unseen_items(vectors: torch.nn.Embedding | ItemVectors) -> torch.Tensor:
+    """Which items, padding among them, have no learned vector ``[I + 1]``: training has not seen them."""
     learned = vectors.learned if isinstance(vectors, ItemVectors) else vectors.weight
     return ~learned.detach().any(1)
 

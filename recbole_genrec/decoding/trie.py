@@ -89,6 +89,8 @@ class Trie:
     item_vectors: torch.nn.Embedding | ItemVectors | None = None
     #: probability that the items which training has not seen have together in a ranking; 0: what their texts give them.
     unseen_share: float = 0.0
+    #: a list has an item that training has not seen in each so many places; 0: where their scores put them.
+    unseen_every: int = 0
     #: what logits of tokens and edges are multiplied with in a ranking before the prior is added to them.
     title_weight: float = 1.0
 

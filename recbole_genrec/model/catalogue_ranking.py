@@ -10,7 +10,8 @@ import torch
 
 from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
-from recbole_genrec.decoding.search import SearchEffort, search
+from recbole_genrec.decoding.search import SearchEffort
+from recbole_genrec.decoding.unseen_places import search_with_unseen
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
 from recbole_genrec.interactions.unseen import SEEN
@@ -107,10 +108,11 @@ class CatalogueRanking:
             return scores
         num_beams = self.engine.num_beams if self.engine.decoding == "beam" else 0
         effort = SearchEffort(num_beams, self.engine.node_budget)
-        found = search(tree, self.k, self.engine.normalization, effort, left_out=left_out)
+        found = search_with_unseen(tree, self.k, self.engine.normalization, effort, left_out=left_out)
         self._count(found.items, found)
         scores = torch.full((len(tree), self.n_items), -torch.inf, device=found.scores.device)
-        return scores.scatter_(1, found.items, found.scores)
+        # RecBole sorts by score: where an item was put at its place, the scores are those of the places
+        return scores.scatter_(1, found.items, found.scores.sort(1, descending=True).values)
 
     def identifier_statistics(self):
         """What the indexing made of the catalogue: numbers of items and new tokens, and means of an item.

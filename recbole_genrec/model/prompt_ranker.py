@@ -95,7 +95,7 @@ class PromptRanker:
             self.item_embedding = self._item_vectors(self._zeros(len(self.catalogue.item_tokens) + 1))
         if self.engine.item_prior:
             self.trie.item_vectors, self.trie.unseen_share = self.item_embedding, self.engine.unseen_share
-            self.trie.title_weight = self.engine.title_weight
+            self.trie.title_weight, self.trie.unseen_every = self.engine.title_weight, self.engine.unseen_every
         if self.engine.edge_embedding:
             self.edge_embedding = self.trie.edge_embedding = self._zeros(self.trie.n_edges)
 

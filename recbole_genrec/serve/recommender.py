@@ -17,7 +17,8 @@ from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.catalogue.new_items import NewItem, enlarge, read_new_items
 from recbole_genrec.checkpoint.checkpoint import save_enlarged
 from recbole_genrec.decoding.scoring import score_pairs
-from recbole_genrec.decoding.search import SearchEffort, search
+from recbole_genrec.decoding.search import SearchEffort
+from recbole_genrec.decoding.unseen_places import search_with_unseen
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.serve.checkpoint_ranker import CheckpointRanker
 from recbole_genrec.serve.conditions import Conditions, choose_items
@@ -212,7 +213,7 @@ class GenRecommender:
     def _rank(self, batch: _Histories, topk: int, chosen: np.ndarray | None, exclude_seen: bool) -> list[Answer]:
         ranker = self.ranker
         tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop, batch.vectors, batch.context)
-        found = search(
+        found = search_with_unseen(
             tree,
             min(topk, ranker.trie.n_items),
             ranker.engine.normalization,

@@ -66,7 +66,7 @@ REFUSED = [
     (["--dataset=a/b"], "'dataset' must be the name of a folder", LIGHT),
     (["index", "--dataset=ml-100k", "--item_indexin=title"], "Unknown key 'item_indexin'", LIGHT),
     (["tune", *RUN_OF, "--epoch=3"], "Unknown key 'epoch'", LIGHT),
-    ([*RUN_OF, "--metrics=[NDGC]"], "Unknown metric 'NDGC'.", LIGHT),
+    ([*RUN_OF, "--metrics=[NDGC]"], "Unknown metric 'NDGC' in 'metrics'.", LIGHT),
     (["tune", *RUN_OF, "--params_file=nowhere"], "Cannot read the search space 'nowhere'", LIGHT | CONVERTING),
     (["test", "--run=nowhere.json", "--epochs=3"], "Unknown setting of a test 'epochs'", LIGHT),
     (["compare", "--models=SASRek", "--datasets=ml-100k"], "Unknown model 'SASRek'", LIGHT),

@@ -18,5 +18,5 @@ def test_names_and_kinds():
 
 def test_an_unknown_metric_is_refused_with_the_nearest():
     check_metrics(["NDCG", "hit"])
-    with pytest.raises(GenRecError, match="Unknown metric .ndgc.. Did you mean .ndcg."):
+    with pytest.raises(GenRecError, match="Unknown metric .ndgc. in .metrics.. Did you mean .ndcg."):
         check_metrics("ndgc")

@@ -196,6 +196,8 @@ class EngineArguments(Arguments):
     """Weight of that softmax's own loss in training, beside the loss of the decisions."""
     unseen_share: Annotated[Share, Neutral(0), Needs("item_prior", True)] = 0.0
     """Probability that items which training has not seen have together in a ranking. 0: what their texts give them."""
+    unseen_every: Annotated[Count, Neutral(0), Needs("item_prior", True), Needs("decoding", "exact", "beam")] = 0
+    """So many places of a list, such as 10, hold an item that training has not seen, the likeliest. 0: by its score."""
     title_weight: Annotated[AtLeast0, Neutral(1), Needs("item_prior", True)] = 1.0
     """Weight of the identifiers' logits beside the prior in a ranking. 1: as in training. 0: the prior ranks alone."""
     branch_share: Annotated[float, Gt(0), Le(1), Reads("GenRec"), Needs("packing", True)] = 1.0
