@@ -2,7 +2,11 @@
 
 A source is ``tfidf``, ``backbone``, or the folder or hub id of a sentence encoder; ``tfidf+/models/minilm`` are two.
 The vectors of several stand side by side. Each is centred on the mean of the texts that training has seen, and scaled
-so that the mean square of an entry is 1 and all sources have the same share in the length of a vector.
+so that the mean square of a vector's length is :data:`SQUARED_LENGTH`, to which all sources contribute the same share.
+
+The length decides how fast the projection of these vectors learns: a step of Adam moves each of its entries by the
+learning rate, so what it adds to an item moves in proportion to the sum of the entries, and to the number of dimensions
+if their size is fixed.
 
 Letters: I texts, D dimensions.
 """
@@ -21,6 +25,9 @@ from recbole_genrec.vectors.tfidf import PARTS, WORDS, Tfidf
 from recbole_genrec.vectors.vector_cache import cached, fingerprint_of_folder
 
 NONE, TFIDF, BACKBONE = "none", "tfidf", "backbone"
+#: of vectors, on the mean. On Amazon Toys, with 512 dimensions, GenRec's validation is after 6 epochs what it is after
+#: 12 with a squared length of 128 or 512.
+SQUARED_LENGTH = 32.0
 #: changes where this code would make other vectors of the same texts.
 VERSION = 1
 
@@ -176,10 +183,10 @@ class TextVectors:
             tfidf = maker.fit([text for text, taken in zip(texts, learned) if taken], WORDS)
         raw = _raw(names, tfidf, texts, maker)
         centres = tuple(_mean(part[learned]) for part in raw)
-        width, scales = sum(len(centre) for centre in centres), []
+        scales = []
         for part, centre in zip(raw, centres):
             square = ((part[learned] - centre) ** 2).sum(1).mean() if learned.any() else 0.0
-            scales.append(float(np.sqrt(width / len(names) / square)) if square > 1e-12 else 0.0)
+            scales.append(float(np.sqrt(SQUARED_LENGTH / len(names) / square)) if square > 1e-12 else 0.0)
         identities = tuple(map(maker.identity, names))
         made = cls(names, identities, maker.revision, tfidf, centres, tuple(scales))
         return made, made._finish(raw, written)

@@ -23,12 +23,12 @@ def test_vectors_are_centred_and_scaled_over_seen_texts(encoder, sources):
     known = SEEN & np.array([bool(text) for text in TEXTS])
     assert table.dtype == np.float32 and table.shape == (8, made.dimensions)
     np.testing.assert_allclose(table[known].mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose((table[known] ** 2).mean(), 1, rtol=1e-5)
+    np.testing.assert_allclose((table[known] ** 2).sum(1).mean(), 32, rtol=1e-5)  # however many dimensions
     begin, squares = 0, []
     for centre in made.centres:
         squares.append((table[known, begin : begin + len(centre)] ** 2).sum(1).mean())
         begin += len(centre)
-    np.testing.assert_allclose(squares, [table.shape[1] / len(squares)] * len(squares), rtol=1e-5)  # equal weight
+    np.testing.assert_allclose(squares, [32 / len(squares)] * len(squares), rtol=1e-5)  # equal weight
     assert not table[3].any() and table[6:].any(1).all()
 
 
