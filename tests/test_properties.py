@@ -82,7 +82,7 @@ def test_every_key_is_described_and_read(path):
         unread = keys.keys() - model_kind(get_model(name)).settings().keys()
         stated = {"train_neg_sample_args"}  # which none of them reads, and RecBole's default would set
         if name == "PromptLLM":  # what would change a model that is not trained
-            stated |= {"epochs", "lora", "embedding_dropout", "hidden_dropout"}
+            stated |= {"epochs", "adapter", "embedding_dropout", "hidden_dropout"}
         assert unread <= stated
 
 

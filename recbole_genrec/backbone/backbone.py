@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn.attention.flex_attention import BlockMask
 
-from recbole_genrec.backbone.branches import KERNEL, BranchMask
-from recbole_genrec.backbone.kv_cache import Filled, PromptBody, TreeCache, cache_argument
+from recbole_genrec.backbone.branches import KERNEL, BranchMask, with_virtual
+from recbole_genrec.backbone.kv_cache import Filled, PromptBody, TreeCache, VirtualCache, cache_argument
 from recbole_genrec.backbone.new_tokens import trained_rows
+from recbole_genrec.backbone.virtual_tokens import n_virtual, virtual_states
 
 
 class Backbone(nn.Module):
@@ -63,10 +64,15 @@ class Backbone(nn.Module):
         return self.causal_model.get_input_embeddings().weight.shape[0]
 
     @property
+    def n_virtual(self):
+        """Virtual tokens that stand before every prompt, V."""
+        return n_virtual(self.model)
+
+    @property
     def mask_kind(self):
         """The form of mask in which packed batches should come: ``dense``, ``branches`` or ``blocks``."""
         kernel = str(self.config._attn_implementation)
-        if kernel == "flex_attention":
+        if kernel == "flex_attention":  # settings refuse it beside virtual tokens
             return "blocks"
         exchangeable = getattr(self.causal_model, "_supports_attention_backend", False)
         exchangeable = exchangeable and self.fast_branches
@@ -163,6 +169,8 @@ class Backbone(nn.Module):
         Returns:
             Hidden states ``[B, T, H]`` after dropout, as :meth:`logits` takes them.
         """
+        if self.n_virtual:
+            position_ids, mask, cache = self._behind_virtual(input_embeds, position_ids, mask, cache)
         model = self.causal_model.base_model
         branches = {"branches": mask} if isinstance(mask, BranchMask) else {}
         with self._kernel_for(mask):
@@ -175,6 +183,19 @@ class Backbone(nn.Module):
                 **branches,
             )
         return self.hidden_dropout(output.last_hidden_state)
+
+    def _behind_virtual(self, input_embeds, position_ids, mask, cache):
+        """Positions, mask and cache of :meth:`forward` where virtual tokens stand before all others."""
+        count, (batch, length, _) = self.n_virtual, input_embeds.shape
+        device = input_embeds.device
+        if position_ids is None:
+            position_ids = torch.arange(length, device=device).expand(batch, -1)
+        if mask is None:
+            mask = torch.ones(length, length, dtype=torch.bool, device=device).tril().expand(batch, -1, -1)
+        mask = mask if isinstance(mask, BranchMask) else with_virtual(mask, count)
+        if cache is None:
+            cache = VirtualCache(virtual_states(self.model))
+        return position_ids + count, mask, cache
 
     def _mask_of_all_heads(self, mask, dtype):
         """The mask ``[B, 1, T, C]`` as the attention kernel takes it; a block mask is for all heads already."""
@@ -216,10 +237,9 @@ class Backbone(nn.Module):
         finally:
             config._attn_implementation = chosen
 
-    @staticmethod
-    def new_cache(n_rows, width):
+    def new_cache(self, n_rows, width):
         """A cache for :meth:`forward` whose first ``width`` columns :meth:`fill` fills."""
-        return TreeCache(n_rows, width)
+        return TreeCache(n_rows, width, virtual_states(self.model) if self.n_virtual else ())
 
     def fill(self, input_embeds, cache, rows, mask=None):
         """Put the keys and values of the beginnings of some prompts into the first columns of a cache.

@@ -47,24 +47,37 @@ class BranchMask:
 def attend(module, query, key, value, attention_mask, branches, **kwargs):
     """Attention function of ``transformers`` for a :class:`BranchMask`; the other arguments are those of SDPA.
 
+    Keys beyond the queries are those of virtual tokens, before all others: every token sees them.
+
     Under autocast on a CPU it is computed in float32: torch's backward of bfloat16 takes several times as long there.
     """
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             wide = (states.float() for states in (query, key, value))
             return attend(module, *wide, attention_mask, branches, **kwargs)
-    trunk = (states[:, :, : branches.trunk] for states in (query, key, value))
-    bias = None if branches.bias is None else branches.bias.to(query.dtype)
-    parts = [sdpa_attention_forward(module, *trunk, bias, **kwargs)[0]]
+    virtual, trunk = key.shape[2] - query.shape[2], branches.trunk
+    mask = None if branches.bias is None else branches.bias.to(query.dtype)
+    if virtual and mask is None:  # else SDPA's own causal mask
+        mask = torch.ones(1, 1, trunk, trunk, dtype=torch.bool, device=query.device).tril()
+    mask = None if mask is None else with_virtual(mask, virtual)
+    states = query[:, :, :trunk], key[:, :, : virtual + trunk], value[:, :, : virtual + trunk]
+    parts = [sdpa_attention_forward(module, *states, mask, **kwargs)[0]]
     for chunk in branches.chunks:
         keys, values = (
-            torch.cat([states[:, :, : chunk.trunk], states[:, :, chunk.branch : chunk.stop]], 2)
-            for states in (key, value)
+            torch.cat([s[:, :, : virtual + chunk.trunk], s[:, :, virtual + chunk.branch : virtual + chunk.stop]], 2)
+            for s in (key, value)
         )
         queries = query[:, :, chunk.begin : chunk.stop]
         mask = chunk.mask[:, None] if chunk.mask.dtype == torch.bool else chunk.mask.to(query.dtype)
+        mask = with_virtual(mask, virtual)
         parts.append(sdpa_attention_forward(module, queries, keys, values, mask, **kwargs)[0])
     return torch.cat(parts, 1), None
+
+
+def with_virtual(mask, count):
+    """A mask ``[..., K]``, booleans or numbers to add, with ``count`` columns before the others that are seen."""
+    seen = mask.new_ones if mask.dtype == torch.bool else mask.new_zeros
+    return torch.cat([seen(*mask.shape[:-1], count), mask], -1) if count else mask
 
 
 AttentionInterface.register(KERNEL, attend)

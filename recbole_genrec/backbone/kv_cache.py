@@ -10,6 +10,7 @@ import inspect
 from functools import cache
 from itertools import chain
 
+import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
@@ -35,23 +36,30 @@ class TreeCache(DynamicCache):
     Args:
         n_rows: prompts.
         width: columns that :class:`PromptBody` fills, the first ones.
+        virtual: keys and values of virtual tokens by layer, which get columns before those: see
+            :func:`~recbole_genrec.backbone.virtual_tokens.virtual_states`.
     """
 
-    def __init__(self, n_rows, width):
+    def __init__(self, n_rows, width, virtual=()):
         super().__init__()
-        self.n_rows, self.width, self.rows = n_rows, width, None
+        self.n_rows, self.virtual, self.rows = n_rows, virtual, None
+        self.n_virtual = virtual[0][0].shape[2] if virtual else 0
+        self.width = self.n_virtual + width
         self._layers = {}
 
     def layer(self, number):
         """The two :class:`_Columns` of a layer: keys and values."""
-        return self._layers.setdefault(number, (_Columns(self.n_rows, self.width), _Columns(self.n_rows, self.width)))
+        if number not in self._layers:
+            first = self.virtual[number] if self.virtual else (None, None)
+            self._layers[number] = tuple(_Columns(self.n_rows, self.width, states) for states in first)
+        return self._layers[number]
 
     def select(self, rows):
         """Select the rows ``[R]`` of the next forwards; ``None`` selects all."""
         self.rows = rows
 
     def rewind(self):
-        """Forget all columns but those of the prompts: the first ``width`` and the one after them."""
+        """Forget all columns but those of the prompts: their last token is in the one after the first ``width``."""
         for columns in chain.from_iterable(self._layers.values()):
             columns.used = self.width + 1
 
@@ -62,10 +70,10 @@ class TreeCache(DynamicCache):
 
 
 class _Columns:
-    """One tensor ``[R, A, C, D]`` whose first ``used`` columns count."""
+    """One tensor ``[R, A, C, D]`` whose first ``used`` columns count. Every row begins with ``first [1, A, V, D]``."""
 
-    def __init__(self, n_rows, used):
-        self.n_rows, self.used, self.tensor = n_rows, used, None
+    def __init__(self, n_rows, used, first=None):
+        self.n_rows, self.used, self.first, self.tensor = n_rows, used, first, None
 
     def append(self, new, rows):
         begin, self.used = self.used, self.used + new.shape[2]
@@ -77,12 +85,15 @@ class _Columns:
         return tensor[rows, :, : self.used]
 
     def put(self, new, rows):
-        self._with_room_for(new)[rows, :, : new.shape[2]] = new
+        begin = 0 if self.first is None else self.first.shape[2]
+        self._with_room_for(new)[rows, :, begin : begin + new.shape[2]] = new
 
     def _with_room_for(self, new):
         if self.tensor is None:
             _, heads, _, size = new.shape
             self.tensor = new.new_zeros(self.n_rows, heads, self.used + SPARE, size)
+            if self.first is not None:
+                self.tensor[:, :, : self.first.shape[2]] = self.first
         elif self.used > self.tensor.shape[2]:
             room = self.used - self.tensor.shape[2] + self.used // 2
             self.tensor = pad(self.tensor, (0, 0, 0, room))
@@ -117,8 +128,55 @@ class PromptBody(DynamicCache):
         values.put(value_states, self.rows)
         if layer_idx == self.last:
             raise Filled
+        return behind(self.cache.virtual, layer_idx, key_states, value_states)
+
+
+def behind(virtual, layer, *states):
+    """Keys and values ``[R, A, T, D]`` of a layer behind those of virtual tokens, if there are any."""
+    if not virtual:
+        return states
+    pairs = zip(virtual[layer], states)
+    return tuple(torch.cat([first.to(new.dtype).expand(len(new), -1, -1, -1), new], 2) for first, new in pairs)
+
+
+class VirtualCache(DynamicCache):
+    """Puts virtual tokens before the tokens of one forward, and keeps nothing.
+
+    Args:
+        virtual: see :class:`TreeCache`.
+    """
+
+    def __init__(self, virtual):
+        super().__init__()
+        self.virtual = virtual
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        """``[R, A, V + T, D]`` of ``[R, A, T, D]``; called by the model's attention."""
+        return behind(self.virtual, layer_idx, key_states, value_states)
+
+
+class KeptStates(DynamicCache):
+    """Takes the keys and values of one forward in ``states``, by layer, and stops it when the last layer has them.
+
+    Args:
+        n_layers: layers of the model.
+    """
+
+    def __init__(self, n_layers):
+        super().__init__()
+        self.states, self.last = [], n_layers - 1
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        """Keep a layer's keys and values ``[R, A, T, D]``; returns them as they are.
+
+        Raises:
+            Filled: the layer is the last one.
+        """
+        self.states.append((key_states, value_states))
+        if layer_idx == self.last:
+            raise Filled
         return key_states, value_states
 
 
 class Filled(Exception):
-    """Raised by :class:`PromptBody` once the last layer's keys and values are stored."""
+    """Raised by :class:`PromptBody` and :class:`KeptStates` once the last layer's keys and values are stored."""

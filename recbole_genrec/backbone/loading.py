@@ -1,7 +1,6 @@
 """Pretrained backbones: a folder or a hub id through the auto classes of ``transformers``."""
 
 import importlib.util
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
-from recbole_genrec.backbone.adapter import add_adapter, freeze_other_senses, stored_targets
+from recbole_genrec.backbone.adapter import add_adapter, freeze_other_senses
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.new_tokens import other_tokens
 from recbole_genrec.backbone.scratch import build_scratch, build_scratch_bart, build_scratch_t5
+from recbole_genrec.backbone.self_check import check_adapter
 from recbole_genrec.backbone.seq2seq import Seq2SeqBackbone
+from recbole_genrec.backbone.virtual_tokens import begin_with_words
 from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.broken_files import UNREADABLE, ReplaceError
@@ -214,9 +215,11 @@ def adapt(backbone, arguments, new_tokens=(), checkpoint=None):
 
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         freeze_other_senses(model)
-        if checkpoint and arguments.lora:
-            arguments = replace(arguments, lora_target_modules=stored_targets(checkpoint))
-        backbone.model = add_adapter(model, arguments, new_tokens) if arguments.lora else model
+        if arguments.adapter != "none":
+            backbone.model = add_adapter(model, arguments, new_tokens, checkpoint)
+        if backbone.n_virtual:
+            begin_with_words(backbone.model, len(backbone.tokenizer))
+            check_adapter(backbone, arguments)
     if arguments.gradient_checkpointing:
         checkpoint_activations(model)
     return backbone
@@ -274,7 +277,7 @@ def _read(source, arguments, quantization, auto_class):
 def _dtype(arguments):
     """Dtype of the loaded weights. Steps of full training are lost in the rounding of half precision weights."""
     if arguments.torch_dtype == "auto":
-        return "auto" if arguments.lora else torch.float32
+        return "auto" if arguments.adapter != "none" else torch.float32
     return getattr(torch, arguments.torch_dtype)
 
 
@@ -301,8 +304,10 @@ def _quantization_config(arguments):
     kind = arguments.quantization
     if kind == "none":
         return None
-    if not arguments.lora:
-        raise GenRecError(f"'quantization: {kind}' needs 'lora: true': quantised weights cannot be trained themselves.")
+    if arguments.adapter == "none":
+        raise GenRecError(
+            f"'quantization: {kind}' needs 'adapter: lora' or another: quantised weights cannot be trained themselves."
+        )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise GenRecError(f"'quantization: {kind}' needs bitsandbytes: pip install 'recbole_genrec[quantization]'.")
     if not torch.cuda.is_available():

@@ -90,7 +90,7 @@ def token_rows(model, ids):
     tables = _tables(model)
     if getattr(model.get_output_embeddings(), "bias", None) is not None:
         raise GenRecError(
-            "This backbone's output head has a bias, and peft cannot train rows of such a head. Use 'lora: false', "
+            "This backbone's output head has a bias, and peft cannot train rows of such a head. Use 'adapter: none', "
             "an item indexing without new tokens, or another backbone."
         )
     return {name: list(ids) for name, module in model.named_modules() if any(module is table for table in tables)}

@@ -19,6 +19,7 @@ Letters: N trunk tokens, T all tokens, H hidden size.
 """
 
 import inspect
+import warnings
 
 import torch
 
@@ -42,7 +43,7 @@ FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, Key
 
 
 @torch.no_grad()
-def self_check(backbone, name, longest, packs=True):
+def self_check(backbone, name, longest, packs=True, virtual=0):
     """Refuse a causal language model that packed training or search would compute wrongly.
 
     A model that is right with a plain mask, but not with the faster kernel for branches, does not use that kernel.
@@ -52,6 +53,7 @@ def self_check(backbone, name, longest, packs=True):
         name: what the user calls it.
         longest: tokens that a prompt may have with its response.
         packs: whether training packs responses; if not, only search is checked.
+        virtual: tokens that an adapter will put before every prompt.
 
     Raises:
         GenRecError: it would; the message names the family and the reason.
@@ -65,10 +67,11 @@ def self_check(backbone, name, longest, packs=True):
             "state instead of attention). Use a family with rotary or learned positions, such as Llama, Qwen or Gemma."
         )
     window = attention_window(config)
-    if window is not None and longest > window:
+    if window is not None and longest + virtual > window:
+        beside = f", with {virtual} of the adapter," if virtual else ""
         raise GenRecError(
-            f"'max_prompt_tokens' ({longest}) is above the window of {window} tokens that layers of the backbone "
-            f"{name!r} look back over: set it to {window} at most."
+            f"'max_prompt_tokens' ({longest}){beside} is above the window of {window} tokens that layers of the "
+            f"backbone {name!r} look back over: set it to {window - virtual} at most."
         )
     trains = backbone.training
     backbone.eval()
@@ -82,6 +85,46 @@ def self_check(backbone, name, longest, packs=True):
         backbone.train(trains)
     if problem:
         raise GenRecError(f"{family}{problem}.")
+
+
+@torch.no_grad()
+def check_adapter(backbone, arguments):
+    """Refuse virtual tokens before a language model that would see others than plain ``peft`` shows it.
+
+    Args:
+        backbone: with an adapter of virtual tokens.
+        arguments: :class:`~recbole_genrec.config.arguments.BackboneArguments`.
+
+    Raises:
+        GenRecError: the logits of a short prompt are others, or the family fails at them.
+    """
+    refused = (
+        f"'adapter: {arguments.adapter}' cannot be used with the backbone {arguments.backbone!r}, of the family "
+        f"{backbone.config.model_type!r}: "
+    )
+    table = backbone.causal_model.get_input_embeddings().weight
+    embeds = backbone.embed(torch.arange(1, 7, device=table.device)[None] % len(table))
+    trains = backbone.training
+    backbone.eval()
+    try:
+        if backbone.is_encoder_decoder:
+            encoded = backbone.read(embeds, torch.tensor([embeds.shape[1]], device=table.device))
+            ours = backbone.logits(backbone(backbone.start(1), prompts=encoded))
+            asked = {"decoder_inputs_embeds": backbone.start(1)}
+        else:
+            ours, asked = backbone.logits(backbone(embeds)), {}
+        with warnings.catch_warnings():  # peft calls an argument by the name that transformers has given up
+            warnings.filterwarnings("ignore", ".*past_key_values.* is deprecated", FutureWarning)
+            theirs = backbone.model(inputs_embeds=embeds, **asked).logits[:, -ours.shape[1] :]
+        same = _alike(ours.to(theirs.dtype), theirs)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except FAILURES as error:
+        raise GenRecError(f"{refused}it fails ({type(error).__name__}: {_first_line(error)}).") from error
+    finally:
+        backbone.train(trains)
+    if not same:
+        raise GenRecError(f"{refused}its tokens do not see what peft shows them.")
 
 
 def attention_window(config):

@@ -15,6 +15,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from recbole_genrec.backbone.backbone import Backbone
 from recbole_genrec.backbone.kv_cache import TreeCache, cache_argument
+from recbole_genrec.backbone.virtual_tokens import virtual_embeddings
 from recbole_genrec.errors import GenRecError
 
 #: families whose decoder scales its states before the head where the embeddings are tied (Raffel et al. 2020).
@@ -83,12 +84,17 @@ class Seq2SeqBackbone(Backbone):
             lengths: ``[B]``.
 
         Returns:
-            :class:`EncodedPrompts`.
+            :class:`EncodedPrompts`; the states of V virtual tokens stand behind the P of a prompt.
         """
-        mask = torch.arange(input_embeds.shape[1], device=lengths.device) < lengths[:, None]
-        encoder = self.causal_model.get_encoder()
-        output = encoder(inputs_embeds=self.embedding_dropout(input_embeds), attention_mask=mask)
-        return EncodedPrompts(output.last_hidden_state, mask)
+        embeds, virtual = self.embedding_dropout(input_embeds), self.n_virtual
+        if virtual:
+            before = virtual_embeddings(self.model).to(embeds.dtype).expand(len(embeds), -1, -1)
+            embeds, lengths = torch.cat([before, embeds], 1), lengths + virtual
+        mask = torch.arange(embeds.shape[1], device=lengths.device) < lengths[:, None]
+        states = self.causal_model.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        if virtual:  # to the end, so that a prompt's states begin at 0: the decoder does not look at their order
+            states, mask = states.roll(-virtual, 1), mask.roll(-virtual, 1)
+        return EncodedPrompts(states, mask)
 
     def start(self, batch):
         """Embedded start token of the decoder ``[B, 1, H]``."""

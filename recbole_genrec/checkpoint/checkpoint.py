@@ -8,7 +8,7 @@
     items.json           item tokens, texts and identifiers in catalogue order, and the pieces that these are made of
     item_columns.json    the columns of the ``.item`` file: type and values of each item, in catalogue order
     tokenizer/           in the form of ``transformers``
-    adapter/             the LoRA adapter in peft's own form, or
+    adapter/             the adapter in peft's own form, or
     backbone/            the whole language model in the form of ``transformers``
     extra.safetensors    every other tensor of the model, such as item embeddings
     text_vectors.json text_vectors.safetensors    of a model with ``text_vectors``: see :mod:`.vector_files`
@@ -195,6 +195,11 @@ def _write_model(folder, model, weights, shared):
     if hasattr(backbone.model, "peft_config"):
         # New rows are stored with the adapter, so peft need not ask the hub whether the vocabulary grew.
         backbone.model.save_pretrained(folder / "adapter", state_dict=own, save_embedding_layers=False)
+        if backbone.n_virtual:  # peft writes the model's own vectors, whatever state it is given
+            vectors = own["prompt_encoder.default.embedding.weight"].cpu()
+            write_tensors(
+                folder / "adapter/adapter_model.safetensors", {"prompt_embeddings": vectors}, {"format": "pt"}
+            )
         if catalogue.index.codes:  # AutoPeftModel makes room for the tokens of the tokenizer that it finds here
             shared.write(folder, "adapter", vocabulary, lambda: _write_tokenizer(folder / "adapter", tokenizer))
     else:

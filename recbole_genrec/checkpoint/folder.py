@@ -11,6 +11,7 @@ from typing import NamedTuple
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import ItemIndex, pieces_from_json, pieces_to_json
 from recbole_genrec.catalogue.item_text import ItemColumn
+from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.json_shape import check_shape
 from recbole_genrec.files.moments import Clock
@@ -198,7 +199,8 @@ def read_state_dict(folder):
     if adapter.is_file():
         for name, tensor in read_tensors(adapter).items():
             name = re.sub(r"(\.lora_[AB])\.weight$", rf"\1.{_ADAPTER_NAME}.weight", name)
-            name = re.sub(r"\.trainable_tokens_delta$", rf"\g<0>.{_ADAPTER_NAME}", name)
+            name = re.sub(r"\.(trainable_tokens_delta|ia3_l)$", rf"\g<0>.{_ADAPTER_NAME}", name)
+            name = re.sub("^prompt_embeddings$", f"prompt_encoder.{_ADAPTER_NAME}.embedding.weight", name)
             state[BACKBONE_PREFIX + name] = tensor
     else:
         weights = read_tensors(whole)
@@ -328,7 +330,7 @@ def _check_count(folder, what, values, tokens):
 
 def read_settings(folder):
     """The configuration that a checkpoint was trained with; a missing key is ``None``."""
-    settings = read_json(Path(folder) / "config.json")
+    settings, _ = with_present_names(read_json(Path(folder) / "config.json"), "config.json")
     if "item_embedding" in settings:  # what 'history' was called
         settings.setdefault("history", {"none": "text"}.get(settings.pop("item_embedding"), "both"))
     return defaultdict(lambda: None, settings)

@@ -13,6 +13,7 @@ from recbole.evaluator.register import metric_information
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS
+from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.config.defaults import add_shipped_defaults
 from recbole_genrec.config.feature_columns import add_feature_columns
 from recbole_genrec.config.keys import COMMAND_LINE
@@ -55,7 +56,7 @@ class GenRecConfig(Config):
     ) -> None:
         self.command_line = dict(command_line or {})
         self.run_models = [*models, model] if model is not None else [*models]
-        self.sources = {}
+        self.sources, self.notices = {}, []
         try:
             super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
         except GenRecError:
@@ -74,17 +75,22 @@ class GenRecConfig(Config):
     def _load_config_files(self, file_list):
         merged = {}
         for path in file_list or ():
-            self.sources[str(path)] = read_yaml(path)
+            self.sources[str(path)] = self._present(read_yaml(path), path)
             merged.update(self.sources[str(path)])
         return merged
 
     def _load_variable_config_dict(self, config_dict):
-        self.sources["config_dict"] = config_dict
-        return config_dict
+        self.sources["config_dict"] = self._present(config_dict, "config_dict")
+        return self.sources["config_dict"]
 
     def _load_cmd_line(self):
-        self.sources[COMMAND_LINE] = self.command_line
-        return self.command_line
+        self.sources[COMMAND_LINE] = self._present(self.command_line, COMMAND_LINE)
+        return self.sources[COMMAND_LINE]
+
+    def _present(self, settings, source):
+        settings, notices = with_present_names(settings, source)
+        self.notices += notices
+        return settings
 
     def _get_model_and_dataset(self, model, dataset):
         model = model or self.external_config_dict.get("model")

@@ -5,6 +5,7 @@ The check imports neither RecBole nor a model of a known name, so that a mistake
 
 from pathlib import Path
 
+from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.config.arguments.schema import all_settings, check_values
 from recbole_genrec.config.keys import COMMAND_LINE, TEST_KEYS, check_key, known_keys, model_kind, name_of
 from recbole_genrec.config.metrics import check_metrics
@@ -143,6 +144,7 @@ def check_command_line(models, dataset, files, settings):
     for name in model_list(models):
         check_model(name)
     sources = {str(path): read_yaml(path) for path in files} | {COMMAND_LINE: settings}
+    sources = {source: with_present_names(settings, source)[0] for source, settings in sources.items()}
     given = {key: value for source in sources.values() for key, value in source.items()}
     dataset = dataset or given.get("dataset")
     for name in models:

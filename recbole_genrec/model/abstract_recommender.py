@@ -223,7 +223,8 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         self._check_length()
         name, longest = self.arguments["backbone"].backbone, self.arguments["prompt"].max_prompt_tokens
         if name != SCRATCH and not backbone.is_encoder_decoder:
-            self_check(backbone, name, longest, packs=self.is_trained and self.engine.packing)
+            packs, virtual = self.is_trained and self.engine.packing, self.arguments["backbone"].virtual_tokens
+            self_check(backbone, name, longest, packs, virtual)
         return backbone
 
     def _draw_item_vectors(self, seen):

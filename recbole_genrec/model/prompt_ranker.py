@@ -152,8 +152,16 @@ class PromptRanker:
 
     def _check_length(self):
         longest, possible = self.arguments["prompt"].max_prompt_tokens, self.backbone.max_positions
-        if possible is not None and longest > possible:
-            raise GenRecError(f"'max_prompt_tokens' ({longest}) is above the backbone's longest sequence, {possible}.")
+        virtual = self._count_virtual()
+        if possible is not None and longest + virtual > possible:
+            beside = f", with {virtual} virtual tokens," if virtual else ""
+            raise GenRecError(
+                f"'max_prompt_tokens' ({longest}){beside} is above the backbone's longest sequence, {possible}."
+            )
+
+    def _count_virtual(self):
+        """Tokens that stand before every prompt, beside ``max_prompt_tokens``."""
+        return self.arguments["backbone"].virtual_tokens
 
     def _apply(self, fn, recurse=True):
         """Move the trie along with the parameters."""

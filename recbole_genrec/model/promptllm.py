@@ -174,7 +174,7 @@ class PromptLLM(GenRec):
 
     def _read_backbone(self, corpus, checkpoint=None):
         # as beside an adapter: weights that are not trained may stay in half precision, or be quantised
-        return read_backbone(replace(self.arguments["backbone"], lora=True), corpus, checkpoint)
+        return read_backbone(replace(self.arguments["backbone"], adapter="lora"), corpus, checkpoint)
 
     def _lay_out(self):
         super()._lay_out()

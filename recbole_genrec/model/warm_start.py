@@ -24,7 +24,9 @@ from recbole_genrec.vectors.item_vectors import ItemVectors
 from recbole_genrec.vectors.text_vectors import read_sources
 
 #: settings that decide the shape of a language model; the second tuple is for a scratch model.
-_SHAPE = ("backbone", "revision", "quantization", "lora", "lora_r", "lora_alpha", "lora_target_modules")
+_SHAPE = ("backbone", "revision", "quantization", "adapter") + (
+    ("adapter_tokens", "lora_r", "lora_alpha", "lora_target_modules")
+)
 _SCRATCH_SHAPE = ("scratch_hidden_size", "scratch_layers", "scratch_heads") + (
     "scratch_intermediate_size",
     "scratch_vocab_size",

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from functools import cache
 
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS, plugin_keys
+from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.config.keys import PLACE_KEYS, model_kind
 from recbole_genrec.config.registry import is_sequential
 from recbole_genrec.files.plain import plain
@@ -20,7 +21,7 @@ def deciding_settings(settings):
     Args:
         settings: a configuration as :func:`~recbole_genrec.files.plain.plain` gives it and a run's JSON holds it.
     """
-    defaults = _plugin_defaults()
+    defaults, (settings, _) = _plugin_defaults(), with_present_names(settings)
     given = {key: value for key, value in settings.items() if key not in PLACE_KEYS | _ELSEWHERE}
     known = defaults | {key: value for key, value in given.items() if value is not None or key not in defaults}
     unread = _unread(settings.get("model"))

@@ -8,7 +8,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import get_model, init_logger, init_seed
 
 from recbole_genrec.checkpoint.checkpoint import check_trust
-from recbole_genrec.checkpoint.folder import BUILT_FOR, damage_of, read_json, read_state_dict, verify
+from recbole_genrec.checkpoint.folder import BUILT_FOR, damage_of, read_json, read_settings, read_state_dict, verify
 from recbole_genrec.compat.torch_calls import load_pickle
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS
 from recbole_genrec.config.config import GenRecConfig
@@ -24,7 +24,7 @@ def read_config(folder, trust_remote_code=False):
 
     No setting is evaluated, and the device is chosen on this machine. See :func:`check_trust` for what is refused.
     """
-    settings = read_json(folder / "config.json")
+    settings = dict(read_settings(folder))
     check_trust(folder, settings, trust_remote_code)
     with damage_of(folder):
         shape = {"metrics": ([str], str), "topk": ([int], int), "valid_metric": str, "eval_args": {}}

@@ -93,8 +93,9 @@ def _run_in_turn(configs, options):
         log.enter_context(recbole_logging(first, console=options.shown))
         if converted:
             getLogger().info(converted)
-        if idle := idle_keys(configs):
-            getLogger().warning(idle)
+        for notice in [*first.notices, idle_keys(configs)]:
+            if notice:
+                getLogger().warning(notice)
         ready_cpu(first)
         data = SplitData(configs)
         rehearse(configs[1:], data)

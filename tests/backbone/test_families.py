@@ -27,6 +27,7 @@ SHAPE = TOKENS | {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers
 SHAPE |= {"num_key_value_heads": 1, "max_position_embeddings": 256}
 MHA = SHAPE | {"num_key_value_heads": 2}
 GPT = TOKENS | {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 256, "n_ctx": 256}
+ONE_KEY = {key: value for key, value in SHAPE.items() if key != "num_key_value_heads"}
 HEAD = {"head_dim": 8}
 EXPERTS = {"moe_intermediate_size": 8, "num_experts": 2, "num_local_experts": 2, "num_experts_per_tok": 1}
 EYES = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 28}
@@ -59,7 +60,7 @@ FAMILIES = {
     ),
     "xglm": ("xglm", TOKENS | {"d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 2}, QV),
     "biogpt": ("biogpt", MHA, QV),
-    "falcon": ("falcon", MHA | {"alibi": False}, {"query_key_value"}),
+    "falcon": ("falcon", ONE_KEY | {"alibi": False}, {"query_key_value"}),
     "falcon-new": (
         "falcon",
         MHA | {"alibi": False, "new_decoder_architecture": True, "num_kv_heads": 1},
@@ -130,14 +131,14 @@ def world(tmp_path_factory, write_dataset):
 
 @pytest.fixture
 def build(world, tmp_path):
-    """A GenRec over a random model of a family, LoRA around it."""
+    """A GenRec over a random model of a family, LoRA around it unless settings of GenRec say otherwise."""
 
-    def genrec(family, settings):
+    def genrec(family, settings, **more):
         random_model(family, settings).save_pretrained(tmp_path / "base")
         byte_tokenizer().save_pretrained(tmp_path / "base")
         (tmp_path / "branching.yaml").write_text(TEMPLATE, "utf-8")
         files = {"backbone": str(tmp_path / "base"), "prompt": str(tmp_path / "branching.yaml")}
-        return GenRec(GenRecConfig("GenRec", "tiny", config_dict=world[0] | files), world[1])
+        return GenRec(GenRecConfig("GenRec", "tiny", config_dict=world[0] | files | more), world[1])
 
     return genrec
 
@@ -150,6 +151,19 @@ def test_packed_is_unpacked_and_search_is_exact(build, world, family):
     adapted = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in adapter_names(model.backbone.model)}
     assert adapted == FAMILIES[family][2] or (FAMILIES[family][2] is None and len(adapted) > 1)
     check_loss(model, world[1])
+    check_lists(model, world[2])
+
+
+@pytest.mark.parametrize("adapter", ["prompt", "prefix"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_so_it_is_behind_virtual_tokens(build, world, family, adapter):
+    """That one prompt has the logits of plain peft, the model checks itself when it is built."""
+    virtual = {"adapter": adapter, "adapter_tokens": 5, "max_prompt_tokens": LONGEST - 5}
+    model = build(*FAMILIES[family][:2], **virtual)
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+        "backbone.model.prompt_encoder.default.embedding.weight"
+    }
+    check_loss(model.eval(), world[1])
     check_lists(model, world[2])
 
 

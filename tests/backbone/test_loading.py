@@ -70,7 +70,7 @@ def load(folder, **settings):
 @pytest.mark.parametrize("family", CONFIGS)
 def test_every_family_gives_the_logits_of_its_own_model(tmp_path, family):
     folder = save_model(tmp_path, family)
-    backbone = load(folder, lora=False).eval()
+    backbone = load(folder, adapter="none").eval()
     ids = torch.tensor([backbone.encode("GoldenEye (1995)")])
     with torch.no_grad():
         logits = backbone.logits(backbone(backbone.embed(ids)))
@@ -131,17 +131,17 @@ def test_missing_padding_token_does_not_grow_the_vocabulary(tmp_path):
     assert len(backbone.tokenizer) == len(byte_tokenizer())
 
 
-@pytest.mark.parametrize(("stored", "asked", "lora", "expected"), [
-    ("bfloat16", "auto", True, torch.bfloat16),
-    ("bfloat16", "auto", False, torch.float32),
-    ("bfloat16", "bfloat16", False, torch.bfloat16),
-    ("float32", "float16", True, torch.float16),
+@pytest.mark.parametrize(("stored", "asked", "adapter", "expected"), [
+    ("bfloat16", "auto", "lora", torch.bfloat16),
+    ("bfloat16", "auto", "none", torch.float32),
+    ("bfloat16", "bfloat16", "none", torch.bfloat16),
+    ("float32", "float16", "lora", torch.float16),
 ])  # fmt: skip
-def test_dtype_of_the_weights(tmp_path, stored, asked, lora, expected):
+def test_dtype_of_the_weights(tmp_path, stored, asked, adapter, expected):
     model = AutoModelForCausalLM.from_config(CONFIGS["llama"]()).to(getattr(torch, stored))
     model.save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
-    backbone = load(str(tmp_path), torch_dtype=asked, lora=lora)
+    backbone = load(str(tmp_path), torch_dtype=asked, adapter=adapter)
     assert backbone.causal_model.get_input_embeddings().weight.dtype == expected
 
 
@@ -202,8 +202,8 @@ def test_weights_that_lack_a_tensor(tmp_path):
 @pytest.mark.parametrize("kind", ["8bit", "4bit"])
 def test_quantisation_says_what_is_missing(monkeypatch, tmp_path, kind):
     folder = save_model(tmp_path)
-    with pytest.raises(GenRecError, match="needs 'lora: true'"):
-        load(folder, quantization=kind, lora=False)
+    with pytest.raises(GenRecError, match="needs 'adapter: lora'"):
+        load(folder, quantization=kind, adapter="none")
     monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(GenRecError, match="needs bitsandbytes"):
         load(folder, quantization=kind)
@@ -228,7 +228,7 @@ def with_new_tokens(folder, seed=1, **settings):
 def test_new_tokens_are_drawn_like_the_old_ones(tmp_path, family):
     folder = save_model(tmp_path, family)
     state = torch.get_rng_state()
-    backbone, ids = with_new_tokens(folder, lora=False)
+    backbone, ids = with_new_tokens(folder, adapter="none")
     n = ids[0]
     assert ids == [n, n + 1, n + 2] and n == len(backbone.tokenizer) - 3
     before = AutoModelForCausalLM.from_pretrained(folder)
@@ -239,8 +239,8 @@ def test_new_tokens_are_drawn_like_the_old_ones(tmp_path, family):
     head = backbone.causal_model.get_output_embeddings().weight
     assert (head is new) == backbone.config.tie_word_embeddings
     assert 0.5 < head[ids].std() / old[:n].std() < 2
-    again, _ = with_new_tokens(folder, lora=False)
-    other, _ = with_new_tokens(folder, lora=False, seed=2)
+    again, _ = with_new_tokens(folder, adapter="none")
+    other, _ = with_new_tokens(folder, adapter="none", seed=2)
     assert torch.equal(again.causal_model.get_input_embeddings().weight, new)
     assert not torch.equal(other.causal_model.get_input_embeddings().weight[ids], new[ids])
     assert torch.equal(torch.get_rng_state(), state)
@@ -325,7 +325,7 @@ def test_an_output_head_with_a_bias_is_refused(tmp_path):
     byte_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(GenRecError, match="output head has a bias"):
         with_new_tokens(str(tmp_path))
-    backbone, ids = with_new_tokens(str(tmp_path), lora=False)
+    backbone, ids = with_new_tokens(str(tmp_path), adapter="none")
     text = torch.tensor([ids])
     assert torch.isfinite(backbone.logits(backbone(backbone.embed(text)))).all()
 

@@ -100,10 +100,10 @@ def test_adapter_with_new_tokens_loads_with_plain_peft(world, base, tmp_path):
 
 
 def test_full_training_of_a_pretrained_model(world, base, tmp_path):
-    config, model, batch = world(backbone=base, lora=False, decoding="full")
+    config, model, batch = world(backbone=base, adapter="none", decoding="full")
     randomize(model)
     save_checkpoint(tmp_path / "best", model, config, STATE)
-    _, other, _ = world(backbone=base, lora=False, decoding="full")
+    _, other, _ = world(backbone=base, adapter="none", decoding="full")
     load_checkpoint_into(other, tmp_path / "best")
     assert torch.equal(other.full_sort_predict(batch), model.full_sort_predict(batch))
 

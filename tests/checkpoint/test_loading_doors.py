@@ -50,12 +50,14 @@ SMALL = {
     "show_progress": False,
 }
 VECTORS = {"history": "both", "edge_embedding": True, "item_prior": True}
+ADAPTERS = ("prompt", "prefix", "ia3")
 #: model, settings; a ``base`` is a pretrained backbone.
 CASES = {
     **{scheme: ("GenRec", {"item_indexing": scheme}) for scheme in known_indexings()},
     "title with vectors": ("GenRec", {"item_indexing": "title", **VECTORS}),
     "adapter": ("GenRec", {"backbone": "base", "lora_r": 2, "item_indexing": "hybrid"}),
-    "whole": ("GenRec", {"backbone": "base", "lora": False, "item_indexing": "title"}),
+    **{kind: ("GenRec", {"backbone": "base", "adapter": kind, "item_indexing": "title"}) for kind in ADAPTERS},
+    "whole": ("GenRec", {"backbone": "base", "adapter": "none", "item_indexing": "title"}),
     "P5": ("P5", {"item_indexing": "title"}),
     "GenRecSeq2Seq": ("GenRecSeq2Seq", {"item_indexing": "title", "pretrain_epochs": 1, "attribute_fields": ["genre"]}),
     "TIGER": ("TIGER", {"item_indexing": "semantic", "semantic_steps": 20, "user_tokens": 5}),

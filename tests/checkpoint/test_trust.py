@@ -198,15 +198,15 @@ def test_weights_and_tokenizer_are_those_of_the_revision(hub, tmp_path):
         read_backbone(BackboneArguments(backbone=name, revision="v2"), [])
 
 
-@pytest.mark.parametrize("lora", [True, False])
-def test_code_of_the_hub_is_that_of_the_revision(hub, world, tmp_path, mark, lora):
+@pytest.mark.parametrize("adapter", ["lora", "none"])
+def test_code_of_the_hub_is_that_of_the_revision(hub, world, tmp_path, mark, adapter):
     """Also for a checkpoint that holds all weights, whose configuration names the code by its hub id alone."""
     other = mark.with_name("code-of-main-has-run")
     folders = {}
     for revision, left in (("main", other), ("v1", mark)):
         folders[revision] = add_code(write_base(tmp_path / revision), left, prefix="me/tiny--")
     name = hub("me/tiny", folders)
-    _, model, batch = world(backbone=name, revision="v1", trust_remote_code=True, lora=lora, decoding="full")
+    _, model, batch = world(backbone=name, revision="v1", trust_remote_code=True, adapter=adapter, decoding="full")
     assert mark.exists() and not other.exists()
     assert GenRecommender.from_checkpoint("best", trust_remote_code=True).recommend(HEAT)[0]
     export("best", "plain", merged=True, trust_remote_code=True)

@@ -128,7 +128,7 @@ def loaded_by_transformers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def checkpoints(trained, pretrained, train):
     """Checkpoint folders of a model that is stored whole, and of one with an adapter."""
-    adapted = train(backbone=str(pretrained), lora=True, lora_r=2, lora_target_modules=["q_proj"])
+    adapted = train(backbone=str(pretrained), adapter="lora", lora_r=2, lora_target_modules=["q_proj"])
     return {False: trained["trie"][2], True: adapted[2]}
 
 

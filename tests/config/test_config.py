@@ -322,7 +322,7 @@ class TestEffects:
             ("GenRec", {"packing": False, "history_dropout": 0.9}, "'packing: false'; it needs 'packing: true'"),
             ("GenRec", {"quantization": "4bit"}, "'backbone: scratch'; it needs 'backbone: a folder or a hub id'"),
             ("GenRec", {"lora_r": 4}, "'backbone: scratch'"),
-            ("GenRec", {"backbone": "some/model", "lora": False, "lora_r": 4}, "it needs 'lora: true'"),
+            ("GenRec", {"backbone": "some/model", "adapter": "none", "lora_r": 4}, "it needs 'adapter: lora'"),
             ("GenRec", {"backbone": "some/model", "scratch_layers": 4}, "it needs 'backbone: scratch'"),
             ("GenRec", {"train_batch_size": 4}, "'train_batch_tokens: 8192'; it needs 'train_batch_tokens: 0'"),
             ("GenRec", {"svd_bins": 4}, "'item_indexing: title'; it needs 'item_indexing: svd'"),
@@ -357,7 +357,7 @@ class TestEffects:
         ("model", "settings"),
         [
             ("GenRec", {"packing": True, "history_dropout": 0.5}),
-            ("GenRec", {"quantization": "none", "trust_remote_code": False, "lora": False}),
+            ("GenRec", {"quantization": "none", "trust_remote_code": False, "adapter": "none"}),
             ("GenRec", {"packing": False, "train_batch_size": 4}),
             ("GenRec", {"train_batch_tokens": 0, "train_batch_size": 4}),
             ("GenRec", {"item_indexing": "hybrid", "hybrid_prefix": "semantic", "semantic_codes": 4}),

@@ -191,7 +191,7 @@ def test_the_loss_is_that_of_a_catalogue_without_them(split):
     ("name", "settings"), [("GenRec", {}), ("P5", {"tasks": {"sequential": 1}}), ("GenRecSeq2Seq", {})]
 )
 def test_no_gradient_reaches_a_cold_item(split, name, settings):
-    config, data, model = split(name, normalization="trie", lora=False, **settings)
+    config, data, model = split(name, normalization="trie", adapter="none", **settings)
     identifiers = model.catalogue.identifiers  # one new token an item
     for batch in data.train_loader(config, model):
         model.calculate_loss(batch).backward()

@@ -135,7 +135,7 @@ def test_an_adapter_on_a_pretrained_folder_comes_back(checkerboard, tmp_path):
     pretrained = build_scratch(BackboneArguments(scratch_hidden_size=32, scratch_vocab_size=300), ["Heat", "Big"])
     for part in (pretrained.model, pretrained.tokenizer):
         part.save_pretrained(tmp_path / "llama")
-    settings = {"backbone": str(tmp_path / "llama"), "lora": True, "epochs": 2}
+    settings = {"backbone": str(tmp_path / "llama"), "adapter": "lora", "epochs": 2}
     result = run_recbole_genrec("GenRec", "tiny", config_dict=checkerboard | settings)
     assert result["parameters"]["trainable"] < result["parameters"]["total"]
     _, model, _, _, _, test = load_data_and_model(result["checkpoint"])

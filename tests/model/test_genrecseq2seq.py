@@ -264,15 +264,15 @@ def test_settings_train_and_rank(settings, changes):
     assert 0 <= result["test_result"]["hit@5"] <= 1
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_a_folder_is_a_backbone(settings, tmp_path, lora):
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_a_folder_is_a_backbone(settings, tmp_path, adapter):
     _, _, model = built(settings, item_indexing="title")
     folder = str(tmp_path / "bart")
     model.backbone.model.save_pretrained(folder)
     model.backbone.tokenizer.save_pretrained(folder)
-    one = {"epochs": 1, "pretrain_epochs": 1, "backbone": folder, "lora": lora}
+    one = {"epochs": 1, "pretrain_epochs": 1, "backbone": folder, "adapter": adapter}
     result = run_recbole_genrec(NAME, "tiny", config_dict=settings | one)
-    assert (result["parameters"]["trainable"] < result["parameters"]["total"]) == lora
+    assert (result["parameters"]["trainable"] < result["parameters"]["total"]) == (adapter == "lora")
     _, again, _, _, _, test = load_data_and_model(result["checkpoint"])
     assert torch.isfinite(again.eval().predict(next(iter(test))[0])).all()
 

@@ -237,7 +237,7 @@ def test_a_checkpoint_holds_the_vectors(settings, tmp_path):
     opened = load_data_and_model(str(tmp_path / "best"))[1].eval()
     with torch.no_grad():
         assert torch.equal(opened.full_sort_predict(rows), source.full_sort_predict(rows))
-    for more in ({}, {"text_vectors": "tfidf+backbone", "backbone": write_base(tmp_path / "base"), "lora": False}):
+    for more in ({}, {"text_vectors": "tfidf+backbone", "backbone": write_base(tmp_path / "base"), "adapter": "none"}):
         with pytest.raises(GenRecError):
             load_checkpoint_into(built("GenRec", settings, **more)[1], tmp_path / "best")
 

@@ -231,7 +231,7 @@ def test_an_adapter_trains_the_tokens_of_users(settings, tmp_path):
 
     shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "vocab_size": 259}
     base = write_base(tmp_path / "t5", T5Config(**shape, decoder_start_token_id=0))
-    one = {"backbone": base, "lora": True, "lora_r": 2, "epochs": 1}
+    one = {"backbone": base, "adapter": "lora", "lora_r": 2, "epochs": 1}
     _, data, model = built(settings, **one)
     users = model.backbone.tokenizer.convert_tokens_to_ids([f"<user_{number}>" for number in range(5)])
     rows = model.backbone.model.get_input_embeddings().token_adapter.token_indices["default"]

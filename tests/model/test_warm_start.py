@@ -69,10 +69,10 @@ def test_a_checkpoint_without_vectors_leaves_them_as_they_are(settings, tmp_path
     assert torch.isfinite(model.full_sort_predict(rows)).sum() == 3 * len(rows)
 
 
-@pytest.mark.parametrize("lora", [True, False])
-def test_a_pretrained_backbone(settings, tmp_path, lora):
+@pytest.mark.parametrize("adapter", ["lora", "none"])
+def test_a_pretrained_backbone(settings, tmp_path, adapter):
     old, new = settings
-    pretrained = {"backbone": write_base(tmp_path / "base"), "lora": lora, "lora_r": 2}
+    pretrained = {"backbone": write_base(tmp_path / "base"), "adapter": adapter, "lora_r": 2}
     _, source, _ = write_checkpoint(tmp_path / "best", "GenRec", old | pretrained)
     model, _ = built(new, **pretrained, warm_start=str(tmp_path / "best"))
     theirs = source.backbone.state_dict()
@@ -116,7 +116,7 @@ def test_what_training_cannot_start_from_is_refused_before_anything_is_built(set
 
 def test_weights_of_another_model_under_the_same_name_are_refused(settings, tmp_path):
     old, new = settings
-    pretrained = {"backbone": write_base(tmp_path / "base"), "lora": False}
+    pretrained = {"backbone": write_base(tmp_path / "base"), "adapter": "none"}
     write_checkpoint(tmp_path / "best", "GenRec", old | pretrained)
     shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     write_base(tmp_path / "base", LlamaConfig(vocab_size=259, **shape))

@@ -62,7 +62,7 @@ class TestRuns:
         ]
 
     def test_rows_that_differ_in_much_are_numbered_and_the_caption_says_in_what(self, tmp_path, write_run):
-        shared = {"item_indexing": "title", "lora": True}
+        shared = {"item_indexing": "title", "adapter": "lora"}
         for number in (1, 2):
             own = {"learning_rate": number / 100, "lora_r": number, "epochs": number, "ema_decay": number / 4}
             write_run("GenRec", 1, folder=f"results/{number}", config=shared | own)
@@ -70,7 +70,7 @@ class TestRuns:
         (board,) = read_results(tmp_path / "results").boards
         assert [row.name for row in board.rows] == ["GenRec 1", "GenRec 2", "SASRec"]
         text = markdown(Analysis(board))
-        assert "| GenRec 2 | 1 |" in text and "lora=" not in text
+        assert "| GenRec 2 | 1 |" in text and "adapter=" not in text
         assert "GenRec 2: ema_decay=0.5, epochs=2, learning_rate=0.02, lora_r=2." in text
 
     def test_a_default_that_is_not_written_is_the_default(self, tmp_path, write_run):

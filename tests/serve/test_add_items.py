@@ -62,7 +62,7 @@ class TestAddItems:
     def test_equals_a_model_that_had_the_items_from_the_start(self, train, pretrained):
         """On a tokenizer that no catalogue shapes, whichever place RecBole gives the items."""
         more = [("n1", "Toy Story of Terror", "2013", "Horror", "6"), ("n3", "Dune", "2021", "Drama", "1")]
-        options = {"backbone": pretrained, "lora": False, "edge_embedding": True, "item_prior": True}
+        options = {"backbone": pretrained, "adapter": "none", "edge_embedding": True, "item_prior": True}
         small, _, folder = train(**options)
         large, batch, _ = train([*more[:1], *ITEMS, *more[1:]], **options)
         state = {**small.state_dict(), "item_embedding.weight": torch.zeros_like(large.item_embedding.weight)}

@@ -29,7 +29,7 @@ BASES = {
         vocab_size=262, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=2
     ),
 }
-LORA = {"lora": True, "lora_r": 2}
+LORA = {"adapter": "lora", "lora_r": 2}
 P5_PLAIN = {"whole_word_embedding": False, "tasks": {"sequential": 1}}
 SEQUENCE_PLAIN = {"mask_pointer": False, "mask_ratio": 0, "user_embedding": False, "item_id_embedding": False}
 CASES = {
@@ -37,7 +37,7 @@ CASES = {
     "instruction": ("GenRec", None, {"prompt": "instruction"}),
     "vocabulary": ("GenRec", None, {"normalization": "vocab", "prompt": "instruction"}),
     "new tokens": ("GenRec", None, {"item_indexing": "semantic", "semantic_steps": 5}),
-    "whole": ("GenRec", "llama", {"lora": False}),
+    "whole": ("GenRec", "llama", {"adapter": "none"}),
     "adapter": ("GenRec", "llama", LORA),
     "adapter, new tokens": ("GenRec", "llama", {**LORA, "item_indexing": "independent"}),
     "adapter, new tokens, tied": ("GenRec", "qwen2", {**LORA, "item_indexing": "independent"}),
@@ -47,7 +47,7 @@ CASES = {
     "tiger": ("TIGER", None, {"user_tokens": 0, "semantic_steps": 5}),
     "tiger, adapter": ("TIGER", "t5", {"user_tokens": 0, "semantic_steps": 5, **LORA, "lora_target_modules": ["q"]}),
 }
-WITH_ADAPTER = [name for name, (_, _, settings) in CASES.items() if settings.get("lora")]
+WITH_ADAPTER = [name for name, (_, _, settings) in CASES.items() if settings.get("adapter") == "lora"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
 

@@ -134,8 +134,8 @@ def test_an_encoder_is_loaded_for_new_texts_alone(train, tmp_path, monkeypatch):
 
 def test_vectors_by_the_backbone_are_those_before_training(train, pretrained):
     settings = VECTORS | {"text_vectors": "backbone", "backbone": pretrained, "text_vectors_text": ""}
-    for lora in (True, False):
-        _, _, folder = train(**settings, lora=lora)
+    for adapter in ("lora", "none"):
+        _, _, folder = train(**settings, adapter=adapter)
         recommender = GenRecommender.from_checkpoint(folder)
         recommender.add_items([NewItem("n0", "Alien", {})])
         table = recommender.ranker.item_embedding.table

@@ -29,7 +29,9 @@ COLLABORATIVE_PREFIX = Needs("hybrid_prefix", "collaborative", when=("item_index
 SEMANTIC = Needs("item_indexing", "semantic", "hybrid")
 SEMANTIC_PREFIX = Needs("hybrid_prefix", "semantic", when=("item_indexing", "hybrid"))
 HYBRID = Needs("item_indexing", "hybrid")
-LORA = Needs("lora", True)
+LORA = Needs("adapter", "lora")
+#: adapters that put virtual tokens before a prompt, and leave the layers as they are.
+VIRTUAL = ("prompt", "prefix")
 #: items have vectors of their texts.
 TEXT_VECTORS = Needs("text_vectors", but="none", words="tfidf, backbone or a sentence encoder")
 
@@ -122,8 +124,14 @@ class BackboneArguments(Arguments):
     """Attention kernel. ``flex_attention``, on a CUDA device: FlexAttention for packed histories, SDPA elsewhere."""
     gradient_checkpointing: Annotated[Flag, Reads(*TRAINED), Neutral(False)] = False
     """Recompute activations in the backward pass instead of keeping them: less memory, more time."""
-    lora: Annotated[Flag, Reads(*TRAINED), PRETRAINED, Neutral(False)] = True
-    """Train a low-rank adapter (Hu et al. 2022) instead of all weights. A ``scratch`` model is always trained whole."""
+    adapter: Annotated[
+        Literal["lora", "prompt", "prefix", "ia3", "none"], Reads(*TRAINED), PRETRAINED, Neutral("none")
+    ] = "lora"
+    """What is trained: ``lora`` (low-rank matrices, Hu et al. 2022), ``prompt`` (vectors before the prompt, Lester et
+    al. 2021), ``prefix`` (keys and values before it, Li & Liang 2021), ``ia3`` (factors of activations, Liu et al.
+    2022), or ``none``: all weights, as of a ``scratch`` model always."""
+    adapter_tokens: Annotated[int, Ge(1), Le(100_000), Reads(*TRAINED), PRETRAINED, Needs("adapter", *VIRTUAL)] = 20
+    """Number of virtual tokens of ``prompt`` and ``prefix``, beside ``max_prompt_tokens``."""
     lora_r: Annotated[int, Ge(1), Le(100_000), Reads(*TRAINED), PRETRAINED, LORA] = 8
     """Rank of the adapter."""
     lora_alpha: Annotated[Positive, Reads(*TRAINED), PRETRAINED, LORA] = 16
@@ -163,6 +171,20 @@ class BackboneArguments(Arguments):
                 f"'scratch_hidden_size' ({self.scratch_hidden_size}) must be an even multiple of "
                 f"'scratch_heads' ({self.scratch_heads})."
             )
+        if self.virtual_tokens and self.gradient_checkpointing:
+            raise GenRecError(
+                f"'gradient_checkpointing: true' does without the keys and values of 'adapter: {self.adapter}': use "
+                "'gradient_checkpointing: false', or 'adapter: lora'."
+            )
+        if self.virtual_tokens and self.attn_implementation == "flex_attention":
+            raise GenRecError(
+                f"'attn_implementation: flex_attention' has no place for 'adapter: {self.adapter}'. Use 'sdpa'."
+            )
+
+    @property
+    def virtual_tokens(self):
+        """Virtual tokens of the adapter before every prompt."""
+        return self.adapter_tokens if self.adapter in VIRTUAL and self.backbone != SCRATCH else 0
 
 
 @group
