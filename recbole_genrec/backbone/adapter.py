@@ -47,8 +47,9 @@ def add_adapter(model, arguments, new_tokens=(), checkpoint=None):
     kind = arguments.adapter
     if new_tokens and kind != "lora":
         raise GenRecError(
-            f"'adapter: {kind}' trains no embeddings, and the item indexing has added {len(new_tokens):,} new tokens, "
-            "which would stay random. Use 'adapter: lora' or 'none', or an item indexing without new tokens."
+            f"'adapter: {kind}' trains no embeddings, and the model has added {len(new_tokens):,} new tokens, which "
+            "would stay random. Use 'adapter: lora' or 'none', or an item indexing without new tokens, such as 'title' "
+            "or 'sequential'."
         )
     make = {"lora": _lora, "ia3": _ia3}.get(kind, _virtual)
     config = make(model, arguments, new_tokens, checkpoint)

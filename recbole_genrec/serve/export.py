@@ -31,6 +31,7 @@ from recbole_genrec.backbone.loading import (
 )
 from recbole_genrec.checkpoint.folder import read_items, read_prompt, read_tensors, verify
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS, BackboneArguments
+from recbole_genrec.config.arguments.shared import VIRTUAL
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.write import replacing_folder, settle
 from recbole_genrec.runs.reopen import read_config
@@ -128,6 +129,11 @@ def _check_form(folder, settings, merged):
     if merged and settings["quantization"] != "none":
         raise GenRecError(
             f"The adapter in {str(folder)!r} was trained beside {settings['quantization']} weights, which no plain "
+            "checkpoint holds: export it without --merged."
+        )
+    if merged and adapter.is_dir() and settings["adapter"] in VIRTUAL:
+        raise GenRecError(
+            f"The adapter in {str(folder)!r} is of virtual tokens ('adapter: {settings['adapter']}'), which no plain "
             "checkpoint holds: export it without --merged."
         )
     if not merged and not adapter.is_dir():

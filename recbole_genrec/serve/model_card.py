@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from recbole_genrec import __version__
 from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.batches.tokens import PromptParts
+from recbole_genrec.config.arguments.shared import VIRTUAL
 from recbole_genrec.runs.result import read_run, result_file
 
 #: longest list in the card's code.
@@ -76,6 +77,9 @@ following = {{}}  # tokens that can come after the beginning of an identifier
 for identifier in identifiers:
     for place, token in enumerate([*identifier, end]):
         following.setdefault(tuple(identifier[:place]), set()).add(token)
+"""
+
+GENERATE = """\
 skip = {skip}
 found = model.generate(
     input_ids=torch.tensor([prompt]),
@@ -92,17 +96,42 @@ for ids in found.tolist():
     place = identifiers.index(ids[skip : ids.index(end, skip)])
     print(items["tokens"][place], items["texts"][place])"""
 
+#: for virtual tokens, which ``generate`` of peft 0.21 loses, or counts wrongly, where transformers 5.24 caches keys.
+SEARCH = """\
+beams, found = [((), 0.0)], []
+while beams:
+    fed = torch.tensor([{fed} for ids, _ in beams])
+    with torch.no_grad():
+        logits = model({inputs}).logits[:, -1].float()
+    longer = []
+    for (ids, score), row in zip(beams, logits):
+        tokens = sorted(following[ids])
+        scores = {scores}
+        longer += [((*ids, token), score + more) for token, more in zip(tokens, scores.tolist())]
+    longer.sort(key=lambda beam: -beam[1])
+    found += [beam for beam in longer if beam[0][-1] == end]
+    beams = [beam for beam in longer if beam[0][-1] != end][:{length}]
+for ids, _ in sorted(found, key=lambda beam: -beam[1])[:{length}]:
+    place = identifiers.index(list(ids[:-1]))
+    print(items["tokens"][place], items["texts"][place])"""
+
 WHAT = {
     (False, True): "A causal language model for `transformers`; vLLM reads the same layout.",
-    (False, False): "A LoRA adapter of `peft` for a causal language model.",
+    (False, False): "{adapter} of `peft` for a causal language model.",
     (True, True): "An encoder-decoder for `transformers`.",
-    (True, False): "A LoRA adapter of `peft` for an encoder-decoder.",
+    (True, False): "{adapter} of `peft` for an encoder-decoder.",
+}
+ADAPTERS = {
+    "lora": "A LoRA adapter",
+    "prompt": "A prompt of virtual tokens (prompt tuning)",
+    "prefix": "A prefix of virtual tokens (prefix tuning)",
+    "ia3": "An (IA)3 adapter",
 }
 NORMALIZATION = {
     "trie": """\
 It was trained with the softmax over the tokens that continue an identifier (`normalization: trie`), not over the
-vocabulary: without the constraint above, generation leaves the catalogue, and without `renormalize_logits` its scores
-are not the model's.""",
+vocabulary: without the constraint above, generation leaves the catalogue, and without that normalisation its scores are
+not the model's.""",
     "vocab": """\
 It was trained with the softmax over the vocabulary (`normalization: vocab`); the constraint above keeps its answers in
 the catalogue.""",
@@ -145,7 +174,7 @@ def write_card(path, facts, tokenizer, n_example):
         CARD.format(
             metadata=_metadata(facts, validation, test),
             title=facts.name,
-            what=WHAT[facts.is_seq2seq, facts.merged],
+            what=WHAT[facts.is_seq2seq, facts.merged].format(adapter=ADAPTERS.get(facts.settings["adapter"])),
             n_items=len(items["tokens"]),
             model=config["model"],
             version=__version__,
@@ -169,15 +198,27 @@ def _is_scratch(facts):
 
 def _code(facts, history):
     kind = "Seq2SeqLM" if facts.is_seq2seq else "CausalLM"
-    return CODE.format(
+    length = min(LIST_LENGTH, len(facts.items["tokens"]))
+    begin = CODE.format(
         library="transformers" if facts.merged else "peft",
         auto_class=f"AutoModelFor{kind}" if facts.merged else f"AutoPeftModelFor{kind}",
         name=facts.name,
         **facts.parts._asdict(),
         history=history,
+    )
+    over_trie = facts.settings["normalization"] == "trie"
+    if not facts.merged and facts.settings["adapter"] in VIRTUAL:
+        decoder = "input_ids=torch.tensor([prompt] * len(beams)), decoder_input_ids=fed"
+        return begin + SEARCH.format(
+            fed="[model.config.decoder_start_token_id, *ids]" if facts.is_seq2seq else "[*prompt, *ids]",
+            inputs=decoder if facts.is_seq2seq else "input_ids=fed",
+            scores="row[tokens].log_softmax(-1)" if over_trie else "row.log_softmax(-1)[tokens]",
+            length=length,
+        )
+    return begin + GENERATE.format(
         skip="1  # the decoder's start token" if facts.is_seq2seq else "len(prompt)",
-        renormalize=facts.settings["normalization"] == "trie",
-        length=min(LIST_LENGTH, len(facts.items["tokens"])),
+        renormalize=over_trie,
+        length=length,
     )
 
 

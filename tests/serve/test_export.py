@@ -41,15 +41,23 @@ CASES = {
     "adapter": ("GenRec", "llama", LORA),
     "adapter, new tokens": ("GenRec", "llama", {**LORA, "item_indexing": "independent"}),
     "adapter, new tokens, tied": ("GenRec", "qwen2", {**LORA, "item_indexing": "independent"}),
+    "ia3": ("GenRec", "llama", {"adapter": "ia3"}),
+    "prompt": ("GenRec", "llama", {"adapter": "prompt", "adapter_tokens": 4}),
+    "prefix": ("GenRec", "qwen2", {"adapter": "prefix", "adapter_tokens": 4}),
     "p5": ("P5", None, P5_PLAIN),
+    "p5, ia3": ("P5", "t5", {**P5_PLAIN, "adapter": "ia3", "item_indexing": "sequential"}),
+    "p5, prompt": ("P5", "t5", {**P5_PLAIN, "adapter": "prompt", "adapter_tokens": 4, "item_indexing": "sequential"}),
     "p5, adapter": ("P5", "t5", {**P5_PLAIN, **LORA, "lora_target_modules": ["q", "v"]}),
     "sequence": ("GenRecSeq2Seq", None, SEQUENCE_PLAIN),
     "tiger": ("TIGER", None, {"user_tokens": 0, "semantic_steps": 5}),
     "tiger, adapter": ("TIGER", "t5", {"user_tokens": 0, "semantic_steps": 5, **LORA, "lora_target_modules": ["q"]}),
 }
-WITH_ADAPTER = [name for name, (_, _, settings) in CASES.items() if settings.get("adapter") == "lora"]
+WITH_ADAPTER = [name for name, (_, _, settings) in CASES.items() if settings.get("adapter", "none") != "none"]
+VIRTUAL = [name for name, (_, _, settings) in CASES.items() if settings.get("adapter") in ("prompt", "prefix")]
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.* is deprecated:FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*(is_gradient_checkpointing|past_key_values).* is deprecated:FutureWarning"
+)
 
 
 @pytest.fixture
@@ -89,7 +97,7 @@ def plain_scores(names, prompt, normalization):
             fed = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([start + answer[:-1]])}
             logits = model(**fed).logits[0]
         else:
-            logits = model(input_ids=torch.tensor([prompt + answer[:-1]])).logits[0, len(prompt) - 1 :]
+            logits = model(input_ids=torch.tensor([prompt + answer[:-1]])).logits[0, -len(answer) :]
         score = 0.0
         for place, token in enumerate(answer):
             possible = {
@@ -126,7 +134,7 @@ def check_scores(folder, model, normalization, capsys):
     return names
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case not in VIRTUAL])
 def test_a_merged_export_gives_the_recommenders_scores(world, tmp_path, capsys, case):
     name, family, settings = CASES[case]
     _, model = world(name, family, **settings)
@@ -153,6 +161,15 @@ def test_an_adapter_export_is_pefts_own(world, tmp_path, capsys, case):
     ).read_bytes()
     names = check_scores(tmp_path / "adapter", model, "trie", capsys)
     assert isinstance(names["model"], peft.PeftModel)
+
+
+@pytest.mark.parametrize("case", VIRTUAL)
+def test_virtual_tokens_are_not_merged(world, case):
+    name, family, settings = CASES[case]
+    world(name, family, **settings)
+    kind = settings["adapter"]
+    with pytest.raises(GenRecError, match=f"is of virtual tokens \\('adapter: {kind}'\\), which no plain"):
+        export("best", "plain", merged=True)
 
 
 def test_the_card_tells_where_the_model_comes_from_and_what_was_measured(world, tmp_path):
