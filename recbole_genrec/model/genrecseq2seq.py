@@ -145,7 +145,8 @@ class GenRecSeq2Seq(SequenceRecommender):
         embeds = super()._answer_embeds(batch, encoded)
         if not self.settings.mask_pointer:
             return embeds
-        pointed = encoded.states.flatten(0, 1)[batch.prompts.mask_cell]
+        width = batch.prompts.input_ids.shape[1]  # states of virtual tokens may stand behind
+        pointed = encoded.states[:, :width].flatten(0, 1)[batch.prompts.mask_cell]
         return embeds.flatten(0, 1).index_add(0, batch.start_cell, pointed.to(embeds.dtype)).view_as(embeds)
 
     def _training_sequences(self, interaction):

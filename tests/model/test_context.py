@@ -9,7 +9,7 @@ from recbole.quick_start import load_data_and_model
 
 from recbole_genrec import GenRec, GenRecError, run_recbole_genrec
 from recbole_genrec.model.value_vectors import BINS, ValueVectors
-from tests.builders import SCRATCH
+from tests.builders import SCRATCH, write_base
 from tests.model.context_world import write_context_world
 
 
@@ -47,10 +47,15 @@ def test_it_learns_what_the_context_alone_tells(world, by, context, history):
     assert seeing["test_result"]["hit@1"] > 0.95
 
 
-@pytest.mark.parametrize("history", ["text", "vectors"])
-def test_every_way_gives_the_same_scores(world, history):
+@pytest.mark.filterwarnings("ignore:.*past_key_values.* is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("history", "adapter"), [("text", None), ("vectors", None), ("text", "prefix"), ("vectors", "prompt")]
+)
+def test_every_way_gives_the_same_scores(world, tmp_path, history, adapter):
     """Exact search, all scores, pairs, the loss of a single prompt, and the checkpoint that comes back."""
     settings = world("time") | {"history": history, "context": ["gap", "request_time", "rating"], "epochs": 2}
+    if adapter:
+        settings |= {"backbone": write_base(tmp_path / "base"), "adapter": adapter, "adapter_tokens": 3}
     result = run_recbole_genrec("GenRec", "tiny", config_dict=settings)
     _, model, _, _, _, test = load_data_and_model(result["checkpoint"])
     model.eval()
