@@ -36,7 +36,7 @@ SETTINGS = sorted(
     path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat", "report", "search")
 )
 #: models by the first word of a paper's or an ablation's file.
-MODEL_OF = {name.lower(): name for name in MODELS}
+MODEL_OF = {name.lower(): name for name in MODELS} | {"pod": "P5"}
 
 
 def model_of(path):

@@ -16,10 +16,12 @@ class TaskLoader(EpochLoader):
         dataset: the training dataset, for RecBole's collectors.
         examples_per_user: by family, the examples that each user gives to an epoch; of a fraction, as many on average.
         settings: :class:`~recbole_genrec.batches.epoch_loader.EpochSettings`; a batch is ``batch_size`` examples.
+        alternates: whether a batch is of one family, and the families take turns.
     """
 
-    def __init__(self, writer, data, dataset, examples_per_user, settings):
+    def __init__(self, writer, data, dataset, examples_per_user, settings, alternates=False):
         self.writer, self.data, self.examples_per_user = writer, data, examples_per_user
+        self.alternates = alternates
         super().__init__(dataset, settings)
 
     def _plan_rows(self, generator):
@@ -28,9 +30,16 @@ class TaskLoader(EpochLoader):
         drawn = [example for family, count in wished for example in self._examples(family, count, generator)]
         length = np.array([self._length(prompt.family, place) for prompt, place in drawn])
         order = np.argsort(length * (1 + 0.1 * generator.random(len(length))), kind="stable")
+        if not self.alternates:
+            return drawn, self._batches(order, generator)
+        family = np.array([prompt.family for prompt, _ in drawn])
+        parts = [self._batches(order[family[order] == name], generator) for name in self.examples_per_user]
+        return drawn, in_turn(parts)
+
+    def _batches(self, rows, generator):
+        """Cut rows into batches, which come in random order."""
         size = self.settings.batch_size
-        starts = generator.permutation(np.arange(0, len(order), size))
-        return drawn, [order[start : start + size] for start in starts]
+        return [rows[start : start + size] for start in generator.permutation(np.arange(0, len(rows), size))]
 
     def _examples(self, family, count, generator):
         """Prompt and place of the examples that users give to a family, ``count`` each."""
@@ -58,3 +67,9 @@ class TaskLoader(EpochLoader):
 
     def _write(self, plan, batch, drawn):
         return self.writer.write(drawn)
+
+
+def in_turn(parts):
+    """Several lists as one in which they take turns; a longer one takes some between, evenly spread."""
+    placed = [((number + 0.5) / len(part), value) for part in parts for number, value in enumerate(part)]
+    return [value for _, value in sorted(placed, key=lambda pair: pair[0])]

@@ -69,11 +69,13 @@ class TaskPromptTokens:
         input_ids: ``[B, P]``.
         word: number of the whole word that each token belongs to, from 1; 0 for padding ``[B, P]``.
         lengths: ``[B]``.
+        families: by row, the name of its task family.
     """
 
     input_ids: torch.Tensor
     word: torch.Tensor
     lengths: torch.Tensor
+    families: tuple
 
 
 @dataclass
@@ -151,7 +153,8 @@ class TaskWriter:
         for row, (tokens, words) in enumerate(written):
             input_ids[row, : len(tokens)], word[row, : len(tokens)] = tokens, words
         lengths = np.array([len(tokens) for tokens, _ in written])
-        return TaskPromptTokens(*map(torch.from_numpy, (input_ids, word, lengths)))
+        families = tuple(example.prompt.family for example in examples)
+        return TaskPromptTokens(*map(torch.from_numpy, (input_ids, word, lengths)), families)
 
     def _write(self, example):
         """Tokens of a prompt and the whole word that each belongs to."""

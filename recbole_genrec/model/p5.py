@@ -14,6 +14,11 @@ Deviations from the paper and its code:
   mean over the ratings that exist instead of one generated text.
 * The explanation is the first sentence of the review: the paper picks sentences with a tool that is not public.
 * ``normalization: vocab`` is the paper's loss; ``trie`` takes items' probabilities over the identifiers that exist.
+
+``soft_prompts`` is POD: Lei Li, Yongfeng Zhang, Li Chen. "Prompt Distillation for Efficient LLM-based Recommendation",
+CIKM 2023. Some learned vectors of each task stand before its prompts, and training alternates between tasks, a batch of
+each in turn; a task with more examples has batches in between. As in its code (https://github.com/lileipisces/POD) the
+vectors begin between -0.1 and 0.1, and no whole word is counted among them.
 """
 
 from logging import getLogger
@@ -64,9 +69,10 @@ class P5(GenerativeRecommender):
         writer: :class:`~recbole_genrec.batches.tasks.TaskWriter`.
         ranking: family and number of the prompt that :meth:`full_sort_predict` uses.
         whole_words: one vector for the number of each whole word in a prompt, or ``None``.
+        soft_prompts: by family, vectors ``[S, H]`` before its prompts; empty without ``soft_prompts``.
     """
 
-    plain_with = GenerativeRecommender.plain_with | {"whole_word_embedding": False}
+    plain_with = GenerativeRecommender.plain_with | {"whole_word_embedding": False, "soft_prompts": 0}
 
     def __init__(self, config, dataset):
         self.settings = P5Arguments.from_config(config)
@@ -85,6 +91,11 @@ class P5(GenerativeRecommender):
             self.whole_words = torch.nn.Embedding(places, self.backbone.hidden_size)
             # A tenth of the size of T5's token embeddings, so that numbers of words do not drown the words.
             torch.nn.init.normal_(self.whole_words.weight, std=0.1 * self.backbone.embedding_std)
+        # a parameter for each: the optimizer leaves those alone that a batch does without
+        self.soft_prompts = torch.nn.ParameterDict()
+        for family in self.shares if self.settings.soft_prompts else ():
+            vectors = torch.empty(self.settings.soft_prompts, self.backbone.hidden_size)
+            self.soft_prompts[family] = torch.nn.init.uniform_(vectors, -0.1, 0.1)
 
     def _choose_families(self):
         """Shares of the families that the settings ask for, the file has prompts for, and the data have texts for."""
@@ -153,7 +164,11 @@ class P5(GenerativeRecommender):
         """The loader of P5's task families, each with its number of examples per user."""
         examples_per_user = {family: share * self.settings.examples_per_user for family, share in self.shares.items()}
         settings = EpochSettings(config["seed"], config["train_batch_size"])
-        return TaskLoader(self.writer, self.data, train_dataset, examples_per_user, settings)
+        alternates = self.settings.soft_prompts > 0
+        return TaskLoader(self.writer, self.data, train_dataset, examples_per_user, settings, alternates)
+
+    def _count_virtual(self):
+        return super()._count_virtual() + self.settings.soft_prompts
 
     def prompt_settings(self):
         """The prompts of each task family, as they are kept in a checkpoint."""
@@ -176,7 +191,7 @@ class P5(GenerativeRecommender):
     # ---- training ----
 
     def encode_prompts(self, prompts):
-        """Input embeddings ``[B, P, H]`` and lengths ``[B]`` of prompts, whole words added.
+        """Input embeddings ``[B, S + P, H]`` and lengths ``[B]`` of prompts, soft ones before them, whole words added.
 
         The prompts are :class:`~recbole_genrec.batches.tasks.TaskPromptTokens`.
         """
@@ -184,7 +199,10 @@ class P5(GenerativeRecommender):
         embeds = self.backbone.embed(prompts.input_ids.to(device))
         if self.whole_words is not None:
             embeds = embeds + self.whole_words(prompts.word.to(device)).to(embeds.dtype)
-        return embeds, prompts.lengths.to(device)
+        if self.soft_prompts:
+            soft = torch.stack([self.soft_prompts[family] for family in prompts.families]).to(embeds.dtype)
+            embeds = torch.cat([soft, embeds], 1)
+        return embeds, prompts.lengths.to(device) + self.settings.soft_prompts
 
     def calculate_loss(self, batch):
         """Mean over examples of each one's mean negative log-likelihood a decision (token, for texts).

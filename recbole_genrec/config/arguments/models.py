@@ -86,6 +86,9 @@ class P5Arguments(Arguments):
     """Column of the reviews' summaries in the ``.inter`` file."""
     whole_word_embedding: Annotated[Flag, Reads("P5")] = True
     """Add a vector for the position of its whole word in the prompt to every token."""
+    soft_prompts: Annotated[int, Ge(0), Le(100_000), Reads("P5")] = 0
+    """Vectors of each task family that are learnt and stand before its prompts, beside ``max_prompt_tokens`` (POD, Li
+    et al. 2023). Batches are then of one family each, the families in turn. 0: none, and batches of all families."""
 
     def __post_init__(self):
         for family in self.tasks:
