@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import contention, cost, decoding, indexing, left_out, llama, synthetic, training, trie
+from benchmarks import adapters, contention, cost, decoding, indexing, left_out, llama, synthetic, training, trie
 from benchmarks.common import forward_flops, layer_parameters
 from benchmarks.recommenders import build, write_movielens_25m
 from recbole_genrec.distributed import threads
 from recbole_genrec.interactions.dataset import train_sequences
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
+from tests.builders import write_base
 
 SMALL = {"scratch_hidden_size": 16, "scratch_intermediate_size": 16, "scratch_vocab_size": 400}
 
@@ -93,6 +94,30 @@ def test_contention_times_each_setting_quiet_and_beside_a_loop(in_folder, monkey
     for row in rows.values():
         assert row["sleeps"] >= 0
         assert row["python_over_quiet"] == pytest.approx(row["beside_python"] / row["quiet"])
+
+
+@pytest.mark.filterwarnings("ignore:.*(past_key_values|is_gradient_checkpointing).* is deprecated:FutureWarning")
+def test_adapters_are_compared_on_one_checkpoint(in_folder, write_dataset):
+    rows = [(f"u{user}", f"i{(user + time) % 12}", time) for user in range(20) for time in range(6)]
+    data = write_dataset(in_folder / "data", rows, [(f"i{item}", f"Item {item}") for item in range(12)])
+    arguments = [
+        "--backbone",
+        write_base(in_folder / "base"),
+        "--dataset",
+        "tiny",
+        "--data",
+        str(data),
+        "--users",
+        "15",
+    ]
+    made = {row["adapter"]: row for row in run(adapters, in_folder, *arguments)["rows"]}
+    assert list(made) == list(adapters.RATES)
+    width, layers = 16, 1
+    assert made["prompt"]["trained"] == 20 * width and made["prefix"]["trained"] == 20 * 2 * width * layers
+    assert made["none"]["trained"] == made["none"]["parameters"] and made["none"]["ratio"] == 1
+    for row in made.values():
+        assert row["users"] == 15 and len(row["validation"]) == 1 and row["ndcg@10"] == row["validation"][0] > 0
+        assert row["epoch_cpu_seconds"] > 0
 
 
 def test_movielens_25m_becomes_a_dataset_with_unrated_movies(in_folder):
