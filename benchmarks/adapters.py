@@ -49,6 +49,7 @@ SETTINGS = {
     "metrics": ["Hit", "NDCG"],
     "topk": [10],
     "valid_metric": "NDCG@10",
+    "eval_step": 1,
     "show_progress": False,
 }
 
