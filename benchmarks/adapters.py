@@ -6,8 +6,8 @@ Trains GenRec on the users of ml-100k with at most 40 ratings, or ``--users`` of
 behind each adapter, and validates after every epoch. Learning rates are those of ``RATES``, not tuned: what trains few
 numbers takes large steps. Nothing is tested.
 
-Columns: trained parameters; the learning rate; processor seconds of a training epoch (median over the epochs), and their
-ratio to those of ``none``, which trains all weights; the epoch that validates best, its NDCG@10 and HR@10 on validation.
+Columns: trained parameters; the learning rate; processor seconds of a training epoch (median over the epochs), and
+their ratio to those of ``none``, which trains all weights; the epoch that validates best, its NDCG@10 and HR@10.
 """
 
 import statistics
