@@ -17,13 +17,14 @@ def add_shipped_defaults(config, model, dataset):
     """Add the plugin's defaults for ``model`` and ``dataset`` to the internal ones of a RecBole configuration.
 
     A dataset that no shipped YAML describes gets the columns that a sequential model needs: RecBole's default
-    ``load_col`` has no time, without which it cannot sort.
+    ``load_col`` has no time, without which it cannot sort. The column of ``threshold`` is loaded, too.
     """
     internal = config.internal_config_dict
     internal.update(read_shipped(f"model/{model}.yaml", config.yaml_loader))
     internal.update(dataset_defaults(dataset, model, config.yaml_loader))
     settings = {**internal, **config.external_config_dict}
     columns = [settings[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]
+    columns += settings.get("threshold") or ()
     loaded = settings["load_col"]
     if "load_col" not in config.external_config_dict and isinstance(loaded, Mapping):
         internal["load_col"] = {**loaded, "inter": list(dict.fromkeys([*loaded["inter"], *columns]))}

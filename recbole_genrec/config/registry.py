@@ -40,6 +40,7 @@ MODELS = {
         parents=("GenRec", "GenerativeRecommender"),
     ),
     "SASRecAll": Plugin("recbole_genrec.model.sasrecall:SASRecAll", _ALL_POSITIONS, parents=("SASRec",)),
+    "TALLRec": Plugin("recbole_genrec.model.tallrec:TALLRec"),
     "TIGER": Plugin("recbole_genrec.model.tiger:TIGER"),
 }
 #: sequential models of RecBole 1.2, so that a name can be checked before RecBole is imported, which takes seconds.

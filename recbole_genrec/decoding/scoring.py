@@ -40,7 +40,7 @@ def score_catalogue(tree: PromptTree, normalization: str = "trie", edges_at_once
     probabilities = tree.probabilities(normalization)
     log_probs = _root(tree, probabilities)
     prompt = torch.arange(batch, device=log_probs.device)
-    for edges in _subtrees(trie, fed, edges_at_once):
+    for edges in subtrees(trie, fed, edges_at_once):
         for chunk in edges.split(edges_at_once):
             _follow(tree, probabilities, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs)
         tree.rewind()
@@ -51,7 +51,7 @@ def score_catalogue(tree: PromptTree, normalization: str = "trie", edges_at_once
     return scores
 
 
-def _subtrees(trie: Trie, edges: torch.Tensor, at_once: int) -> Sequence[torch.Tensor]:
+def subtrees(trie: Trie, edges: torch.Tensor, at_once: int) -> Sequence[torch.Tensor]:
     """Split edges into whole subtrees of the root, as many at a time as have ``at_once`` edges together, or one.
 
     No edge lies above one of another subtree, so the tree can forget a part before it takes the next; what it holds,
@@ -83,7 +83,7 @@ def score_pairs(
         ``[C]``.
     """
     trie = tree.trie
-    owner, edge = _paths(trie, item)
+    owner, edge = paths(trie, item)
     row = prompt[owner]
     probabilities = tree.probabilities(normalization)
     log_probs = _root(tree, probabilities)
@@ -93,7 +93,7 @@ def score_pairs(
     return torch.zeros(len(item), device=item.device).index_add_(0, owner, log_probs[row, edge])
 
 
-def _paths(trie: Trie, item: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def paths(trie: Trie, item: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Edges from the root to each item, laid end to end: ``owner [N]`` and ``edge [N]``."""
     owner, order = ragged_arange(trie.path_offset[item + 1] - trie.path_offset[item])
     return owner, trie.path_edge[trie.path_offset[item[owner]] + order]
@@ -165,7 +165,7 @@ def score_by_teacher_forcing(
     if normalization == "vocab":
         values = logits.log_softmax(-1)[owner, order, token]
         return torch.zeros(len(item), device=item.device).index_add_(0, owner, values)
-    owner, edge = _paths(trie, item)
+    owner, edge = paths(trie, item)
     children, mask = trie.children(trie.edge_node[edge])
     at_node, state = logits[owner, trie.edge_begin[edge]], hidden[owner, trie.edge_begin[edge]]
     values = at_node.gather(1, trie.edge_token[children])

@@ -32,7 +32,7 @@ Letters: I items, N branching nodes, E edges, P path entries, D decisions, F chi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -135,6 +135,28 @@ class Trie:
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {name: value.to(device) if hasattr(value, "to") else value for name, value in values.items()}
         return Trie(**moved)
+
+    def with_ending(self, ending: Sequence[int]) -> "Trie":
+        """The same trie with several tokens in the place of each end token.
+
+        A path is an identifier and what follows it. Siblings may then begin alike, if an identifier goes on as another
+        ends: the trie says what to feed, it has no probabilities.
+
+        Args:
+            ending: token ids, at least one.
+        """
+        tail, device = torch.tensor(list(ending), device=self.token.device), self.token.device
+        length = self.token_offset.diff()
+        own = (length - 1).clamp_min(0)  # item 0 has no tokens at all
+        longer = torch.where(length > 0, own + len(tail), 0)
+        owner, order = ragged_arange(longer)
+        is_own = order < own[owner]
+        token = tail[(order - own[owner]).clamp_min(0)]
+        token[is_own] = self.token[(self.token_offset[owner] + order)[is_own]]
+        offset = torch.cat([torch.zeros(1, dtype=torch.long, device=device), longer.cumsum(0)])
+        edge_end = self.edge_end + (len(tail) - 1) * (self.edge_item > 0)
+        first = token[offset[self.edge_sample] + self.edge_begin]
+        return replace(self, token=token, token_offset=offset, edge_end=edge_end, edge_token=first)
 
     def children(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Edges of some nodes, padded to the widest.

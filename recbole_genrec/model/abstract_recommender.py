@@ -81,7 +81,7 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.arguments = read_arguments(config, self.reads_context)
+        self.arguments = read_arguments(config, self.reads_context) | self._own_arguments(config)
         self.engine = self.arguments["engine"]
         self.k = max(config["topk"])
         if self.k >= self.n_items:
@@ -121,6 +121,11 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
             f"{len(item_tokens)} items, {made}; {len(self.trie.token) / len(item_tokens):.1f} tokens and "
             f"{len(self.trie.path_edge) / len(item_tokens):.1f} decisions an item, {self.trie.n_nodes} branching nodes"
         )
+
+    @classmethod
+    def _own_arguments(cls, config):
+        """Typed settings by name that a subclass has instead of the configuration's."""
+        return {}
 
     @classmethod
     def check_settings(cls, config):

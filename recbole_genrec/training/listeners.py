@@ -14,6 +14,7 @@ are sampled.
 
 from contextlib import contextmanager
 from functools import cache
+from logging import getLogger
 from time import perf_counter
 
 import torch
@@ -21,6 +22,11 @@ from recbole.utils import EvaluatorType
 
 from recbole_genrec.training.row_evaluator import RowEvaluator
 from recbole_genrec.training.sharing import for_several_processes
+
+#: metrics of labels 0 and 1 that take probabilities.
+OF_PROBABILITIES = ("auc", "logloss")
+#: RecBole's sequential models whose ``predict`` gives probabilities of such labels, on which they train.
+RECBOLE_WITH_PROBABILITIES = ("DIN", "DIEN")
 
 
 class Listener:
@@ -57,6 +63,9 @@ class Listener:
 class ListeningTrainer:
     """Mixin before a trainer: reports to its listeners, and can rank among some items alone.
 
+    Where labels are measured, scores of models that give no probabilities pass through a sigmoid, in double precision
+    so that no two scores become one: AUC is that of the scores then, LogLoss compares nothing.
+
     Attributes:
         listeners: :class:`Listener` objects, told in this order.
         ranked_items: ids of the items that are candidates of an evaluation; ``None``: all items.
@@ -66,6 +75,21 @@ class ListeningTrainer:
         super().__init__(config, model)
         self.listeners, self.ranked_items = [], None
         self.evaluator = RowEvaluator(config)
+        self._squashes = self._measures_likes(config) and not self._has_probabilities(config["model"], model)
+        if self._squashes:
+            getLogger().warning(
+                f"{config['model']} gives scores, not the probability that an item is liked: its AUC compares, its "
+                "LogLoss, that of the scores' sigmoid, does not."
+            )
+
+    @staticmethod
+    def _measures_likes(config):
+        metrics = [config["metrics"]] if isinstance(config["metrics"], str) else config["metrics"]
+        return any(metric.lower() in OF_PROBABILITIES for metric in metrics)
+
+    @staticmethod
+    def _has_probabilities(name, model):
+        return getattr(model, "gives_probabilities", name in RECBOLE_WITH_PROBABILITIES)
 
     @contextmanager
     def listening(self, *listeners):
@@ -131,8 +155,11 @@ class ListeningTrainer:
 
     def _neg_sample_batch_eval(self, batched_data):
         scored = super()._neg_sample_batch_eval(batched_data)
+        if self.eval_type == EvaluatorType.RANKING:
+            return self._ranked(*scored)
         # metrics of values, such as RMSE, have one score a row and no list
-        return self._ranked(*scored) if self.eval_type == EvaluatorType.RANKING else scored
+        interaction, scores, *rest = scored
+        return interaction, scores.cpu().double().sigmoid() if self._squashes else scores, *rest
 
     def _ranked(self, interaction, scores, rows, targets):
         """A batch as RecBole's collector takes it, ranked among ``ranked_items``; tells the listeners."""

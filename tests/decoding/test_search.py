@@ -5,7 +5,7 @@ import torch
 
 from recbole_genrec.backbone import kv_cache as cache
 from recbole_genrec.decoding import scoring, tree
-from recbole_genrec.decoding.scoring import _subtrees, score_by_teacher_forcing, score_catalogue, score_pairs
+from recbole_genrec.decoding.scoring import score_by_teacher_forcing, score_catalogue, score_pairs, subtrees
 from recbole_genrec.decoding.search import SearchEffort, _Search, search
 from recbole_genrec.decoding.tree import PromptTree
 from recbole_genrec.decoding.trie import build_trie
@@ -172,7 +172,7 @@ def test_a_catalogue_is_fed_in_whole_subtrees_of_the_root(at_once):
     trie = build_trie(identifiers, 99)
     fed = torch.nonzero(trie.edge_child >= 0)[:, 0]
     of_root = {first: 1 + first for first in range(3, 7)}  # the edge of the first token and those of the second
-    parts = list(_subtrees(trie, fed, at_once))
+    parts = list(subtrees(trie, fed, at_once))
     assert sorted(torch.cat(parts).tolist()) == fed.tolist()
     firsts = [[identifiers[item - 1][0] for item in trie.edge_sample[part].tolist()] for part in parts]
     for own in firsts:

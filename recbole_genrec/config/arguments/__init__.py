@@ -13,6 +13,7 @@ from recbole_genrec.config.arguments.models import (
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
+    TALLRecArguments,
     TigerArguments,
 )
 from recbole_genrec.config.arguments.schema import ARGUMENT_GROUPS, plugin_keys
@@ -41,6 +42,7 @@ __all__ = [
     "ScheduleArguments",
     "Seq2SeqArguments",
     "SequenceArguments",
+    "TALLRecArguments",
     "TigerArguments",
     "TextVectorArguments",
     "TrainerArguments",

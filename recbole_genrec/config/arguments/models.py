@@ -217,6 +217,20 @@ class TigerArguments(Arguments):
 
 
 @group
+class TALLRecArguments(Arguments):
+    """What TALLRec (Bao et al. 2023) asks about a candidate, and how many answers it learns from."""
+
+    models: ClassVar[tuple] = ("TALLRec",)
+
+    yes_no_prompt: Text = "tallrec"
+    """Name of a yes-or-no prompt in ``properties/yes_no``, or the path of a YAML file."""
+    history_items: Positive = 10
+    """Newest items of a history that a prompt names, liked and disliked ones together."""
+    few_shot: Count = 0
+    """Training examples, drawn by the seed: the paper takes 16, 64 or 256. 0: all."""
+
+
+@group
 class BSARecArguments(Arguments):
     """BSARec's filter of frequencies (Shin et al. 2024), and how it is trained."""
 

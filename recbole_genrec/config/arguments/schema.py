@@ -16,6 +16,7 @@ from recbole_genrec.config.arguments.models import (
     P5Arguments,
     PromptLLMArguments,
     Seq2SeqArguments,
+    TALLRecArguments,
     TigerArguments,
 )
 from recbole_genrec.config.arguments.recbole import (
@@ -53,6 +54,7 @@ ARGUMENT_GROUPS = (
     Seq2SeqArguments,
     TigerArguments,
     SequenceArguments,
+    TALLRecArguments,
     BSARecArguments,
     HSTUArguments,
     ScheduleArguments,

@@ -9,7 +9,12 @@ from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, Read
 from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Positive, Share, Text, Texts
 from recbole_genrec.errors import GenRecError
 
-TRAINED = ("GenRec", "GenRecSeq2Seq", "P5", "TIGER")
+#: generative models that give items identifiers, train on them and rank by them.
+IDENTIFYING = ("GenRec", "GenRecSeq2Seq", "P5", "TIGER")
+#: generative models that are trained.
+TRAINED = (*IDENTIFYING, "TALLRec")
+#: models that rank by the probabilities of identifiers.
+GENERATING = (*IDENTIFYING, "PromptLLM")
 #: models of vectors of items that train at all positions of a history at once.
 ALL_POSITIONS = ("SASRecAll", "BSARec", "HSTU")
 #: models that add vectors of item texts to what they learn of items.
@@ -55,6 +60,8 @@ class PromptArguments(Arguments):
 @group
 class IndexingArguments(Arguments):
     """How items get their identifiers."""
+
+    models: ClassVar[tuple] = GENERATING
 
     item_indexing: Text = "title"
     """Name of an indexing scheme: see Item indexing."""
@@ -191,7 +198,9 @@ class BackboneArguments(Arguments):
 class EngineArguments(Arguments):
     """How the engine trains on histories and ranks the catalogue."""
 
-    packing: Annotated[Flag, Reads(*TRAINED)] = True
+    models: ClassVar[tuple] = GENERATING
+
+    packing: Annotated[Flag, Reads(*IDENTIFYING)] = True
     """Train on whole histories in one forward pass. ``false``: one prompt for each target."""
     normalization: Annotated[Literal["trie", "vocab"], SCORING] = "trie"
     """Softmax over the tokens that the catalogue's trie allows, or over the whole vocabulary."""
@@ -214,7 +223,7 @@ class EngineArguments(Arguments):
     """Learn a vector for every edge of the trie, beside that of its first token, in the softmax over the trie."""
     item_prior: Flag = False
     """A softmax over whole items, by a learned vector of each, as the prior of the softmax over the trie."""
-    item_prior_loss: Annotated[AtLeast0, Reads(*TRAINED), Neutral(0), Needs("item_prior", True)] = 0.0
+    item_prior_loss: Annotated[AtLeast0, Reads(*IDENTIFYING), Neutral(0), Needs("item_prior", True)] = 0.0
     """Weight of that softmax's own loss in training, beside the loss of the decisions."""
     unseen_share: Annotated[Share, Neutral(0), Needs("item_prior", True)] = 0.0
     """Probability that items which training has not seen have together in a ranking. 0: what their texts give them."""
