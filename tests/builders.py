@@ -1,6 +1,8 @@
 """Tiny language models and checkpoints of random weights, for the tests of every room."""
 
 from contextlib import contextmanager
+from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
@@ -24,6 +26,8 @@ SCRATCH = {
     "topk": [3],
     "valid_metric": "NDCG@3",
 }
+#: settings of a model that learns from the labels of :func:`write_labels`.
+LABELS = {"LABEL_FIELD": "liked", "threshold": None, "load_col": None}
 #: what a trainer would have stored.
 STATE = TrainingState(
     {"epoch": 3, "cur_step": 1, "best_valid_score": 0.25, "step": 12, "best_valid_result": {"ndcg@3": 0.25}}
@@ -85,6 +89,14 @@ def write_films(write_dataset, folder):
     titles = ["Heat", "Alien", "Brazil", "Up", "Big", "Seven"]
     rows = [(f"u{u}", f"m{(u + t) % len(titles)}", 100 + t) for u in range(8) for t in range(5)]
     return write_dataset(folder, rows, [(f"m{i}", title) for i, title in enumerate(titles)])
+
+
+def write_labels(data_path):
+    """Give the interactions of ``tiny`` a column of labels, which :data:`LABELS` names and no other model loads."""
+    path = Path(data_path, "tiny/tiny.inter")
+    header, *rows = path.read_text("utf-8").splitlines()
+    rows = [f"{row}\t{crc32(row.encode()) % 2}" for row in rows]
+    path.write_text("\n".join([f"{header}\tliked:float", *rows]) + "\n", "utf-8")
 
 
 @contextmanager

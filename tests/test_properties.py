@@ -27,13 +27,16 @@ from recbole_genrec.config.registry import MODELS, get_model
 from recbole_genrec.config.yaml_settings import read_yaml
 from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.prompt.template import load_template
+from recbole_genrec.prompt.yes_no_prompts import load_yes_no
 from recbole_genrec.training.schedule import learning_rate_factor
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 FOLDER = properties_folder()
 SETTINGS = sorted(
-    path for path in FOLDER.rglob("*.yaml") if path.parent.name not in ("prompt", "task", "chat", "report", "search")
+    path
+    for path in FOLDER.rglob("*.yaml")
+    if path.parent.name not in ("prompt", "task", "chat", "report", "search", "yes_no")
 )
 #: models by the first word of a paper's or an ablation's file.
 MODEL_OF = {name.lower(): name for name in MODELS} | {"pod": "P5"}
@@ -61,7 +64,8 @@ def named(paths):
 
 def test_the_folders_are_those_that_this_file_knows():
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
-    assert folders == {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "report", "search", "task"}
+    known = {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "report", "search", "task", "yes_no"}
+    assert folders == known
     assert {path.stem for path in FOLDER.glob("model/*.yaml")} == MODELS.keys()
 
 
@@ -160,6 +164,23 @@ def test_tigers_own_setting():
     t5 = build_scratch_t5(BackboneArguments.from_config(config), []).config
     assert (t5.num_layers, t5.num_decoder_layers, t5.num_heads, t5.d_kv) == (4, 4, 6, 64)
     assert (t5.d_model, t5.d_ff, t5.dropout_rate) == (128, 1024, 0.1)
+
+
+def test_tallrecs_own_setting():
+    config = config_of(FOLDER / "paper/tallrec-llama-7b.yaml")
+    backbone, trainer = BackboneArguments.from_config(config), TrainerArguments.from_config(config)
+    assert (backbone.lora_r, backbone.lora_alpha, backbone.lora_dropout) == (8, 16, 0.05)
+    assert backbone.lora_target_modules == ("q_proj", "v_proj")
+    assert (config["history_items"], config["few_shot"], config["threshold"]) == (10, 64, {"rating": 4})
+    assert config["train_batch_size"] * trainer.gradient_accumulation_steps == 128
+    assert (config["eval_args"]["split"], config["eval_args"]["group_by"]) == ({"RS": [0.8, 0.1, 0.1]}, "none")
+
+
+@named(sorted(FOLDER.glob("yes_no/*.yaml")))
+def test_yes_no_prompts_load_and_hold_known_keys(path):
+    prompt = load_yes_no(path.stem)  # refuses an unknown key
+    assert prompt.version >= 1
+    assert prompt.write(["Heat"], [], "Fargo").count("Fargo") == 1
 
 
 @named(sorted(FOLDER.glob("ablation/*.yaml")))

@@ -25,6 +25,7 @@ MODELS = (
     "SASRec,GenRec",
     "P5",
     "GenRecSeq2Seq",
+    "TALLRec",
     "TIGER",
     "PromptLLM",
     "BERT4Rec",

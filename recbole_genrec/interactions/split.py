@@ -58,6 +58,7 @@ class SplitData:
         if self.cold is not None and longest >= count:
             raise GenRecError(f"'topk' asks for {longest} items, but 'cold_items' holds only {count} out.")
         self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
+        self._check_labels(config)
         self.seconds = perf_counter() - started
         self._candidates = {}
 
@@ -69,6 +70,22 @@ class SplitData:
                 raise GenRecError(
                     f"Dataset {config['dataset']!r}: {split} leaves no row to {name}. A row is an interaction with at "
                     "least one before it; leave-one-out needs a user with four interactions."
+                )
+
+    def _check_labels(self, config):
+        """Refuse an AUC over rows of one label: it has no value, and no epoch would be the best one."""
+        metrics = [config["metrics"]] if isinstance(config["metrics"], str) else config["metrics"]
+        if "auc" not in map(str.lower, metrics):
+            return
+        for number, phase in ((1, "valid"), (2, "test")):
+            feat, label = self.parts[number].inter_feat, config["LABEL_FIELD"]
+            if config["eval_args"]["mode"][phase] != "labeled" or label not in feat:
+                continue
+            labels = feat[label].numpy()
+            if labels.min() == labels.max():
+                raise GenRecError(
+                    f"'AUC' needs rows of both labels, but all {len(labels)} rows of the {phase} part have the label "
+                    f"{labels[0]:g} in {label!r}. Change 'threshold', or evaluate more users."
                 )
 
     def _sample_users(self, evaluated, validated, seed):

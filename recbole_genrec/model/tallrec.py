@@ -24,9 +24,9 @@ import torch
 from recbole.utils import EvaluatorType
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from recbole_genrec.batches.answers import AnswerBatch, AnswerLimits, AnswerLoader, AnswerWriter, RowFields
 from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.tokens import MIDDLE
+from recbole_genrec.batches.yes_no import AnswerBatch, AnswerLimits, AnswerLoader, AnswerWriter, RowFields
 from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, TALLRecArguments
 from recbole_genrec.decoding.after_items import read_catalogue, read_pairs
 from recbole_genrec.decoding.finite import check_scores
@@ -51,8 +51,8 @@ class TALLRec(GenerativeRecommender):
 
     Attributes:
         settings: :class:`~recbole_genrec.config.arguments.TALLRecArguments`.
-        writer: :class:`~recbole_genrec.batches.answers.AnswerWriter`.
-        names: :class:`~recbole_genrec.batches.answers.RowFields`.
+        writer: :class:`~recbole_genrec.batches.yes_no.AnswerWriter`.
+        names: :class:`~recbole_genrec.batches.yes_no.RowFields`.
         gives_probabilities: whether :meth:`predict` gives p(yes), as metrics of labels take it.
     """
 
@@ -185,7 +185,7 @@ class TALLRec(GenerativeRecommender):
         """Mean cross-entropy of the softmax over the two answers.
 
         Args:
-            batch: :class:`~recbole_genrec.batches.answers.AnswerBatch`, or RecBole's interaction.
+            batch: :class:`~recbole_genrec.batches.yes_no.AnswerBatch`, or RecBole's interaction.
 
         Returns:
             A scalar.

@@ -28,7 +28,7 @@ from recbole_genrec.runs import run as runner
 from recbole_genrec.runs.result import RunResult
 from recbole_genrec.runs.retest import retest
 from recbole_genrec.serve.export import export
-from tests.builders import STATE, randomize, write_base
+from tests.builders import LABELS, STATE, randomize, write_base, write_labels
 
 TITLES = ["Heat", "Alien", "Heat", "Toy Story", "Heat", "Alien", "Up", "Brazil", "Toy Story 2", "Big Fish", "", "Seven"]
 PROMPT = "version: 1\nprefix: 'Then:'\nitem_suffix: ';'\nend: ';'\n"
@@ -61,6 +61,11 @@ CASES = {
     "P5": ("P5", {"item_indexing": "title"}),
     "GenRecSeq2Seq": ("GenRecSeq2Seq", {"item_indexing": "title", "pretrain_epochs": 1, "attribute_fields": ["genre"]}),
     "TIGER": ("TIGER", {"item_indexing": "semantic", "semantic_steps": 20, "user_tokens": 5}),
+    "TALLRec": ("TALLRec", LABELS | {"eval_args": {"mode": "full"}, "max_prompt_tokens": 512}),
+    "TALLRec, adapter": (
+        "TALLRec",
+        LABELS | {"eval_args": {"mode": "full"}, "backbone": "base", "lora_r": 2, "max_prompt_tokens": 512},
+    ),
     "SASRecAll": ("SASRecAll", {"hidden_size": 16, "inner_size": 16}),
     "BSARec": ("BSARec", {"hidden_size": 16, "inner_size": 16, "low_frequencies": 3}),
     "HSTU": ("HSTU", {"hidden_size": 16, "time_bias": "request_time"}),
@@ -78,6 +83,7 @@ def world(tmp_path_factory, write_dataset):
     items = [(f"m{i}", title, ("Crime", "Drama", "Crime Drama")[i % 3]) for i, title in enumerate(TITLES)]
     header = ("item_id:token", "title:token_seq", "genre:token_seq")
     write_dataset(folder / "data", rows, items, item_header=header)
+    write_labels(folder / "data")
     write_base(folder / "base")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -178,7 +184,7 @@ def test_a_run_resumed(trained, case):
     assert result["test_result"] == run.result["test_result"] and result["checkpoint"] == run.checkpoint
 
 
-@pytest.mark.parametrize("case", GENERATIVE)
+@pytest.mark.parametrize("case", [case for case in GENERATIVE if "item_index" in model_kind(CASES[case][0]).settings()])
 def test_identifiers_taken_over(trained, case):
     """``item_index`` takes the tokens along, so that the checkpoint's weights fit a model of another seed."""
     run = trained(case)

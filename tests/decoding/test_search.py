@@ -214,9 +214,9 @@ def test_an_edge_promises_what_its_best_item_has_at_least_and_hardly_less(make_c
 @pytest.mark.parametrize(("tokens", "at_once"), [(8, 4), (9, 4), (1, 1)])
 def test_a_catalogue_is_fed_by_tokens(indifferent_tree, monkeypatch, tokens, at_once):
     trie = build_trie([(3, 4, 5), (3, 4, 6), (7, 8, 5), (7, 8, 6)], 2)  # edges that lead on have two tokens
-    asked, subtrees = [], scoring._subtrees
+    asked, subtrees = [], scoring.subtrees
     monkeypatch.setattr(scoring, "TREE_TOKENS", tokens)
-    monkeypatch.setattr(scoring, "_subtrees", lambda *args: asked.append(args[2]) or subtrees(*args))
+    monkeypatch.setattr(scoring, "subtrees", lambda *args: asked.append(args[2]) or subtrees(*args))
     score_catalogue(indifferent_tree(trie))
     assert asked == [at_once]
 

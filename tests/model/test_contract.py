@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from recbole_genrec.config.registry import MODELS, plugin_model
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from tests.builders import LABELS, write_labels
 
 #: settings that give a model parameters which it does not have by default.
 MORE_PARAMETERS = {
@@ -24,7 +24,7 @@ MORE_PARAMETERS = {
     "TIGER": {"edge_embedding": True, "item_prior": True},
 }
 #: settings without which a model has nothing to learn from.
-NEEDED = {"TALLRec": {"LABEL_FIELD": "liked", "threshold": None, "load_col": None, "max_prompt_tokens": 512}}
+NEEDED = {"TALLRec": LABELS | {"max_prompt_tokens": 512}}
 
 RANKING = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"}
 GENERATIVE = [name for name in sorted(MODELS) if issubclass(plugin_model(name), GenerativeRecommender)]
@@ -45,14 +45,6 @@ def built(request, checkerboard):
         return config, plugin_model(request.param)(config, train.dataset), train, test
 
     return build
-
-
-def write_labels(data_path):
-    """Give the interactions a column of labels, which other models do not load."""
-    path = Path(data_path, "tiny/tiny.inter")
-    header, *rows = path.read_text("utf-8").splitlines()
-    rows = [f"{row}\t{number % 3 > 0:d}" for number, row in enumerate(rows)]
-    path.write_text("\n".join([f"{header}\tliked:float", *rows]) + "\n", "utf-8")
 
 
 def scores_all(model, settings):

@@ -261,7 +261,15 @@ def test_one_label_alone(settings, least, label):
     with pytest.raises(
         GenRecError, match=f"all .* training rows have the label {label} .'threshold: .*nothing to tell apart"
     ):
-        built(settings, threshold={"rating": least})
+        built(settings, threshold={"rating": least}, metrics=["LogLoss"], valid_metric="LogLoss")
+
+
+def test_one_label_alone_among_the_rows_of_a_test(world, rows):
+    last = {user: (user, title, rating, time) for user, title, rating, time in rows}
+    settings = world([row if row != last[row[0]] else (*row[:2], 5, row[3]) for row in rows])
+    with pytest.raises(GenRecError, match="'AUC' needs rows of both labels, but all 40 rows of the test part have the"):
+        run_recbole_genrec("TALLRec", "tiny", config_dict=settings)
+    run_recbole_genrec("TALLRec", "tiny", config_dict=settings | {"metrics": ["LogLoss"], "valid_metric": "LogLoss"})
 
 
 def test_more_examples_than_there_are(settings):

@@ -11,27 +11,31 @@ from benchmarks.kills import SETTINGS, outcome, write_dataset
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.runs import run as runner
+from tests.builders import LABELS, write_labels
 
 STILL = {key: 0.0 for key in ("embedding_dropout", "hidden_dropout", "item_embedding_dropout")}
 #: all that an epoch has in one step.
 WHOLE = {"train_batch_tokens": 100_000, "train_batch_size": 100_000, "lr_scheduler": "constant"}
-MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TIGER", "SASRec", "SASRecAll", "BSARec", "HSTU")
+MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER", "SASRec", "SASRecAll", "BSARec", "HSTU")
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Train and test a model in a folder of its own; returns its result file without times, and its outcomes."""
     data = write_dataset(tmp_path / "data")
+    write_labels(data)
 
     def make(model="GenRec", folder="run", **more):
         own = {"data_path": data, "resume": "", "save_steps": 0}
         own |= {key: SETTINGS[key] for key in ("topk", "valid_metric", "show_progress")} | {"epochs": 2}
-        if model in ("GenRec", "P5", "GenRecSeq2Seq", "TIGER"):
+        if model in ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER"):
             own = SETTINGS | own
         if model == "P5":
             own |= {"n_candidates": 5}
         if model == "GenRecSeq2Seq":
             own |= {"pretrain_epochs": 1}
+        if model == "TALLRec":  # ranked, as the others are
+            own |= LABELS | {"eval_args": {"mode": "full"}, "metrics": ["Hit", "NDCG"], "max_prompt_tokens": 512}
         if model == "TIGER":
             own |= {"semantic_steps": 20}
         (tmp_path / folder).mkdir()

@@ -1,5 +1,7 @@
 """What a trainer tells its listeners, RecBole's and the plugin's, and rankings among some items alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs.run import build_model
 from recbole_genrec.training.listeners import Listener, ListeningTrainer, trainer_class
 from recbole_genrec.training.sharing import SharedEvaluation
+from tests.builders import LABELS, write_labels
 
 ROWS = [(f"u{user}", f"i{(user * step) % 11}", 1000 + step) for user in range(8) for step in range(4 + user)]
 ITEMS = [(f"i{item}", f"Title {item}") for item in range(11)]
@@ -59,7 +62,9 @@ def make(tmp_path, monkeypatch, write_dataset):
     monkeypatch.chdir(tmp_path)
     path = write_dataset(tmp_path / "data", ROWS, ITEMS)
 
-    def build(name, **more):
+    def build(name, labels=False, **more):
+        if labels and "liked" not in Path(path, "tiny/tiny.inter").read_text("utf-8"):
+            write_labels(path)
         config = GenRecConfig(name, "tiny", config_dict=SMALL | OF_MODEL[name] | {"data_path": path} | more)
         data = SplitData([config])
         valid, test = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
@@ -80,6 +85,46 @@ def test_every_epoch_and_validation_is_told_in_order(make, name):
     _, best = trainer.fit(train, valid, verbose=False)
     assert notes.events == ["started", "epoch 1", "epoch 2", ("validated", dict(best)), "epoch 3", "ended"]
     assert later.events == notes.events
+
+
+LABELED = LABELS | {"eval_args": {"mode": "labeled"}, "metrics": ["AUC", "LogLoss"], "valid_metric": "AUC"}
+
+
+@pytest.mark.parametrize("name", ["SASRec", "GenRec"])
+def test_scores_become_probabilities_of_labels(make, tmp_path, caplog, name):
+    """By a sigmoid, far from 0 as well, where one of single precision would be 1 for several scores."""
+    trainer, _, _, test = make(name, labels=True, **LABELED)
+    assert f"{name} gives scores, not the probability that an item is liked" in caplog.text
+    scores = torch.linspace(20, 30, len(test.dataset), dtype=torch.float64)
+    trainer.model.predict = lambda interaction: scores[test_rows(interaction)].float()
+    order = {}
+
+    def test_rows(interaction):
+        for user in interaction["user_id"].tolist():
+            order.setdefault(user, len(order))
+        return torch.tensor([order[user] for user in interaction["user_id"].tolist()])
+
+    result = trainer.evaluate(test, load_best_model=False)
+    users = test.dataset.inter_feat["user_id"].tolist()
+    label = dict(zip(users, test.dataset.inter_feat["liked"].tolist()))
+    pairs = [(order[a] > order[b]) for a in users for b in users if label[a] == 1 and label[b] == 0]
+    assert result["auc"] == pytest.approx(np.mean(pairs), abs=1e-4)
+    losses = [np.logaddexp(0, -s if label[u] else s) for u, s in ((u, float(scores[order[u]])) for u in users)]
+    assert result["logloss"] == pytest.approx(np.mean(losses), abs=1e-3)
+
+
+def test_probabilities_and_values_of_labels_stay_as_they_are(make, caplog):
+    class Knows:
+        gives_probabilities = True
+
+    trainer, *_ = make("SASRec", labels=True, **LABELED)
+    assert not trainer._has_probabilities("SASRec", trainer.model)
+    assert trainer._has_probabilities("DIN", None) and trainer._has_probabilities("TALLRec", Knows())
+    caplog.clear()
+    trainer, _, _, test = make("SASRec", labels=True, **LABELED | {"metrics": ["RMSE"], "valid_metric": "RMSE"})
+    assert "gives scores" not in caplog.text
+    batch = next(iter(test))
+    assert trainer._neg_sample_batch_eval(batch)[1].dtype == torch.float32
 
 
 def test_the_end_is_told_where_the_training_fails(make):
