@@ -76,7 +76,8 @@ def _own_loader(loader, world):
     """
     dataset = loader._dataset
     users = dataset.inter_feat[dataset.uid_field]
-    if isinstance(loader, NegSampleEvalDataLoader):  # which gives a user's rows together, users in order
+    # which gives a user's rows together, users in order, where it samples: labelled rows stand as they are
+    if isinstance(loader, NegSampleEvalDataLoader) and hasattr(loader, "uid_list"):
         own = torch.from_numpy(loader.uid_list[world.block(len(loader.uid_list))])
         rows = torch.isin(users, own).nonzero().flatten().numpy()
     else:
