@@ -66,7 +66,7 @@ class AnswerWriter:
     same whichever item is asked about.
 
     Args:
-        prompt: :class:`~recbole_genrec.prompt.yes_no_prompts.YesNoPrompt`.
+        prompt: :class:`~recbole_genrec.prompt.yes_answer_no_prompts.YesNoPrompt`.
         backbone: gives ``encode``, ``bos_id`` and ``pad_id``.
         titles: for item ids 1 to I, the tokens of the title and of the text before it in an item.
         limits: :class:`AnswerLimits`.
@@ -176,8 +176,8 @@ class AnswerWriter:
 
 def _answers(prompt, backbone):
     """First tokens of the answers yes and no, as they stand after the prompt."""
-    firsts = [backbone.encode(answer, prompt.ending)[:1] for answer in (prompt.yes, prompt.no)]
-    for answer, first in zip((prompt.yes, prompt.no), firsts):
+    firsts = [backbone.encode(answer, prompt.ending)[:1] for answer in (prompt.yes_answer, prompt.no_answer)]
+    for answer, first in zip((prompt.yes_answer, prompt.no_answer), firsts):
         if not first:
             raise GenRecError(
                 f"The backbone's tokenizer makes no token of the answer {shown(answer)} of {prompt.name!r}."
@@ -185,9 +185,9 @@ def _answers(prompt, backbone):
     if firsts[0] == firsts[1]:
         token = backbone.tokenizer.convert_ids_to_tokens(firsts[0])[0]
         raise GenRecError(
-            f"The answers {shown(prompt.yes)} and {shown(prompt.no)} of the prompt {prompt.name!r} begin with the same "
-            f"token of the backbone's tokenizer, {shown(token)}: their probabilities cannot be told apart. Choose "
-            "other answers, or move what they share to the end of 'text'."
+            f"The answers {shown(prompt.yes_answer)} and {shown(prompt.no_answer)} of the prompt {prompt.name!r} begin "
+            f"with the same token of the backbone's tokenizer, {shown(token)}: their probabilities cannot be told "
+            "apart. Choose other answers, or move what they share to the end of 'text'."
         )
     return [first[0] for first in firsts]
 

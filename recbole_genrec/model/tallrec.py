@@ -111,7 +111,7 @@ class TALLRec(GenerativeRecommender):
 
     def _fixed_texts(self):
         prompt = self.template
-        return [prompt.write([], [], "") + answer for answer in (prompt.yes, prompt.no)]
+        return [prompt.write([], [], "") + answer for answer in (prompt.yes_answer, prompt.no_answer)]
 
     def prompt_settings(self):
         """The prompt, as it is kept in a checkpoint."""

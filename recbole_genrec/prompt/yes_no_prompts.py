@@ -39,15 +39,15 @@ class YesNoPrompt:
     #: stands for an empty list.
     nothing: str
     #: the answer for a candidate that the user likes.
-    yes: str
+    yes_answer: str
     #: the other answer.
-    no: str
+    no_answer: str
 
     def __post_init__(self):
         where = f"yes-or-no prompt {shown(self.name)}"
         if isinstance(self.version, bool) or not isinstance(self.version, int):
             raise GenRecError(f"{where}: 'version' must be a whole number, not {shown(self.version)}.")
-        for key in ("text", "item", "between", "nothing", "yes", "no"):
+        for key in ("text", "item", "between", "nothing", "yes_answer", "no_answer"):
             value = getattr(self, key)
             if not isinstance(value, str) or not value:
                 raise GenRecError(f"{where}: {key!r} must be text that is not empty, not {shown(value)}.")

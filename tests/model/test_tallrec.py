@@ -303,8 +303,11 @@ def test_a_prompt_that_does_not_fit(settings):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"no": "Yesterday"}, "answers 'Yes' and 'Yesterday' of the prompt 'mine' begin with the same token .*'Y'"),
-        ({"no": ""}, "'no' must be text that is not empty"),
+        (
+            {"no_answer": "Yesterday"},
+            "answers 'Yes' and 'Yesterday' of the prompt 'mine' begin with the same token .*'Y'",
+        ),
+        ({"no_answer": True}, "'no_answer' must be text that is not empty"),
         ({"text": "{liked}{disliked} {candidate}?"}, "'text' must begin with text"),
         ({"text": "A {candidate} {liked} {disliked}?"}, "{candidate} after both"),
         ({"text": "A {liked} {candidate}?"}, "must have the fields {liked} and {disliked}, each once"),
@@ -329,8 +332,8 @@ def test_prompts_that_are_not_there(settings):
         built(settings, yes_no_prompt="talrec")
     with pytest.raises(GenRecError, match="yes-or-no prompt none.yaml does not exist"):
         built(settings, yes_no_prompt="none.yaml")
-    Path("less.yaml").write_text(yaml.safe_dump({k: v for k, v in PROMPT.items() if k != "yes"}), "utf-8")
-    with pytest.raises(GenRecError, match="less.yaml lacks the key 'yes'"):
+    Path("less.yaml").write_text(yaml.safe_dump({k: v for k, v in PROMPT.items() if k != "yes_answer"}), "utf-8")
+    with pytest.raises(GenRecError, match="less.yaml lacks the key 'yes_answer'"):
         built(settings, yes_no_prompt="less.yaml")
 
 

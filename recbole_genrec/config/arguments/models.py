@@ -225,7 +225,7 @@ class TALLRecArguments(Arguments):
     yes_no_prompt: Text = "tallrec"
     """Name of a yes-or-no prompt in ``properties/yes_no``, or the path of a YAML file."""
     history_items: Positive = 10
-    """Newest items of a history that a prompt names, liked and disliked ones together."""
+    """Newest items of a history that a prompt names, liked or disliked; at most ``MAX_ITEM_LIST_LENGTH``."""
     few_shot: Count = 0
     """Training examples, drawn by the seed: the paper takes 16, 64 or 256. 0: all."""
 
