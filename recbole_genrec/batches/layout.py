@@ -13,6 +13,8 @@ import torch
 from torch.nn.attention.flex_attention import create_block_mask
 
 from recbole_genrec.backbone.branches import BranchChunk, BranchMask
+from recbole_genrec.batches.value_texts import Surroundings
+from recbole_genrec.interactions.segments import ragged
 
 #: columns of branches that attention takes together.
 CHUNK_COLUMNS = 128
@@ -94,14 +96,17 @@ class HistoryContext:
             time plays no part.
         values: numbers by column, ``[N]`` each.
         asked: of prompts, the moment that each one asks at, int64 ``[W]``; ``None``: not known.
+        around: :class:`~recbole_genrec.batches.value_texts.Surroundings` of the items, once they are written; ``None``
+            also where the template has the same text around every item.
     """
 
     times: np.ndarray | None = None
     values: dict = field(default_factory=dict)
     asked: np.ndarray | None = None
+    around: Surroundings | None = None
 
     def kept(self, chosen):
-        """That of the interactions that an index chooses."""
+        """That of the interactions that an index chooses, nothing of it written yet."""
         times = None if self.times is None else self.times[chosen]
         return HistoryContext(times, {name: column[chosen] for name, column in self.values.items()}, self.asked)
 
@@ -125,6 +130,50 @@ class Trunk:
         cell = self.items.row * width + self.items.stop - 1
         values = {name: torch.from_numpy(column[self.items.flat_index]) for name, column in context.values.items()}
         return ItemCells(torch.from_numpy(cell), torch.from_numpy(self.items.item), values)
+
+
+def lay_trunk(tokens, items, bounds, instruction, around=None):
+    """Prefix and items of windows.
+
+    Args:
+        tokens: :class:`~recbole_genrec.batches.tokens.PromptTokens`.
+        items: flat item ids.
+        bounds: of each window, where its first item is in ``items`` and where its last one ends, a pair of ``[W]``.
+        instruction: number of the instruction that each window uses ``[W]``.
+        around: :class:`~recbole_genrec.batches.value_texts.Surroundings` of ``items``, where they vary.
+
+    Returns:
+        :class:`Trunk`.
+    """
+    first, stop = bounds
+    prefix_length = np.array([len(prefix) for prefix in tokens.prefixes])
+    prefix_offset = prefix_length.cumsum() - prefix_length
+    prefix_row, prefix_order = ragged(prefix_length[instruction])
+    prefix_token = np.concatenate(tokens.prefixes)[prefix_offset[instruction[prefix_row]] + prefix_order]
+    prefix = Cells(prefix_row, prefix_order, prefix_token)
+
+    item_row, item_order = ragged(stop - first)
+    flat_index = first[item_row] + item_order
+    item = items[flat_index]
+    item_length, item_token = _written(tokens, item, flat_index, item_order == 0, around)
+    running = item_length.cumsum()
+    row_begin = np.concatenate([[0], running])[(stop - first).cumsum() - (stop - first)]
+    item_stop = prefix_length[instruction][item_row] + running - row_begin[item_row]
+    item_start = item_stop - item_length
+    owner, order = ragged(item_length)
+    length = prefix_length[instruction] + np.bincount(item_row, item_length, len(first)).astype(np.int64)
+    cells = prefix.joined(Cells(item_row[owner], item_start[owner] + order, item_token))
+    return Trunk(cells, length, TrunkItems(item_row, item, flat_index, item_start, item_stop))
+
+
+def _written(tokens, item, index, is_first, around):
+    """How many tokens items ``[N]`` have in their histories ``[N]``, and these tokens end to end."""
+    begin, length = tokens.item_offset[item], tokens.item_offset[item + 1] - tokens.item_offset[item]
+    if around is not None:
+        return around.wrap(index, is_first, begin, length, tokens.item_token)
+    skipped = np.where(is_first, tokens.between, 0)  # nothing stands between the prefix and an item
+    owner, order = ragged(length - skipped)
+    return length - skipped, tokens.item_token[(begin + skipped)[owner] + order]
 
 
 @dataclass

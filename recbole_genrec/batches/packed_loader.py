@@ -34,12 +34,13 @@ class PackedLoader(EpochLoader):
         """The epoch's items, windows, which items' identifiers are learnt, and the context."""
         kept, offsets = self._kept(generator)
         items = self.items[kept]
-        windows = self.packer.plan(items, offsets, self.min_history, generator)
+        context = self.packer.describe(items, self.context.kept(kept))  # times pass between the interactions kept
+        windows = self.packer.plan(items, offsets, self.min_history, generator, context)
         learnt = generator.random(len(items)) < self.branch_share if self.branch_share < 1 else None
-        lengths = self.packer.sequence_lengths(items, windows, learnt)
+        lengths = self.packer.sequence_lengths(items, windows, learnt, context)
         order = generator if self.settings.shuffle else None
         batches = batches_of_like_length(lengths, self.settings.batch_tokens, self.settings.batch_size, order)
-        return (items, windows, learnt, self.context.kept(kept)), batches
+        return (items, windows, learnt, context), batches
 
     def _draw(self, plan, batch):
         """The number of an instruction for each window."""

@@ -33,7 +33,7 @@ an index into the flattened sequences ``[W * T]``.
 """
 
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -46,8 +46,7 @@ from recbole_genrec.batches.layout import (
     ItemCells,
     Labels,
     PackedAttention,
-    Trunk,
-    TrunkItems,
+    lay_trunk,
     moved,
 )
 from recbole_genrec.batches.times import packed_times, prompt_times
@@ -202,25 +201,44 @@ class Packer:
         packer.tokens, packer.item_length = tokens, np.diff(tokens.item_offset)
         return packer
 
-    def history_start(self, items, first, stop):
+    def describe(self, items, context=None):
+        """The context of interactions with the texts around their items written, where the template has values.
+
+        Args:
+            items: flat item ids.
+            context: :class:`~recbole_genrec.batches.layout.HistoryContext`; by default nothing is known.
+
+        Returns:
+            The same, or one with ``around``.
+        """
+        context = context or HistoryContext()
+        if self.tokens.values is None or context.around is not None:
+            return context
+        return replace(context, around=self.tokens.values.of(context, len(items)))
+
+    def history_start(self, items, first, stop, context=None):
         """Earliest item from which a history fits the budget, whole items only.
 
         Args:
             items: flat item ids.
-            first, stop: ``[W]``, the history's bounds in ``items``.
+            first, stop: ``[W]``, the history's bounds in ``items``; where one begins, no other is in its midst.
+            context: :class:`~recbole_genrec.batches.layout.HistoryContext`; by default nothing is known.
 
         Returns:
             ``[W]``, between ``first`` and ``stop``.
         """
-        total = self.cumulative(items)
+        total = self.cumulative(items, context, first)
         earliest = np.searchsorted(total, total[stop] - self.history_budget, side="left")
         return np.minimum(np.maximum(first, earliest), stop)
 
-    def cumulative(self, items):
-        """History tokens before each item of the flat array ``[N + 1]``."""
-        return np.concatenate([[0], self.item_length[items].cumsum()])
+    def cumulative(self, items, context=None, begins=()):
+        """History tokens before each item of the flat array ``[N + 1]``; histories begin at ``begins`` or later."""
+        around, length = self.describe(items, context).around, self.item_length[items]
+        if around is not None:
+            length = length + around.counted(np.asarray(begins, np.int64))
+        return np.concatenate([[0], length.cumsum()])
 
-    def plan(self, items, offsets, min_history, generator):
+    def plan(self, items, offsets, min_history, generator, context=None):
         """Cut every sequence into windows: each item but a sequence's first is a target exactly once.
 
         A sequence that fits is one window. Of a longer one the first window ends at random, so that the cuts fall
@@ -231,11 +249,12 @@ class Packer:
             offsets: where each sequence begins ``[U + 1]``.
             min_history: items.
             generator: a numpy random generator.
+            context: :class:`~recbole_genrec.batches.layout.HistoryContext`; by default nothing is known.
 
         Returns:
             :class:`Windows`. The loop runs over the windows of the longest sequence, not over sequences.
         """
-        total = self.cumulative(items)
+        total = self.cumulative(items, context, offsets[:-1])
         begin, end = offsets[:-1], offsets[1:]
         long_enough = end - begin > 1
         begin, end = begin[long_enough], end[long_enough]
@@ -257,9 +276,9 @@ class Packer:
             return Windows(*(np.zeros(0, np.int64) for _ in range(3)))
         return Windows(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Windows)))
 
-    def sequence_lengths(self, items, windows, learnt=None):
+    def sequence_lengths(self, items, windows, learnt=None, context=None):
         """Tokens of each window's packed sequence, the longest prefix counted ``[W]``; see :meth:`pack`."""
-        total = self.cumulative(items)
+        total = self.cumulative(items, context)
         prefix = max(map(len, self.tokens.prefixes))
         if self.tokens.continues:
             return prefix + total[windows.stop] - total[windows.first]
@@ -278,14 +297,15 @@ class Packer:
         Returns:
             :class:`Prompts`.
         """
-        first = self.history_start(items, first, stop)
-        trunk = self._trunk(items, first, stop, np.zeros(len(first), np.int64))
+        context = self.describe(items, context)
+        first = self.history_start(items, first, stop, context)
+        trunk = lay_trunk(self.tokens, items, (first, stop), np.zeros(len(first), np.int64), context.around)
         response = self.tokens.response
         length = trunk.length + len(response)
         table = np.full((len(first), length.max()), self.pad_id, np.int64)
         table[trunk.cells.row, trunk.cells.column] = trunk.cells.token
         table[np.arange(len(first))[:, None], trunk.length[:, None] + np.arange(len(response))] = response
-        context, times = context or HistoryContext(), None
+        times = None
         if context.times is not None:
             times = prompt_times(table.shape, trunk.items, context.times, trunk.length, context.asked)
         cells = trunk.item_cells(table.shape[1], context)
@@ -307,11 +327,12 @@ class Packer:
         """
         count = len(windows)
         instruction = np.zeros(count, np.int64) if instruction is None else instruction
-        trunk = self._trunk(items, windows.first, windows.stop, instruction)
+        context = self.describe(items, context)
+        trunk = lay_trunk(self.tokens, items, (windows.first, windows.stop), instruction, context.around)
         targets = trunk.items.kept(trunk.items.flat_index >= windows.target[trunk.items.row])
         is_learnt = np.ones(len(targets.item), bool) if learnt is None else learnt[targets.flat_index]
         several = (windows.stop - windows.target > 1).any()  # else a branch just ends its trunk
-        attention, branches, context = None, None, context or HistoryContext()
+        attention, branches = None, None
         if self.tokens.continues:
             cells, first, answer = trunk.cells, targets.start - 1, targets.start
         else:
@@ -376,27 +397,3 @@ class Packer:
         depth = order[in_target] - len(response)
         token[in_target] = self.target_token[self.target_offset[item][owner[in_target]] + depth]
         return Branches(Cells(row[owner], base[owner] + order, token), owner, order, base)
-
-    def _trunk(self, items, first, stop, instruction):
-        """Prefix and items of each window; see :class:`~recbole_genrec.batches.layout.Trunk`."""
-        tokens = self.tokens
-        prefix_length = np.array([len(prefix) for prefix in tokens.prefixes])
-        prefix_offset = prefix_length.cumsum() - prefix_length
-        prefix_row, prefix_order = ragged(prefix_length[instruction])
-        prefix_token = np.concatenate(tokens.prefixes)[prefix_offset[instruction[prefix_row]] + prefix_order]
-        prefix = Cells(prefix_row, prefix_order, prefix_token)
-
-        item_row, item_order = ragged(stop - first)
-        flat_index = first[item_row] + item_order
-        item = items[flat_index]
-        skipped = np.where(item_order == 0, tokens.between, 0)  # nothing stands between the prefix and an item
-        item_length = self.item_length[item] - skipped
-        running = item_length.cumsum()
-        row_begin = np.concatenate([[0], running])[(stop - first).cumsum() - (stop - first)]
-        item_stop = prefix_length[instruction][item_row] + running - row_begin[item_row]
-        item_start = item_stop - item_length
-        owner, order = ragged(item_length)
-        item_token = tokens.item_token[(tokens.item_offset[item] + skipped)[owner] + order]
-        length = prefix_length[instruction] + np.bincount(item_row, item_length, len(first)).astype(np.int64)
-        cells = prefix.joined(Cells(item_row[owner], item_start[owner] + order, item_token))
-        return Trunk(cells, length, TrunkItems(item_row, item, flat_index, item_start, item_stop))

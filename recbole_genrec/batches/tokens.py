@@ -1,11 +1,14 @@
 """One token table: every history, label and trie is made of the same identifiers in the same template."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from recbole_genrec.batches.value_texts import ValueTexts
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.prompt.value_phrases import fill_values
 
 #: any text: stands before a piece of template that never begins a prompt, so that it is tokenised as in the middle.
 MIDDLE = "x"
@@ -24,15 +27,17 @@ class PromptTokens:
 
     A prompt is a prefix, the history's items and a response prefix; the target's identifier and ``end`` follow. An
     item of a history is ``around.between`` (not before a window's first item), its identifier and ``around.suffix``.
+    Where these hold values of interactions, it is its identifier within what ``values`` writes.
 
     Attributes:
         prefixes: tokens before the history, one array for each instruction; never empty.
-        item_token: tokens between, identifier and suffix of every item, flat.
+        item_token: tokens between, identifier and suffix of every item, flat; with ``values`` the identifier alone.
         item_offset: where each item's begin, by item id ``[I + 2]``; item 0 (padding) has none.
         around: what stands around an identifier.
         response: tokens between history and target.
         end: the token that ends a target.
         reads_titles: whether items of a history read as their identifiers; see :func:`as_slots`.
+        values: writes what stands around an identifier where that varies; ``None``: it is ``around``.
     """
 
     prefixes: tuple
@@ -42,6 +47,7 @@ class PromptTokens:
     response: np.ndarray
     end: int
     reads_titles: bool = True
+    values: ValueTexts | None = None
 
     @property
     def between(self):
@@ -52,7 +58,7 @@ class PromptTokens:
     def continues(self):
         """The response simply continues the history: an item in a history reads as a target with its end."""
         alike = self.between == len(self.response) == 0 and self.around.suffix.tolist() == [self.end]
-        return self.reads_titles and alike
+        return self.reads_titles and self.values is None and alike
 
 
 class PromptParts(NamedTuple):
@@ -78,22 +84,25 @@ class PromptParts(NamedTuple):
 
 def item_context(template):
     """The text that stands right before an item's own text; identifiers are tokenised after it."""
-    return template.response_prefix or template.item_suffix
+    suffix = fill_values(template.item_suffix, dict.fromkeys(template.value_fields, MIDDLE))
+    return template.response_prefix or suffix
 
 
-def tokenize_prompt(template, backbone, identifiers):
+def tokenize_prompt(template, backbone, identifiers, clock=None):
     """Lay a template and the catalogue's identifiers out as tokens.
 
     Args:
         template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
         backbone: gives ``encode``, ``bos_id`` and ``eos_id``.
         identifiers: for item ids 1 to I, the identifier's tokens.
+        clock: :class:`~recbole_genrec.files.moments.Clock` of interactions, where the template tells times.
 
     Returns:
         :class:`PromptTokens`.
 
     Raises:
-        GenRecError: the template's ``end`` is not exactly one token of this tokenizer, or its prompts would be empty.
+        GenRecError: the template's ``end`` is not exactly one token of this tokenizer, its prompts would be empty, or
+            it tells times that are no clock.
     """
 
     def encode(text):
@@ -115,7 +124,11 @@ def tokenize_prompt(template, backbone, identifiers):
             f"Prompt {template.name!r}: 'end' ({template.end!r}) must be one token of the backbone's tokenizer, "
             f"which makes {end} of it. Use 'eos' or another text."
         )
-    between, suffix = encode(template.item_prefix), encode(template.item_suffix)
+    values, between, suffix = None, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if template.value_fields:
+        values = ValueTexts(template, partial(backbone.encode_many, context=MIDDLE), clock, backbone.vocab_size)
+    else:
+        between, suffix = encode(template.item_prefix), encode(template.item_suffix)
     response = encode(template.response_prefix)
     items = [np.concatenate([between, np.array(identifier, np.int64), suffix]) for identifier in identifiers]
     lengths = np.fromiter(map(len, items), np.int64, len(items))
@@ -126,6 +139,7 @@ def tokenize_prompt(template, backbone, identifiers):
         around=Around(between, suffix),
         response=response,
         end=end[0],
+        values=values,
     )
 
 
@@ -167,7 +181,16 @@ def append_items(tokens, more):
 
 
 def template_parts(template, backbone):
-    """The :class:`PromptParts` of a template's first instruction; see :func:`tokenize_prompt`."""
+    """The :class:`PromptParts` of a template's first instruction; see :func:`tokenize_prompt`.
+
+    Raises:
+        GenRecError: the template has values of interactions, which these parts cannot hold.
+    """
+    if template.value_fields:
+        raise GenRecError(
+            f"Prompt {template.name!r} holds values of interactions ({{{template.value_fields[0]}}}), and an export's "
+            "prompt holds items alone. A run with 'prompt: continuation' can be exported."
+        )
     tokens = tokenize_prompt(template, backbone, [()])
     parts = (tokens.prefixes[0], *tokens.around, tokens.response)
     return PromptParts(*(part.tolist() for part in parts), tokens.end)

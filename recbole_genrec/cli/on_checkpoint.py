@@ -62,7 +62,9 @@ def _history(recommender, question):
     if question.user is not None:
         from recbole_genrec.serve.user_history import read_user_history
 
-        entries = read_user_history(recommender.settings, question.user, question.data_path)
+        entries = read_user_history(
+            recommender.settings, question.user, question.data_path, recommender.ranker.template
+        )
         known, of_user = recommender.reader.number, entries.user
         chosen = [entry for entry in entries if entry.item_id in known]
         unknown = [entry.item_id for entry in entries if entry.item_id not in known]

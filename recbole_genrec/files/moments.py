@@ -61,6 +61,11 @@ class Clock:
         """Whether the times tell a date."""
         return self.unit != NO_CLOCK
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of a unit of the times, which must tell a date."""
+        return UNITS[self.unit][0].total_seconds()
+
     def since_first(self, moment: "datetime | str | float", what: str) -> int:
         """The exact time of a moment: units of the file since its first time, 0 for what was earlier.
 

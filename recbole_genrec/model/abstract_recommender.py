@@ -18,6 +18,7 @@ from recbole_genrec.batches.epoch_loader import epoch_settings
 from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.batches.packed_loader import PackedLoader
 from recbole_genrec.batches.tokens import template_parts
+from recbole_genrec.batches.value_texts import ValueTexts
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import build_index, read_draft
 from recbole_genrec.catalogue.item_text import item_columns, item_text
@@ -28,6 +29,7 @@ from recbole_genrec.checkpoint.folder import (
     damage_of,
     is_checkpoint,
     read_parts,
+    read_prompt,
     read_settings,
     read_user_columns,
     verify,
@@ -47,10 +49,13 @@ from recbole_genrec.interactions.dataset import seen_items, train_columns, train
 from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.catalogue_ranking import CatalogueRanking
-from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
+from recbole_genrec.model.prompt_ranker import PromptRanker, check_value_fields, read_arguments
 from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
 from recbole_genrec.vectors.hidden_states import embed_texts
+
+#: texts around items that a tokenizer from scratch learns from, at most.
+MOST_VALUE_TEXTS = 1000
 
 
 class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommender):
@@ -93,13 +98,13 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
             self._read_checkpoint(Path(config[BUILT_FOR]), item_tokens, config["seed"])
         else:
             self._build(config, dataset, item_tokens)
+        self.clock = dataset.clock if self._reads_times else None
         self._lay_out()
         self._add_embeddings()
         context = self.arguments["context"]
         self.users = UserValues(dataset, context.user_columns if self.reads_context else (), self.user_columns)
         self.user_columns = self.users.columns
         self._add_context()
-        self.clock = dataset.clock if context.kinds else None
         self.list_suffix = config["LIST_SUFFIX"]
         if self.value_vectors and not config[BUILT_FOR]:
             for column, values in train_columns(dataset, context.columns).items():
@@ -139,7 +144,11 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
 
     @classmethod
     def _check_prompts(cls, config):
-        load_template(PromptArguments.from_config(config).prompt)
+        template, engine = (
+            load_template(PromptArguments.from_config(config).prompt),
+            EngineArguments.from_config(config),
+        )
+        check_value_fields(template, cls.reads_context, engine.history)
 
     def _build(self, config, dataset, item_tokens):
         """Make prompts, identifiers and the language model of what the settings name."""
@@ -154,7 +163,8 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         source = None
         if not pretrained:
             source = self._source_of_tokens(config["model"])
-            backbone = self._checked(self._read_backbone([*draft.texts, *self._fixed_texts()], source))
+            corpus = [*draft.texts, *self._fixed_texts(), *self._value_texts(dataset)]
+            backbone = self._checked(self._read_backbone(corpus, source))
         index = build_index(draft, item_tokens, partial(self._encode_pieces, backbone))
         new_tokens = self._tokens_of(index.codes, backbone, config["seed"], known=source is not None)
         self.backbone = adapt(backbone, self.arguments["backbone"], new_tokens)
@@ -217,6 +227,14 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
     def _fixed_texts(self):
         """Texts around items, which a tokenizer from scratch learns from."""
         return [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
+
+    def _value_texts(self, dataset):
+        """The commonest texts of values around items, which a tokenizer from scratch learns from, too."""
+        if not (self.reads_context and self.template.value_fields):
+            return []
+        items = train_sequences(dataset)[1]
+        texts = ValueTexts(self.template, None, dataset.clock, None)
+        return texts.texts(self._training_context(dataset), len(items), MOST_VALUE_TEXTS)
 
     def _read_backbone(self, corpus, checkpoint=None):
         """The language model, without an adapter; see :func:`~recbole_genrec.backbone.loading.read_backbone`."""
@@ -282,9 +300,8 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
 
     def _training_context(self, train_dataset):
         """The :class:`~recbole_genrec.batches.layout.HistoryContext` of the training, of which values are learnt."""
-        settings = self.arguments["context"]
-        times = train_columns(train_dataset, [EXACT_TIME])[EXACT_TIME] if settings.kinds else None
-        values = train_columns(train_dataset, settings.columns) if settings.columns else {}
+        times = train_columns(train_dataset, [EXACT_TIME])[EXACT_TIME] if self._reads_times else None
+        values = train_columns(train_dataset, self._value_columns) if self._value_columns else {}
         if self.user_columns:
             users, _, offsets = train_sequences(train_dataset)
             values |= self.users.of(np.repeat(users, np.diff(offsets)))
@@ -293,8 +310,18 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
     @classmethod
     def context_columns(cls, config):
         """The columns of interactions that the model reads, and the setting that asks for each."""
-        settings = ContextArguments.from_config(config) if cls.reads_context else ContextArguments()
-        return dict.fromkeys([*([EXACT_TIME] if settings.kinds else []), *settings.columns], "context")
+        if not cls.reads_context:
+            return {}
+        settings, template = ContextArguments.from_config(config), cls._template_of(config)
+        in_text = dict.fromkeys([*([EXACT_TIME] if template.tells_gap else []), *template.value_columns], "prompt")
+        return in_text | dict.fromkeys([*([EXACT_TIME] if settings.kinds else []), *settings.columns], "context")
+
+    @classmethod
+    def _template_of(cls, config):
+        """The template of a configuration: its checkpoint's, or the one that it names."""
+        if config[BUILT_FOR]:
+            return template_of(read_prompt(Path(config[BUILT_FOR])), "prompt.yaml")
+        return load_template(PromptArguments.from_config(config).prompt)
 
     @classmethod
     def needs_for_all_scores(cls, config):

@@ -78,11 +78,12 @@ class CatalogueRanking:
         Returns:
             :class:`~recbole_genrec.batches.layout.HistoryContext` of the histories ``[B, L]`` end to end.
         """
-        settings, times, asked = self.arguments["context"], None, None
-        if settings.kinds:
+        times, asked = None, None
+        if self._reads_times:
             times = interaction[EXACT_TIME + self.list_suffix].cpu().numpy().ravel()
+        if self.arguments["context"].kinds:
             asked = interaction[EXACT_TIME].cpu().numpy()
-        values = {name: interaction[name + self.list_suffix].cpu().numpy().ravel() for name in settings.columns}
+        values = {name: interaction[name + self.list_suffix].cpu().numpy().ravel() for name in self._value_columns}
         if self.user_columns:
             length = interaction[self.ITEM_SEQ].shape[1]
             values |= self.users.of(interaction[self.USER_ID].cpu().numpy().repeat(length))

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.backbone.scratch import drop_in_layers
-from recbole_genrec.backbone.time_bias import causal_bias
+from recbole_genrec.backbone.time_bias import NO_TIME, causal_bias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
 from recbole_genrec.checkpoint.folder import BUILT_FOR
@@ -190,12 +190,13 @@ class GenRec(GenerativeRecommender):
         context, shape = self.history_context(interaction), history.shape
         items = _with_target(history, length, interaction[self.POS_ITEM_ID].cpu().numpy())
         if context.times is not None:
-            context.times = _with_target(context.times.reshape(shape), length, context.asked)
+            asked = np.full(len(length), NO_TIME) if context.asked is None else context.asked
+            context.times = _with_target(context.times.reshape(shape), length, asked)
         nobody = np.zeros(len(length))
         context.values = {k: _with_target(v.reshape(shape), length, nobody) for k, v in context.values.items()}
         begin = np.arange(len(length)) * (shape[1] + 1)
-        target = begin + length
-        windows = Windows(self.packer.history_start(items, begin, target), target, target + 1)
+        target, context = begin + length, self.packer.describe(items, context)
+        windows = Windows(self.packer.history_start(items, begin, target, context), target, target + 1)
         instruction = None
         if self.training:
             instruction = torch.randint(len(self.packer.tokens.prefixes), (len(history),)).numpy()

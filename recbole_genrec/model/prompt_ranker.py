@@ -41,6 +41,29 @@ def read_arguments(config, reads_context):
     return arguments | {"context": ContextArguments.from_config(config) if reads_context else ContextArguments()}
 
 
+def check_value_fields(template, reads_context, history):
+    """Refuse a template with values of interactions where nothing reads them.
+
+    Args:
+        template: :class:`~recbole_genrec.prompt.template.PromptTemplate`.
+        reads_context: whether the model reads more of a history than its items.
+        history: the setting.
+
+    Raises:
+        GenRecError: so.
+    """
+    if not template.value_fields:
+        return
+    field = f"Prompt {template.name!r} holds values of interactions ({{{template.value_fields[0]}}})"
+    if not reads_context:
+        raise GenRecError(f"{field}, which GenRec alone reads. Name another 'prompt'.")
+    if history == "vectors":
+        raise GenRecError(
+            f"{field}, and 'history: vectors' shows no text of a history. Use 'history: text' or 'both', or "
+            "'context' for vectors of the values."
+        )
+
+
 class PromptRanker:
     """Mixin before a torch module: lays histories out as prompts and hangs the trie of the catalogue off them.
 
@@ -69,6 +92,18 @@ class PromptRanker:
         """Whether the vectors are all that a history has of them."""
         return self.reads_context and self.engine.history == "vectors"
 
+    @property
+    def _reads_times(self):
+        """Whether times of interactions are read, for attention or for the text of prompts."""
+        return self.reads_context and (bool(self.arguments["context"].kinds) or self.template.tells_gap)
+
+    @property
+    def _value_columns(self):
+        """Columns of the ``.inter`` file that are read, for vectors or for the text of prompts."""
+        if not self.reads_context:
+            return ()
+        return tuple(dict.fromkeys([*self.arguments["context"].columns, *self.template.value_columns]))
+
     def _lay_out(self):
         """Build the trie of the identifiers, and what lays histories out as tokens."""
         tokens = self._prompt_tokens(self.catalogue.identifiers)
@@ -85,7 +120,8 @@ class PromptRanker:
 
     def _prompt_tokens(self, identifiers):
         """Items with ``identifiers`` and the template as :class:`~recbole_genrec.batches.tokens.PromptTokens`."""
-        tokens = tokenize_prompt(self.template, self.backbone, identifiers)
+        check_value_fields(self.template, self.reads_context, self.engine.history)
+        tokens = tokenize_prompt(self.template, self.backbone, identifiers, self.clock)
         return as_slots(tokens) if self._has_slots else tokens
 
     def _add_embeddings(self):

@@ -5,7 +5,8 @@ A prompt is laid out as::
     prefix  item item_suffix  item_prefix item item_suffix  ...  response_prefix  target end
 
 where ``item`` and ``target`` are ``lead`` followed by an item's text. ``lead`` is written at every item alike, so that
-a tokenizer cuts a title into the same tokens in the history and in the response.
+a tokenizer cuts a title into the same tokens in the history and in the response. ``item_prefix`` and ``item_suffix``
+may hold what an interaction carries beside its item; see :mod:`recbole_genrec.prompt.value_phrases`.
 """
 
 from dataclasses import dataclass, fields
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.files.strict_yaml import read_yaml_file
+from recbole_genrec.prompt.value_phrases import GAP, fields_of, fill_values
 
 #: value of ``end`` that stands for the tokenizer's end-of-sequence token.
 END_OF_SEQUENCE = "eos"
@@ -44,9 +46,9 @@ class PromptTemplate:
     prefix: str = ""
     #: text right before every item text, in the history and in the response; context of the identifier's tokens.
     lead: str = ""
-    #: text before every item of the history but the first.
+    #: text before every item of the history but the first; fields in it are values of the item's interaction.
     item_prefix: str = ""
-    #: text after every item of the history.
+    #: text after every item of the history; fields as in ``item_prefix``.
     item_suffix: str = ""
     #: text between the history and the target.
     response_prefix: str = ""
@@ -58,6 +60,12 @@ class PromptTemplate:
         for key in ("end", "prefix", "lead", "item_prefix", "item_suffix", "response_prefix"):
             if not isinstance(getattr(self, key), str):
                 raise GenRecError(f"{where}: {key!r} must be text, not {shown(getattr(self, key))}.")
+        for key in ("lead", "response_prefix", "end"):
+            if fields_of(getattr(self, key)):
+                raise GenRecError(
+                    f"{where}: {key!r} has the field {{{fields_of(getattr(self, key))[0]}}}. Values of interactions "
+                    "stand in 'item_prefix' and 'item_suffix' alone."
+                )
         if not self.end:
             raise GenRecError(f"{where}: 'end' must be 'eos' or text such as '\\n'; it cannot be empty.")
         if not isinstance(self.instructions, (list, tuple)) or not self.instructions:
@@ -74,39 +82,57 @@ class PromptTemplate:
         return self.prefix.replace(_INSTRUCTION, self.instructions[instruction])
 
     @property
+    def value_fields(self):
+        """Values of interactions that stand around items, each once: ``gap``, and columns of the ``.inter`` file."""
+        return tuple(dict.fromkeys(fields_of(self.item_prefix) + fields_of(self.item_suffix)))
+
+    @property
+    def value_columns(self):
+        """Those of them that are columns."""
+        return tuple(name for name in self.value_fields if name != GAP)
+
+    @property
+    def tells_gap(self):
+        """Whether the time since the item before is one of them."""
+        return GAP in self.value_fields
+
+    @property
     def ends_with_token(self):
         """Whether the response ends with the tokenizer's end-of-sequence token instead of text."""
         return self.end == END_OF_SEQUENCE
 
-    def segments(self, history_texts, target=None, instruction=0):
+    def segments(self, history_texts, target=None, instruction=0, values=()):
         """Lay a prompt out.
 
         Args:
             history_texts: texts of the history's items, oldest first.
             target: text of the target; ``None``: the prompt ends where the response begins.
             instruction: which of the instructions to use.
+            values: for each item of the history, the texts of its interaction's values by field; by default none is
+                known.
 
         Returns:
             List of :class:`Segment` without empty texts; items, target and end are always there.
         """
         laid_out = [Segment("prefix", self.prefix_text(instruction))]
         for position, text in enumerate(history_texts):
+            known = values[position] if values else {}
             if position:
-                laid_out.append(Segment("item_prefix", self.item_prefix))
-            laid_out += [Segment("item", text), Segment("item_suffix", self.item_suffix)]
+                laid_out.append(Segment("item_prefix", fill_values(self.item_prefix, known)))
+            laid_out += [Segment("item", text), Segment("item_suffix", fill_values(self.item_suffix, known))]
         laid_out.append(Segment("response_prefix", self.response_prefix))
         if target is not None:
             laid_out += [Segment("target", target), Segment("end", "" if self.ends_with_token else self.end)]
         return [segment for segment in laid_out if segment.text or segment.kind in ("item", "target", "end")]
 
-    def render(self, history_texts, target=None, instruction=0):
+    def render(self, history_texts, target=None, instruction=0, values=()):
         """The prompt as one text, for people to read; arguments as in :meth:`segments`.
 
         An ``end`` of ``eos`` is a token, not text, and does not show.
         """
         return "".join(
             self.lead + segment.text if segment.kind in ("item", "target") else segment.text
-            for segment in self.segments(history_texts, target, instruction)
+            for segment in self.segments(history_texts, target, instruction, values)
         )
 
 

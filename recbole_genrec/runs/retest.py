@@ -56,8 +56,10 @@ def retest(run, settings=None):
     with recbole_logging(config):
         ready_cpu(config)
         asked = plain(config.final_config_dict)
+        if is_checkpoint(stored.checkpoint):  # its prompts may name columns of the data
+            config[BUILT_FOR] = stored.checkpoint
         data = SplitData([config])
-        trainer, valid_data, test_data = _prepare(config, data, stored.checkpoint)
+        trainer, valid_data, test_data = _prepare(config, data)
         validated, validation = _validate(trainer, valid_data, path, stored.checkpoint)
         tested = measure_test(trainer, data, test_data, checkpoint=stored.checkpoint)
         tested.write_outcomes(folder, config)
@@ -90,12 +92,10 @@ def _check_checkpoint(path, stored):
         raise GenRecError(f"The checkpoint of {path}, {stored.checkpoint!r}, is not there, {where}.")
 
 
-def _prepare(config, data, checkpoint):
-    """The trainer of the model that a checkpoint holds, and loaders of validation and test."""
+def _prepare(config, data):
+    """The trainer of a run's model, whose weights are not loaded yet, and loaders of validation and test."""
     valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
     init_seed(config["seed"], config["reproducibility"])
-    if is_checkpoint(checkpoint):
-        config[BUILT_FOR] = checkpoint
     model = build_model(config, data)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model)
     trainer.tensorboard.close()

@@ -13,6 +13,7 @@ from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.files.moments import Clock
 from recbole_genrec.files.user_table import LARGEST, UserColumn
 from recbole_genrec.model.user_values import key_of
+from recbole_genrec.prompt.template import PromptTemplate
 from recbole_genrec.serve.history_reader import GivenEntry, History, UserHistory
 
 #: a moment: a date and time, also as ISO text, or a number in the units of the training data's times.
@@ -26,10 +27,19 @@ class GivenContext:
         settings: which times and columns the model reads.
         clock: of the training data; ``None``: not known.
         user_columns: what the model reads of users, by name.
+        template: of its prompts, which may hold times and columns, too.
     """
 
-    def __init__(self, settings: ContextArguments, clock: Clock | None, user_columns: Mapping[str, UserColumn]) -> None:
+    def __init__(
+        self,
+        settings: ContextArguments,
+        clock: Clock | None,
+        user_columns: Mapping[str, UserColumn],
+        template: PromptTemplate,
+    ) -> None:
         self.settings, self.clock, self.user_columns = settings, clock, user_columns
+        self.reads_times = bool(settings.kinds) or template.tells_gap
+        self.columns = tuple(dict.fromkeys([*settings.columns, *template.value_columns]))
 
     def asked(self, at: Moment | None) -> int | None:
         """The exact time that recommendations are asked for.
@@ -73,11 +83,9 @@ class GivenContext:
         given = [entry if isinstance(entry, GivenEntry) else None for entry in entries]
         times = np.array([self._time_of(entry) for entry in given], np.int64)
         values = [self._values_of(entry) for entry in given]
-        columns = {
-            name: np.array([each.get(name, np.nan) for each in values], np.float32) for name in self.settings.columns
-        }
+        columns = {name: np.array([each.get(name, np.nan) for each in values], np.float32) for name in self.columns}
         columns |= self._of_users(histories)
-        if not self.settings.kinds:
+        if not self.reads_times:
             return HistoryContext(None, columns)
         if "request_time" not in self.settings.kinds:
             return HistoryContext(times, columns)
@@ -111,20 +119,22 @@ class GivenContext:
     def _time_of(self, entry: GivenEntry | None) -> int:
         if entry is None or entry.time is None:
             return NO_TIME
-        if not self.settings.kinds:
+        if not self.reads_times:
             raise GenRecError(
                 f"The time of the entry {shown(entry.given)}: this model reads no times. It was trained without "
-                "'context: [gap, request_time]'."
+                "'context: [gap, request_time]', and without {gap} in its prompt."
             )
         return self._exact(entry.time, f"The time of the entry {shown(entry.given)}")
 
     def _values_of(self, entry: GivenEntry | None) -> dict[str, float]:
         values = {} if entry is None else entry.values
         for column, value in values.items():
-            if column not in self.settings.columns:
-                if self.settings.columns:
-                    raise unknown_name("value of an entry:", column, self.settings.columns)
-                raise GenRecError(f"The entry {shown(entry.given)} has values, but this model reads none ('context').")
+            if column not in self.columns:
+                if self.columns:
+                    raise unknown_name("value of an entry:", column, self.columns)
+                raise GenRecError(
+                    f"The entry {shown(entry.given)} has values, but this model reads none ('context', 'prompt')."
+                )
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
                 raise GenRecError(
                     f"The value {column!r} of the entry {shown(entry.given)} must be a number, not {shown(value)}."

@@ -127,7 +127,7 @@ class GenRecommender:
     def _prepare(self) -> None:
         ranker = self.ranker
         self.reader = HistoryReader(ranker.catalogue.item_tokens, ranker.titles(), ranker.reads_text)
-        self.context = GivenContext(ranker.arguments["context"], ranker.clock, ranker.user_columns)
+        self.context = GivenContext(ranker.arguments["context"], ranker.clock, ranker.user_columns, ranker.template)
 
     def recommend(
         self,
@@ -204,7 +204,8 @@ class GenRecommender:
         stop = np.cumsum([len(history) for history in numbers], dtype=np.int64)
         begin = np.append(0, stop[:-1])
         items = np.array([item for history in numbers for item in history], np.int64)
-        first = packer.history_start(items, np.maximum(begin, stop - self.longest), stop)
+        context = packer.describe(items, context)
+        first = packer.history_start(items, np.maximum(begin, stop - self.longest), stop, context)
         for place, (start, unread) in enumerate(zip(begin, first)):
             left_out = int(unread - start)
             entries[place][:left_out] = [replace(entry, read=False) for entry in entries[place][:left_out]]

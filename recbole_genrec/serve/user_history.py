@@ -15,13 +15,14 @@ val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter
 """.split()
 
 
-def read_user_history(settings, user, data_path=None):
+def read_user_history(settings, user, data_path=None, template=None):
     """A user's interactions that pass the run's filters, in the run's order.
 
     Args:
         settings: the configuration of a checkpoint.
         user: raw user id.
         data_path: the folder that holds the dataset's folder; by default where it was in training.
+        template: of its prompts, which may tell times and values; ``None``: it tells none.
 
     Returns:
         :class:`~recbole_genrec.serve.history_reader.UserHistory` of
@@ -48,7 +49,11 @@ def read_user_history(settings, user, data_path=None):
             )
         check_header(path, settings)
     context = ContextArguments.from_config(settings)
-    columns = dict.fromkeys([*([EXACT_TIME] if context.kinds else []), *context.columns], "context")
+    reads_times = bool(context.kinds) or (template is not None and template.tells_gap)
+    in_text = () if template is None else template.value_columns
+    names = list(dict.fromkeys([*context.columns, *in_text]))
+    columns = dict.fromkeys(in_text, "prompt") | dict.fromkeys(context.columns, "context")
+    columns |= {EXACT_TIME: "context" if context.kinds else "prompt"} if reads_times else {}
     dataset = build_dataset(exact_dataset_class(), settings, context_columns=columns)
     number = dataset.field2token_id[dataset.uid_field].get(str(user))
     rows = dataset.inter_feat[dataset.inter_feat[dataset.uid_field] == (-1 if number is None else number)]
@@ -64,8 +69,8 @@ def read_user_history(settings, user, data_path=None):
     if not columns:
         return UserHistory(map(ItemId, tokens), user_values)
     # the file may begin elsewhere than in training: times go by their own origin
-    times = (rows[EXACT_TIME] + dataset.clock.first).tolist() if context.kinds else [None] * len(tokens)
-    values = rows[list(context.columns)].astype(float).to_dict("records")
+    times = (rows[EXACT_TIME] + dataset.clock.first).tolist() if reads_times else [None] * len(tokens)
+    values = rows[names].astype(float).to_dict("records")
     entries = [ItemId(token, time=time, values=own) for token, time, own in zip(tokens, times, values)]
     return UserHistory(entries, user_values)
 

@@ -1,6 +1,7 @@
 """A small catalogue with histories, laid out by a packer, and the losses of its targets from the definition."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,11 +11,13 @@ from recbole_genrec.backbone.scratch import build_scratch
 from recbole_genrec.backbone.time_bias import TimeBias
 from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.batches.packing import Packer
-from recbole_genrec.batches.tokens import as_slots, item_context, tokenize_prompt
+from recbole_genrec.batches.tokens import MIDDLE, as_slots, item_context, tokenize_prompt
 from recbole_genrec.config.arguments import BackboneArguments
 from recbole_genrec.decoding.softmax import trie_loss
 from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.files.moments import Clock
 from recbole_genrec.prompt.template import PromptTemplate, load_template
+from recbole_genrec.prompt.value_phrases import GAP_PHRASES
 
 TITLES = ["Heat", "Heat Wave", "Alien", "Aliens (1986)", "Up", "Toy Story", "Toy Story 2", "The Sting", "Brazil", "Big"]
 SEQUENCES = [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3, 1], [4, 2], [7], [], [10, 9, 8, 7, 6, 5, 4]]
@@ -30,17 +33,29 @@ TEMPLATES = {
         name="words", version=1, end="eos", lead=" ", item_prefix=" then", response_prefix=" At last"
     ),
 }
+#: templates with values of interactions.
+VALUED = {
+    "rated": load_template("continuation-rated"),
+    "values on both sides": PromptTemplate(
+        name="sides", version=1, end="eos", lead=" ", item_prefix="; {gap}", item_suffix=" [{rating}]", prefix="Seen:"
+    ),
+    "a response": PromptTemplate(
+        name="asked", version=1, end="eos", lead=" ", item_suffix="{rating}", item_prefix=", ", response_prefix=" Next:"
+    ),
+}
 
 
 class Setup:
     def __init__(self, template, normalization, history_tokens=100, kernel="sdpa", prior=False, slots=False, kinds=()):
+        self.template = template
         torch.manual_seed(0)
         shape = {"scratch_hidden_size": 16, "scratch_heads": 2, "scratch_intermediate_size": 16}
         arguments = BackboneArguments(**shape, scratch_vocab_size=300, attn_implementation=kernel)
         self.backbone = build_scratch(arguments, TITLES)
         context = item_context(template)
         self.identifiers = [tuple(self.backbone.encode(template.lead + title, context)) for title in TITLES]
-        self.tokens = tokenize_prompt(template, self.backbone, self.identifiers)
+        clock = Clock(900_000_000, "seconds")
+        self.tokens = tokenize_prompt(template, self.backbone, self.identifiers, clock)
         if slots:
             self.tokens = as_slots(self.tokens)
         self.trie = build_trie(self.identifiers, self.tokens.end)
@@ -58,9 +73,11 @@ class Setup:
             self.trie.item_vectors = self.item_embedding
         self.items = np.array([item for sequence in SEQUENCES for item in sequence])
         self.offsets = np.concatenate([[0], np.cumsum([len(sequence) for sequence in SEQUENCES])])
-        if kinds:
-            passed = np.random.default_rng(0).choice([0, 1, 5, 300, 10**6], len(self.items))
-            self.context = HistoryContext(passed.cumsum())
+        if kinds or template.value_fields:
+            random = np.random.default_rng(0)
+            passed = random.choice([0, 1, 5, 300, 10**6], len(self.items))
+            ratings = random.choice(np.array([1, 3.5, 5, np.nan], np.float32), len(self.items))
+            self.context = HistoryContext(passed.cumsum(), {"rating": ratings} if template.value_fields else {})
 
     def longest_without_history(self):
         """Tokens of the longest prefix, the response and the longest answer up to its last label, counted on lists."""
@@ -81,7 +98,7 @@ class Setup:
         return Packer(self.tokens, self.trie, self.normalization, max_prompt_tokens, self.backbone.pad_id)
 
     def plan(self, min_history=2, seed=0):
-        return self.packer.plan(self.items, self.offsets, min_history, np.random.default_rng(seed))
+        return self.packer.plan(self.items, self.offsets, min_history, np.random.default_rng(seed), self.context)
 
     def states(self, batch):
         """States of all cells of a packed batch."""
@@ -98,16 +115,40 @@ class Setup:
             return trie_loss(self.backbone, self.trie, hidden, batch.labels.label)
         return nn.functional.cross_entropy(self.backbone.logits(hidden), batch.labels.label, reduction="sum")
 
-    def plain_states(self, history, answer, instruction=0, times=()):
+    def values_of(self, first, stop):
+        """Texts of the values of interactions of one history, by field."""
+        times, ratings = self.context.times[first:stop].tolist(), self.context.values["rating"][first:stop].tolist()
+        values = [{} if math.isnan(rating) else {"rating": f"{rating:g}"} for rating in ratings]
+        for known, (before, time) in zip(values[1:], pairwise(times)):
+            known["gap"] = [phrase for begin, phrase in GAP_PHRASES if begin <= time - before][-1]
+        return values
+
+    def chunks(self, history, values):
+        """Tokens of each item of a history with what stands around it, piece by piece of the text."""
+        chunks, items = [], iter(history)
+        for kind, text in self.template.segments([TITLES[item - 1] for item in history], values=values):
+            if kind == "item_prefix" or (kind == "item" and (not chunks or chunks[-1][1])):
+                chunks.append(([], []))  # tokens, and the item once it is there
+            if kind == "item":
+                chunks[-1][1].append(item := next(items))
+                chunks[-1][0].extend(self.identifiers[item - 1])
+            elif kind in ("item_prefix", "item_suffix"):
+                chunks[-1][0].extend(self.backbone.encode(text, MIDDLE))
+        return [tokens for tokens, _ in chunks]
+
+    def plain_states(self, history, answer, instruction=0, times=(), values=()):
         """States from the last token of one prompt on to that before the end of the answer, from the definition.
 
-        ``times`` are those of the history and of the target.
+        ``times`` are those of the history and of the target, ``values`` those of :meth:`values_of` of the history.
         """
-        tokens = self.tokens.prefixes[instruction].tolist()
+        tokens, chunks = self.tokens.prefixes[instruction].tolist(), None
+        if self.template.value_fields:
+            chunks = self.chunks(history, values)
         ends, moments = [], [(None, None, None)] * len(tokens)  # of every token: known, gap, request time
         for position, item in enumerate(history):
             chunk = self.tokens.item_token[self.tokens.item_offset[item] : self.tokens.item_offset[item + 1]].tolist()
             chunk = chunk[self.tokens.between :] if position == 0 else chunk
+            chunk = chunk if chunks is None else chunks[position]
             tokens += chunk
             ends.append(len(tokens) - 1)
             if times:
@@ -146,10 +187,10 @@ class Setup:
         """The state after one prompt."""
         return self.plain_states(history, [self.tokens.end])[0]
 
-    def plain_loss(self, history, target, instruction=0, times=()):
+    def plain_loss(self, history, target, instruction=0, times=(), values=()):
         """The loss of one target after one history, straight from the definition."""
         answer = [*self.identifiers[target - 1], self.tokens.end]
-        hidden = self.plain_states(history, answer, instruction, times)
+        hidden = self.plain_states(history, answer, instruction, times, values)
         logits = self.backbone.logits(hidden)
         loss = 0
         for depth, token in enumerate(answer):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from recbole_genrec.batches import packing, sequences
+from recbole_genrec.batches.layout import lay_trunk
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.sequences import MaskedSequences, SequenceWriter, text_form
 from recbole_genrec.batches.tokens import Around, PromptTokens
@@ -59,7 +60,7 @@ def test_packing():
     assert drawn["items"] == batch.items.item.tolist() and batch.items.cell.tolist() == [2, 4]
     assert drawn["labels"] == batch.labels.label.tolist() and batch.labels.cell.tolist() == [5, 6, 7]
 
-    trunk = packer._trunk(items, windows.first, windows.stop, np.array([0]))
+    trunk = lay_trunk(packer.tokens, items, (windows.first, windows.stop), np.array([0]))
     row, item, start = (array[1:] for array in (trunk.items.row, trunk.items.item, trunk.items.start))
     branches = packer._branches(
         trunk.items.start[-1:], row, item, row == row

@@ -37,7 +37,7 @@ def test_instruction_has_instruction_input_and_response():
 
 
 def test_every_shipped_template_loads():
-    assert available_templates() == ["continuation", "instruction"]
+    assert available_templates() == ["continuation", "continuation-rated", "instruction"]
     for name in available_templates():
         template = load_template(name)
         assert template.name == name and template.version >= 1
@@ -73,6 +73,23 @@ def test_segments_name_their_kind():
         Segment("end", ""),
     ]
     assert template.render(["a", "b"], "c") == "< a;, b;> c"
+
+
+def test_values_of_interactions_stand_around_their_items():
+    template = PromptTemplate("t", 1, "\n", item_prefix="{gap}: ", item_suffix=" ({stars} stars, {gap})\n")
+    assert (template.value_fields, template.value_columns, template.tells_gap) == (("gap", "stars"), ("stars",), True)
+    values = [{"stars": "4"}, {"stars": "5", "gap": "at once"}, {"gap": "a day later"}, {}]
+    assert template.render(list("abcd"), "e", values=values) == (
+        "a (4 stars)\nat once: b (5 stars, at once)\na day later: c (a day later)\n: d\ne\n"
+    )
+    assert template.render(["a", "b"]) == "a\n: b\n"
+    assert load_template("continuation").value_fields == ()
+
+
+@pytest.mark.parametrize("key", ["lead", "response_prefix", "end"])
+def test_values_elsewhere_are_refused(key):
+    with pytest.raises(GenRecError, match=f"{key!r} has the field .rating.*'item_suffix' alone"):
+        PromptTemplate(**{"name": "t", "version": 1, "end": "eos", key: "{rating}"})
 
 
 def test_braces_in_titles_and_instructions_are_text():
@@ -120,8 +137,11 @@ def test_bad_files_are_refused(tmp_path, content, message):
 
 def test_unknown_templates_list_the_known_ones(tmp_path):
     with pytest.raises(
-        GenRecError, match=r"'instructions'. Did you mean 'instruction'\? Known: continuation, instruction"
+        GenRecError,
+        match=r"'instructions'. Did you mean 'instruction'\? Known: continuation, continuation-rated, instruction",
     ):
         load_template("instructions")
-    with pytest.raises(GenRecError, match=r"none\.yaml does not exist. Shipped: continuation, instruction"):
+    with pytest.raises(
+        GenRecError, match=r"none\.yaml does not exist. Shipped: continuation, continuation-rated, instruction"
+    ):
         load_template(tmp_path / "none.yaml")
