@@ -13,6 +13,7 @@
     extra.safetensors    every other tensor of the model, such as item embeddings
     text_vectors.json text_vectors.safetensors    of a model with ``text_vectors``: see :mod:`.vector_files`
     user_columns.json    of a model with ``user_columns``: their types and values
+    item_values.json     of a model with ``item_columns``: their types and categories
     clock.json           of a model that reads times: the first time of its data, and their unit
     trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
 """
@@ -209,6 +210,9 @@ def _write_model(folder, model, weights, shared):
     if model.user_columns:
         stored = {name: column.as_json() for name, column in model.user_columns.items()}
         write_json(folder / "user_columns.json", stored)
+    if model.item_values is not None:
+        stored = {name: column.as_json() for name, column in model.item_values.columns.items()}
+        write_json(folder / "item_values.json", stored)
     if model.clock is not None:
         write_json(folder / "clock.json", model.clock.as_json())
     prompts = yaml.safe_dump(_prompts_of(model), sort_keys=False, allow_unicode=True)

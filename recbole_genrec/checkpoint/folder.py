@@ -16,7 +16,7 @@ from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.json_shape import check_shape
 from recbole_genrec.files.moments import Clock
 from recbole_genrec.files.strict_yaml import read_yaml_file
-from recbole_genrec.files.user_table import UserColumn
+from recbole_genrec.files.user_table import ValueColumn
 from recbole_genrec.files.write import settle
 
 FORMAT = 1
@@ -53,6 +53,7 @@ SHAPES = {
     },
     "item_columns.json": {"*": {"type": str, "values": [[str]]}},
     "user_columns.json": {"*": {"kind": str, "values": [str]}},
+    "item_values.json": {"*": {"kind": str, "values": [str]}},
     "clock.json": {"first": int, "unit": str},
     "text_vectors.json": {
         "sources": [str],
@@ -349,18 +350,22 @@ def read_clock(folder):
         return Clock.from_json(read_json(folder / "clock.json"))
 
 
-def read_user_columns(folder):
-    """The :class:`~recbole_genrec.files.user_table.UserColumn` by name of a model that reads some; else none.
+def read_value_columns(folder, name):
+    """The :class:`~recbole_genrec.files.user_table.ValueColumn` by name of a model that reads some; else none.
+
+    Args:
+        folder: the checkpoint.
+        name: of the file: ``user_columns.json`` or ``item_values.json``.
 
     Raises:
         GenRecError: the file is damaged; the message names the checkpoint.
     """
     folder = Path(folder)
-    if not (folder / "user_columns.json").is_file():
+    if not (folder / name).is_file():
         return {}
     with damage_of(folder):
-        stored = read_json(folder / "user_columns.json")
-        return {name: UserColumn.from_json(column) for name, column in stored.items()}
+        stored = read_json(folder / name)
+        return {name: ValueColumn.from_json(column) for name, column in stored.items()}
 
 
 class Parts(NamedTuple):

@@ -1,4 +1,4 @@
-"""Columns of a ``.user`` file, such as age and occupation, and the numbers that stand for their values."""
+"""Columns of a ``.user`` file, such as age and occupation, and the numbers that stand for values of columns."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,8 +16,8 @@ LARGEST = 3e38
 
 
 @dataclass(frozen=True)
-class UserColumn:
-    """What a column of users holds.
+class ValueColumn:
+    """What a column of users, or of items, holds.
 
     Attributes:
         kind: ``token`` or ``float``.
@@ -28,12 +28,12 @@ class UserColumn:
     values: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, kind: str, texts: Iterable[str]) -> "UserColumn":
+    def of(cls, kind: str, texts: Iterable[str]) -> "ValueColumn":
         """The column with some texts."""
         return cls(kind, tuple(sorted(set(texts))) if kind == "token" else ())
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "UserColumn":
+    def from_json(cls, content: Mapping[str, Any]) -> "ValueColumn":
         """Read what :meth:`as_json` gave.
 
         Raises:
@@ -41,7 +41,7 @@ class UserColumn:
         """
         kind, values = content["kind"], tuple(content["values"])
         if kind not in KINDS or len(set(values)) < len(values):
-            raise GenRecError(f"a column of users is of kind {shown(kind)}, or has a value twice.")
+            raise GenRecError(f"a column is of kind {shown(kind)}, or has a value twice.")
         return cls(kind, values)
 
     def as_json(self) -> dict[str, Any]:

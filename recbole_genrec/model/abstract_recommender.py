@@ -31,7 +31,7 @@ from recbole_genrec.checkpoint.folder import (
     read_parts,
     read_prompt,
     read_settings,
-    read_user_columns,
+    read_value_columns,
     verify,
 )
 from recbole_genrec.config.arguments import (
@@ -49,6 +49,7 @@ from recbole_genrec.interactions.dataset import seen_items, train_columns, train
 from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.catalogue_ranking import CatalogueRanking
+from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.prompt_ranker import PromptRanker, check_value_fields, read_arguments
 from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
@@ -83,6 +84,7 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
     reads_context = False
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
     plain_with = {"history": "text", "edge_embedding": False, "item_prior": False, "context": [], "user_columns": []}
+    plain_with |= {"item_columns": []}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -112,6 +114,8 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
             self.users.fit(self.value_vectors, dataset)
         if self._has_slots and not config[BUILT_FOR]:
             self._draw_item_vectors(torch.from_numpy(seen_items(dataset)))
+        if self.reads_context and context.item_columns:  # after the draws, which it leaves as they are
+            self.item_values = self._make_item_values(dataset, config[BUILT_FOR])
         # what training must not know: items held out of it are no alternatives in its loss
         self.register_buffer("unknown_edges", self._edges_of_none_but(dataset.cold_items), persistent=False)
         self.register_buffer("known_items", self._items_but(dataset.cold_items), persistent=False)
@@ -183,7 +187,7 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         parts = read_parts(folder, item_tokens)
         folder, self.catalogue = parts.folder, parts.catalogue
         self._read_text_vectors(folder)
-        self.user_columns = read_user_columns(folder)
+        self.user_columns = read_value_columns(folder, "user_columns.json")
         with damage_of(folder):
             self._load_prompts(parts.prompts)
         backbone = self._checked(self._read_backbone([], folder))
@@ -297,6 +301,15 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         sequences = train_sequences(train_dataset)
         share, context = self.engine.branch_share, self._training_context(train_dataset)
         return PackedLoader(self.packer, train_dataset, sequences, settings, self.engine.min_history, share, context)
+
+    def _make_item_values(self, dataset, folder):
+        """The vectors of columns of items; a checkpoint in ``folder`` has categories and values of its own."""
+        names, width = self.arguments["context"].item_columns, self.backbone.hidden_size
+        if not folder:
+            return ItemValues.of_dataset(dataset, names, width)
+        values = ItemValues(read_value_columns(folder, "item_values.json"), width)
+        values.describe(self.catalogue.item_tokens, self.catalogue.columns)
+        return values
 
     def _training_context(self, train_dataset):
         """The :class:`~recbole_genrec.batches.layout.HistoryContext` of the training, of which values are learnt."""

@@ -20,6 +20,7 @@ from recbole_genrec.interactions.context_columns import EXACT_TIME
 from recbole_genrec.interactions.dataset import train_columns
 from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
+from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.position_context import ContextInput, PositionContext
 from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.model.vectors_of_items import Knowledge, check_vectors, with_text_vectors
@@ -70,11 +71,14 @@ class AllPositions:
             for column, values in train_columns(dataset, self.context.columns).items():
                 self.context_input.value_vectors[column].fit(values)
         self.users.fit(self.context_input.value_vectors, dataset)
+        names = self.context.item_columns
+        self.item_values = ItemValues.of_dataset(dataset, names, config["hidden_size"]) if names else None
 
     @classmethod
     def text_columns(cls, config):
         """What a run's dataset keeps for the model: the items' texts, where they have vectors."""
-        return TextColumns(items=TextVectorArguments.from_config(config).text_vectors != NONE)
+        has_vectors = TextVectorArguments.from_config(config).text_vectors != NONE
+        return TextColumns(items=has_vectors or bool(ContextArguments.from_config(config).item_columns))
 
     @classmethod
     def context_columns(cls, config):
@@ -101,8 +105,14 @@ class AllPositions:
         return self.item_embedding.weight
 
     def embedded(self, items, vectors):
-        """Rows of ``vectors [n_items, H]`` for items of any shape ``[...]``: ``[..., H]``; padding has no gradient."""
-        return F.embedding(items, vectors, padding_idx=0)
+        """What items of a history ``[...]`` are fed as ``[..., H]``; padding has no gradient.
+
+        Args:
+            items: of any shape.
+            vectors: :meth:`item_vectors`; those of ``item_columns`` are added.
+        """
+        embedded = F.embedding(items, vectors, padding_idx=0)
+        return embedded if self.item_values is None else embedded + self.item_values(items)
 
     def states(self, interaction, vectors):
         """State at every position ``[B, L, H]``, each of the items up to there alone.

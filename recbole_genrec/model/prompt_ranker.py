@@ -77,7 +77,7 @@ class PromptRanker:
     text_vectors = None
     #: whether the keys ``history`` and ``context`` are read.
     reads_context = True
-    #: :class:`~recbole_genrec.files.user_table.UserColumn` by name (key ``user_columns``).
+    #: :class:`~recbole_genrec.files.user_table.ValueColumn` by name (key ``user_columns``).
     user_columns = {}
     #: :class:`~recbole_genrec.files.moments.Clock` of the training's times, where they are read.
     clock = None
@@ -138,6 +138,7 @@ class PromptRanker:
     def _add_context(self):
         """What reads the context of a history: a bias of time in attention, and vectors of values by column."""
         self.time_bias, self.value_vectors = None, ColumnVectors()
+        self.item_values = None  # an ItemValues, where 'item_columns' names some
         context = self.arguments["context"]
         if not (self.reads_context and (context.context or self.user_columns)):
             return
@@ -218,6 +219,8 @@ class PromptRanker:
         embeds = self.backbone.embed(input_ids)
         known = items.values
         added = [table(known[column]) for column, table in self.value_vectors.items() if column in known]
+        if self.item_values is not None:
+            added.append(self.item_values(items.item))
         if self._shows_vectors:
             vectors = self._history_vectors(items.item)
             kept = torch.ones(len(items.item), 1, device=items.item.device)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_genrec.files.atomic_file import AtomicFile
-from recbole_genrec.files.user_table import UserColumn, read_users
+from recbole_genrec.files.user_table import ValueColumn, read_users
 from recbole_genrec.model.value_vectors import CategoryVectors, ValueVectors
 
 
@@ -19,7 +19,7 @@ def key_of(column):
 
 
 def vectors_of(column, width):
-    """The module that gives vectors of a :class:`~recbole_genrec.files.user_table.UserColumn`, H ``width``."""
+    """The module that gives vectors of a :class:`~recbole_genrec.files.user_table.ValueColumn`, H ``width``."""
     return CategoryVectors(len(column.values), width) if column.kind == "token" else ValueVectors(width)
 
 
@@ -29,7 +29,7 @@ class UserValues:
     Args:
         dataset: RecBole's.
         names: of the columns.
-        columns: :class:`~recbole_genrec.files.user_table.UserColumn` by name, those of a checkpoint; by default those
+        columns: :class:`~recbole_genrec.files.user_table.ValueColumn` by name, those of a checkpoint; by default those
             of the dataset.
 
     Attributes:
@@ -49,7 +49,7 @@ class UserValues:
         tokens = dataset.field2id_token[dataset.uid_field]
         for name in names:
             texts = table.texts[name]
-            self.columns[name] = columns[name] if columns else UserColumn.of(table.kinds[name], texts.values())
+            self.columns[name] = columns[name] if columns else ValueColumn.of(table.kinds[name], texts.values())
             numbers = [self.columns[name].number(texts.get(token)) for token in tokens[1:].tolist()]
             self.numbers[key_of(name)] = np.array([np.nan, *numbers], np.float32)
 

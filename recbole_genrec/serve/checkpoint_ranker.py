@@ -21,13 +21,14 @@ from recbole_genrec.checkpoint.folder import (
     read_prompt,
     read_settings,
     read_state_dict,
-    read_user_columns,
+    read_value_columns,
     verify,
 )
 from recbole_genrec.config.arguments import TextVectorArguments
 from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.decoding.finite import first_not_finite
 from recbole_genrec.errors import GenRecError, listed, shown
+from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
 from recbole_genrec.prompt.template import template_of
 from recbole_genrec.vectors.hidden_states import embed_texts
@@ -79,9 +80,12 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self.engine = self.arguments["engine"]
         self.template = template_of(read_prompt(folder), "prompt.yaml")
         self.catalogue, self.clock = read_catalogue(folder), read_clock(folder)
-        self.user_columns = read_user_columns(folder)
+        self.user_columns = read_value_columns(folder, "user_columns.json")
         if missing := set(self.arguments["context"].user_columns) ^ self.user_columns.keys():
             raise GenRecError(f"user_columns.json and 'user_columns' of config.json differ in {listed(missing)}.")
+        columns = read_value_columns(folder, "item_values.json")
+        if missing := set(self.arguments["context"].item_columns) ^ columns.keys():
+            raise GenRecError(f"item_values.json and 'item_columns' of config.json differ in {listed(missing)}.")
         self._read_text_vectors(folder)
         whole = (folder / "backbone").is_dir()
         self.backbone = self._read_whole(folder) if whole else self._read_adapted(folder)
@@ -90,6 +94,9 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self._check_tokens()
         self._add_embeddings()
         self._add_context()
+        if columns:
+            self.item_values = ItemValues(columns, self.backbone.hidden_size)
+            self.item_values.describe(self.catalogue.item_tokens, self.catalogue.columns or {})
         self._load(folder, whole)
         self.requires_grad_(False).eval()
 
@@ -109,7 +116,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         """Load the tensors that the loaded language model lacks; an adapter comes without its frozen weights."""
         state = read_extra(folder) if whole else read_state_dict(folder)
         own = {name: tensor for name, tensor in self.state_dict().items() if name in state}
-        vectors = ("item_embedding.", "edge_embedding.", "time_bias.", "value_vectors.")
+        vectors = ("item_embedding.", "edge_embedding.", "time_bias.", "value_vectors.", "item_values.")
         own.update({name: tensor for name, tensor in self.state_dict().items() if name.startswith(vectors)})
         if problem := misfit(state, own):
             raise GenRecError(f"its tensors belong to another model: {problem}.")
@@ -150,6 +157,8 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
             self.catalogue, self.trie, self.packer = before
             raise
         self.text_vectors = vectors
+        if self.item_values is not None:
+            self.item_values.describe(catalogue.item_tokens, catalogue.columns or {})
         self._add_embeddings()
         if items is not None:
             learned = [v.learned if isinstance(v, ItemVectors) else v.weight for v in (self.item_embedding, items)]

@@ -11,7 +11,7 @@ from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.config.arguments import ContextArguments
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.files.moments import Clock
-from recbole_genrec.files.user_table import LARGEST, UserColumn
+from recbole_genrec.files.user_table import LARGEST, ValueColumn
 from recbole_genrec.model.user_values import key_of
 from recbole_genrec.prompt.template import PromptTemplate
 from recbole_genrec.serve.history_reader import GivenEntry, History, UserHistory
@@ -34,7 +34,7 @@ class GivenContext:
         self,
         settings: ContextArguments,
         clock: Clock | None,
-        user_columns: Mapping[str, UserColumn],
+        user_columns: Mapping[str, ValueColumn],
         template: PromptTemplate,
     ) -> None:
         self.settings, self.clock, self.user_columns = settings, clock, user_columns

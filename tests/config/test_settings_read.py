@@ -29,7 +29,13 @@ RUNS = {
     "GenRec": [
         {"decoding": "beam", "num_beams": 5, "history": "both", "text_vectors": "tfidf"},
         {"item_indexing": "collaborative", "cluster_leaf_size": 2},
-        {"item_indexing": "svd", "context": ["gap", "rating"], "user_columns": ["age"], "item_prior": True},
+        {
+            "item_indexing": "svd",
+            "context": ["gap", "rating"],
+            "user_columns": ["age"],
+            "item_columns": ["kind"],
+            "item_prior": True,
+        },
         {"item_indexing": "semantic", "semantic_steps": 2, "semantic_codes": 4},
         {"item_indexing": "hybrid"},
     ],

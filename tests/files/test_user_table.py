@@ -6,7 +6,7 @@ import pytest
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.atomic_file import AtomicFile
-from recbole_genrec.files.user_table import UserColumn, read_users
+from recbole_genrec.files.user_table import ValueColumn, read_users
 
 HEADER = "user_id:token\tage:float\tjob:token\ttags:token_seq"
 TEXT = f"{HEADER}\nu1\t24\twriter\ta b\nu2\t\tartist\t\nu1\t99\tnone\t\nu3\tx\t\t\n"
@@ -26,16 +26,16 @@ def test_a_users_first_row_counts_and_empty_cells_are_absent(file):
 
 
 def test_numbers_of_values():
-    job = UserColumn.of("token", ["writer", "artist", "writer"])
+    job = ValueColumn.of("token", ["writer", "artist", "writer"])
     assert job.values == ("artist", "writer")
     assert [job.number(value) for value in ("artist", "writer")] == [0, 1]
-    age = UserColumn.of("float", ["24"])
+    age = ValueColumn.of("float", ["24"])
     assert [age.number(value) for value in ("24", 24, 2.5)] == [24, 24, 2.5] and age.values == ()
     for column, unknown in ((job, ("poet", None, "")), (age, (None, "x", "", "nan", "inf", 1e300, 10**400))):
         assert all(math.isnan(column.number(value)) for value in unknown)
     for column in (job, age):
-        assert UserColumn.from_json(column.as_json()) == column
-    assert UserColumn.of("token", ["1"]).number(1) == 0
+        assert ValueColumn.from_json(column.as_json()) == column
+    assert ValueColumn.of("token", ["1"]).number(1) == 0
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize("content", [{"kind": "token_seq", "values": []}, {"kind": "token", "values": ["a", "a"]}])
 def test_a_stored_column_that_is_none_is_refused(content):
     with pytest.raises(GenRecError, match="a column of users"):
-        UserColumn.from_json(content)
+        ValueColumn.from_json(content)

@@ -48,6 +48,9 @@ class ContextArguments(Arguments):
     user_columns: Texts = ()
     """Columns of the ``.user`` file, such as ``age``, of categories or numbers: a learned vector of the user's value at
     every item of the history. A value that is missing adds nothing."""
+    item_columns: Texts = ()
+    """Columns of the ``.item`` file, such as ``genre``, of categories or numbers: a learned vector of the item's value,
+    of several categories their mean, at the item in the history. New items have them, too."""
 
     @property
     def kinds(self):
