@@ -66,7 +66,7 @@ class AnswerWriter:
     same whichever item is asked about.
 
     Args:
-        prompt: :class:`~recbole_genrec.prompt.yes_answer_no_prompts.YesNoPrompt`.
+        prompt: :class:`~recbole_genrec.prompt.yes_no_prompts.YesNoPrompt`.
         backbone: gives ``encode``, ``bos_id`` and ``pad_id``.
         titles: for item ids 1 to I, the tokens of the title and of the text before it in an item.
         limits: :class:`AnswerLimits`.

@@ -14,9 +14,7 @@ from recbole_genrec.catalogue.item_text import ItemColumn
 from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.json_shape import check_shape
-from recbole_genrec.files.moments import Clock
 from recbole_genrec.files.strict_yaml import read_yaml_file
-from recbole_genrec.files.user_table import ValueColumn
 from recbole_genrec.files.write import settle
 
 FORMAT = 1
@@ -335,37 +333,6 @@ def read_settings(folder):
     if "item_embedding" in settings:  # what 'history' was called
         settings.setdefault("history", {"none": "text"}.get(settings.pop("item_embedding"), "both"))
     return defaultdict(lambda: None, settings)
-
-
-def read_clock(folder):
-    """The :class:`~recbole_genrec.files.moments.Clock` of the data that a model with times was trained on, or ``None``.
-
-    Raises:
-        GenRecError: the file is damaged; the message names the checkpoint.
-    """
-    folder = Path(folder)
-    if not (folder / "clock.json").is_file():
-        return None
-    with damage_of(folder):
-        return Clock.from_json(read_json(folder / "clock.json"))
-
-
-def read_value_columns(folder, name):
-    """The :class:`~recbole_genrec.files.user_table.ValueColumn` by name of a model that reads some; else none.
-
-    Args:
-        folder: the checkpoint.
-        name: of the file: ``user_columns.json`` or ``item_values.json``.
-
-    Raises:
-        GenRecError: the file is damaged; the message names the checkpoint.
-    """
-    folder = Path(folder)
-    if not (folder / name).is_file():
-        return {}
-    with damage_of(folder):
-        stored = read_json(folder / name)
-        return {name: ValueColumn.from_json(column) for name, column in stored.items()}
 
 
 class Parts(NamedTuple):

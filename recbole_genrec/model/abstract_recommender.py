@@ -23,6 +23,7 @@ from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import build_index, read_draft
 from recbole_genrec.catalogue.item_text import item_columns, item_text
 from recbole_genrec.catalogue.schemes import Given, Sequences, draft_identifiers, needs_interactions
+from recbole_genrec.checkpoint.context_files import read_value_columns
 from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
     BUILT_FOR,
@@ -31,7 +32,6 @@ from recbole_genrec.checkpoint.folder import (
     read_parts,
     read_prompt,
     read_settings,
-    read_value_columns,
     verify,
 )
 from recbole_genrec.config.arguments import (

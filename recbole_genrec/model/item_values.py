@@ -10,7 +10,6 @@ from torch import nn
 from recbole_genrec.catalogue.item_text import item_columns
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.files.user_table import ValueColumn
-from recbole_genrec.interactions.dataset import seen_items
 from recbole_genrec.model.user_values import vectors_of
 from recbole_genrec.model.value_vectors import ColumnVectors
 
@@ -76,6 +75,8 @@ class ItemValues(nn.Module):
         Raises:
             GenRecError: see :func:`check_item_columns_of`; or there is no ``.item`` file.
         """
+        from recbole_genrec.interactions.dataset import seen_items  # who only ranks has no RecBole
+
         items = dataset.item_texts()
         check_item_columns_of(items, names)
         columns = item_columns(items)

@@ -12,16 +12,15 @@ from recbole_genrec.batches.tokens import append_items
 from recbole_genrec.catalogue.item_text import ItemColumn
 from recbole_genrec.catalogue.vector_text import VectorText, vector_texts
 from recbole_genrec.checkpoint.checkpoint import check_trust
+from recbole_genrec.checkpoint.context_files import read_clock, read_value_columns
 from recbole_genrec.checkpoint.folder import (
     damage_of,
     misfit,
     read_catalogue,
-    read_clock,
     read_extra,
     read_prompt,
     read_settings,
     read_state_dict,
-    read_value_columns,
     verify,
 )
 from recbole_genrec.config.arguments import TextVectorArguments

@@ -1,0 +1,38 @@
+"""What a checkpoint says of the context of histories: the clock of its times, and columns of users and of items."""
+
+from pathlib import Path
+
+from recbole_genrec.checkpoint.folder import damage_of, read_json
+from recbole_genrec.files.moments import Clock
+from recbole_genrec.files.user_table import ValueColumn
+
+
+def read_clock(folder):
+    """The :class:`~recbole_genrec.files.moments.Clock` of the data that a model with times was trained on, or ``None``.
+
+    Raises:
+        GenRecError: the file is damaged; the message names the checkpoint.
+    """
+    folder = Path(folder)
+    if not (folder / "clock.json").is_file():
+        return None
+    with damage_of(folder):
+        return Clock.from_json(read_json(folder / "clock.json"))
+
+
+def read_value_columns(folder, name):
+    """The :class:`~recbole_genrec.files.user_table.ValueColumn` by name of a model that reads some; else none.
+
+    Args:
+        folder: the checkpoint.
+        name: of the file: ``user_columns.json`` or ``item_values.json``.
+
+    Raises:
+        GenRecError: the file is damaged; the message names the checkpoint.
+    """
+    folder = Path(folder)
+    if not (folder / name).is_file():
+        return {}
+    with damage_of(folder):
+        stored = read_json(folder / name)
+        return {name: ValueColumn.from_json(column) for name, column in stored.items()}
