@@ -148,11 +148,9 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
 
     @classmethod
     def _check_prompts(cls, config):
-        template, engine = (
-            load_template(PromptArguments.from_config(config).prompt),
-            EngineArguments.from_config(config),
-        )
-        check_value_fields(template, cls.reads_context, engine.history)
+        template = load_template(PromptArguments.from_config(config).prompt)
+        history = EngineArguments.from_config(config).history if cls.reads_context else None
+        check_value_fields(template, cls.reads_context, history)
 
     def _build(self, config, dataset, item_tokens):
         """Make prompts, identifiers and the language model of what the settings name."""

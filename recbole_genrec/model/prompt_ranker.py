@@ -120,7 +120,7 @@ class PromptRanker:
 
     def _prompt_tokens(self, identifiers):
         """Items with ``identifiers`` and the template as :class:`~recbole_genrec.batches.tokens.PromptTokens`."""
-        check_value_fields(self.template, self.reads_context, self.engine.history)
+        check_value_fields(self.template, self.reads_context, self.engine.history if self.reads_context else None)
         tokens = tokenize_prompt(self.template, self.backbone, identifiers, self.clock)
         return as_slots(tokens) if self._has_slots else tokens
 

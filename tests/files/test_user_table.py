@@ -58,5 +58,5 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("content", [{"kind": "token_seq", "values": []}, {"kind": "token", "values": ["a", "a"]}])
 def test_a_stored_column_that_is_none_is_refused(content):
-    with pytest.raises(GenRecError, match="a column of users"):
+    with pytest.raises(GenRecError, match="a column is of kind"):
         ValueColumn.from_json(content)
