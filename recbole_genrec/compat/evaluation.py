@@ -50,6 +50,31 @@ def losses_that_are_no_numbers():
             )
 
 
+def popularity_within_a_batch():
+    """pop.py:46 adds one to an item's count for a batch that holds it, however often.
+
+    With 2,048 rows a batch, the popular items of a small catalogue all have the number of batches.
+    """
+
+    @replace(recbole_module("model.general_recommender.pop").Pop, "calculate_loss")
+    def calculate_loss(original, model, interaction):
+        items = interaction[model.ITEM_ID]
+        model.item_cnt.index_add_(0, items, torch.ones_like(model.item_cnt[items]))
+        model.max_cnt = torch.max(model.item_cnt, dim=0)[0]
+        return torch.zeros(1, device=items.device, requires_grad=True)
+
+
+def scores_of_pairs():
+    """multivae.py:117, and five more autoencoders index by a list of tensors, of which torch 2.9 and later warn."""
+    general = vars(recbole_module("model.general_recommender"))
+    for name in ("CDAE", "MacridVAE", "MultiDAE", "MultiVAE", "RaCT", "RecVAE"):
+
+        @replace(general[name], "predict")
+        def predict(original, model, interaction):
+            scores = model.full_sort_predict(interaction).view(-1, model.n_items)
+            return scores.gather(1, interaction[model.ITEM_ID][:, None])[:, 0]
+
+
 def flops_of_language_models(names):
     """utils.py:269, 309: ``get_flops`` deep-copies the model and hooks every module, which kills a language model.
 

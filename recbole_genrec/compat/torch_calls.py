@@ -39,6 +39,8 @@ def _save_checkpoint(state, file, *args, **kwargs):
 def trusted_checkpoints(read_folder):
     """trainer.py:323, 583, s3rec.py:120: RecBole's checkpoints are pickles, which ``torch.load`` refuses by default.
 
+    So do convncf.py:82, nais.py:127, neumf.py:84 and ract.py:75, which begin with checkpoints of others.
+
     Only these loads trust the file, and they warn. A folder is one of this package's checkpoints and holds no pickle.
 
     Args:
@@ -50,8 +52,21 @@ def trusted_checkpoints(read_folder):
         return read_folder(file) if is_folder else load_pickle(file, *args, **kwargs)
 
     trusting = ModuleProxy(torch, load=load, save=_save_checkpoint)
-    for name in ("trainer.trainer", "model.sequential_recommender.s3rec"):
+    general = [f"model.general_recommender.{name}" for name in ("convncf", "nais", "neumf", "ract")]
+    for name in ("trainer.trainer", "model.sequential_recommender.s3rec", *general):
         recbole_module(name).torch = trusting
+
+
+def sparse_tensors():
+    """lightgcn.py:125, and eight more modules: today's torch warns of ``torch.sparse.FloatTensor``."""
+
+    def float_tensor(*args):
+        return torch.sparse_coo_tensor(*args, dtype=torch.float32, check_invariants=True)
+
+    sparse = ModuleProxy(torch.sparse, FloatTensor=float_tensor)
+    names = "spectralcf gcmc lightgcn sgl dmf dgcf ngcf ncl".split()
+    for name in (*(f"model.general_recommender.{name}" for name in names), "model.layers"):
+        recbole_module(name).torch = ModuleProxy(torch, sparse=sparse)
 
 
 def _load_cache(file):

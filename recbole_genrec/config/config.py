@@ -10,20 +10,23 @@ from typing import Any
 from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.evaluator.register import metric_information
-from recbole.utils import EvaluatorType, ModelType
+from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS
 from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.config.defaults import add_shipped_defaults
 from recbole_genrec.config.feature_columns import add_feature_columns
-from recbole_genrec.config.keys import COMMAND_LINE
+from recbole_genrec.config.keys import COMMAND_LINE, model_kind
 from recbole_genrec.config.metrics import WITHOUT_LENGTH, check_metrics
-from recbole_genrec.config.registry import MODELS, get_model
+from recbole_genrec.config.registry import MODELS, get_model, is_general, unsupported
 from recbole_genrec.config.sources import check_names, check_sources, is_section
 from recbole_genrec.config.yaml_settings import YamlLoader, read_yaml
 from recbole_genrec.distributed.world import current, own_gpu
 from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
 from recbole_genrec.files.properties import read_shipped
+
+#: packages that RecBole asks for in the middle of a run.
+_PACKAGES = {"NCL": "faiss"}
 
 
 class GenRecConfig(Config):
@@ -32,7 +35,8 @@ class GenRecConfig(Config):
     Differences: it never reads ``sys.argv``; strings are never evaluated; an unknown key is an error; RecBole's
     defaults are followed by ``properties/overall.yaml``, ``properties/model/<model>.yaml`` and
     ``properties/dataset/<dataset>.yaml``; a key that is the name of a model of the run holds settings for that model
-    alone; ``eval_args`` may be given in part; ``train_neg_sample_args`` is empty for a cross-entropy loss.
+    alone; ``eval_args`` may be given in part; ``train_neg_sample_args`` is empty for a cross-entropy loss, and
+    RecBole's own for a general model that learns from negative samples.
 
     Args:
         model: name or class. dataset: name.
@@ -97,8 +101,8 @@ class GenRecConfig(Config):
         dataset = dataset or self.external_config_dict.get("dataset")
         check_names(model, dataset)
         model_class = get_model(model) if isinstance(model, str) else model
-        if model_class.type != ModelType.SEQUENTIAL:
-            raise GenRecError(f"{model_class.__name__!r} is not a sequential model.")
+        if model_class.type != ModelType.SEQUENTIAL and not is_general(model_class):
+            raise unsupported(model_class.__name__)
         return model_class.__name__, model_class, str(dataset)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
@@ -108,7 +112,8 @@ class GenRecConfig(Config):
         sections = {key: value for key, value in given if is_section(key, value, models)}
         for name in sections:
             del self.external_config_dict[name]
-        self.external_config_dict.update(sections.get(model, {}))
+        self._own_section = sections.get(model, {})
+        self.external_config_dict.update(self._own_section)
         super()._load_internal_config_dict(model, model_class, dataset)
         self.internal_config_dict.update(read_shipped("overall.yaml", YamlLoader))
         add_shipped_defaults(self, model, dataset)
@@ -117,8 +122,7 @@ class GenRecConfig(Config):
         given, settings = self.external_config_dict, self.final_config_dict
         if isinstance(given.get("eval_args"), dict):
             settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
-        if self.model in MODELS or ("train_neg_sample_args" not in given and settings.get("loss_type") == "CE"):
-            settings["train_neg_sample_args"] = None
+        self._choose_negatives(given, settings)
         if "show_progress" not in given:
             settings["show_progress"] = sys.stderr.isatty()
         if "gpu_id" not in given and "CUDA_VISIBLE_DEVICES" in os.environ:
@@ -132,6 +136,29 @@ class GenRecConfig(Config):
         repeatable, settings["repeatable"] = settings["repeatable"], True  # RecBole refuses False: we rank the unseen
         super()._set_default_parameters()
         settings["repeatable"] = repeatable
+
+    def _choose_negatives(self, given, settings):
+        """Settle ``train_neg_sample_args``: a general model has RecBole's, whatever the run gives for sequential ones.
+
+        Raises:
+            GenRecError: a model that cannot do without negative samples is told to, in its own section.
+        """
+        key = "train_neg_sample_args"
+        if not is_general(self.model_class):
+            if self.model in MODELS or (key not in given and settings.get("loss_type") == "CE"):
+                settings[key] = None
+            return
+        kind = model_kind(self.model_class)
+        if "epochs" in kind.unread:
+            settings["epochs"] = 1  # trainer.py:799, after 'eval_step' has been held against what was asked for
+        if key in kind.unread:
+            settings[key] = None
+        elif "labeled" in _modes(settings) and self.model_class.input_type == InputType.POINTWISE:
+            settings[key] = given.get(key)  # the labels of the file are what it learns
+        elif settings[key] is None:
+            if key in self._own_section:
+                raise GenRecError(f"{self.model} learns from negative samples: {key!r} of its section is empty.")
+            settings[key] = dict(self.internal_config_dict[key])
 
     @staticmethod
     def _take_place(given, settings):
@@ -159,9 +186,7 @@ class GenRecConfig(Config):
     def _check_labels(self, metrics):
         """``mode: labeled`` measures predictions of a column of labels: it takes other metrics than rankings."""
         settings = self.final_config_dict
-        mode = settings["eval_args"]["mode"]
-        modes = set(mode.values()) if isinstance(mode, dict) else {mode}
-        if "labeled" not in modes:
+        if "labeled" not in _modes(settings):
             return
         for metric in metrics:
             if metric_types[str(metric).lower()] != EvaluatorType.VALUE:
@@ -190,12 +215,22 @@ class GenRecConfig(Config):
         if self["unseen_every"] and self["eval_args"]["mode"]["test"] != "full":
             raise GenRecError("'unseen_every' gives new items places in lists of the whole catalogue: 'mode: full'.")
         self._check_transform()
+        if is_general(self.model_class):
+            self._check_general()
         if self.model in MODELS:
             for group in ARGUMENT_GROUPS:
                 group.from_config(self)
             if hasattr(self.model_class, "check_settings"):
                 self.model_class.check_settings(self)
             self._check_scores()
+
+    def _check_general(self):
+        """Refuse what a general model of RecBole cannot do here."""
+        if current().size > 1:
+            raise GenRecError(f"{self.model}: RecBole's general models train in one process: leave '--nproc' at 1.")
+        needed = _PACKAGES.get(self.model)
+        if needed and not _is_installed(needed):
+            raise GenRecError(f"{self.model} needs the package {needed}, which is not installed.")
 
     def _check_transform(self):
         """Refuse what RecBole's transforms of batches would fail at, or a model without the one that it reads."""
@@ -221,6 +256,12 @@ class GenRecConfig(Config):
                 f"{metrics[0]!r} is a metric of the scores of all items, but {self.model} scores the best of them "
                 f"alone: it needs {' and '.join(needed)}."
             )
+
+
+def _modes(settings):
+    """The modes of the evaluations."""
+    mode = settings["eval_args"]["mode"]
+    return set(mode.values()) if isinstance(mode, dict) else {mode}
 
 
 def _is_installed(package):

@@ -8,6 +8,7 @@ from functools import cache
 import yaml
 
 from recbole_genrec.config.arguments.base import Neutral
+from recbole_genrec.config.arguments.recbole_general import unread_by
 from recbole_genrec.config.arguments.recbole_models import NOT_IN_YAML
 from recbole_genrec.config.arguments.schema import (
     ModelKind,
@@ -17,7 +18,7 @@ from recbole_genrec.config.arguments.schema import (
     unknown_key,
     without_effect,
 )
-from recbole_genrec.config.registry import MODELS, get_model, recbole_folder, recbole_models
+from recbole_genrec.config.registry import MODELS, get_model, is_general, recbole_folder, recbole_models
 from recbole_genrec.errors import GenRecError, listed
 from recbole_genrec.files.properties import read_shipped
 
@@ -104,11 +105,14 @@ def model_kind(model) -> ModelKind:
     for name in names:
         keys |= _yaml_keys(recbole / f"{name}.yaml") | read_shipped(f"model/{name}.yaml", yaml.SafeLoader).keys()
         keys.update(NOT_IN_YAML.get(name, ()))
+    general = is_general(_class_of_unknown(model))
     return ModelKind(
         name=plugin_model or names[0],
         generative=generative,
         from_recbole=plugin_model is None,
         named=frozenset(keys),
+        general=general,
+        unread=unread_by(names) if general else frozenset(),
     )
 
 

@@ -43,18 +43,26 @@ MODELS = {
     "TALLRec": Plugin("recbole_genrec.model.tallrec:TALLRec"),
     "TIGER": Plugin("recbole_genrec.model.tiger:TIGER"),
 }
-#: sequential models of RecBole 1.2, so that a name can be checked before RecBole is imported, which takes seconds.
-_RECBOLE_MODELS = tuple(
+#: sequential and general models of RecBole 1.2, so that a name can be checked before RecBole is imported, which takes
+#: seconds.
+_SEQUENTIAL = tuple(
     """BERT4Rec CORE Caser DIEN DIN FDSA FEARec FOSSIL FPMC GCSAN GRU4Rec GRU4RecCPR GRU4RecF GRU4RecKG HGN HRM KSR
     LightSANs NARM NPE NextItNet RepeatNet S3Rec SASRec SASRecCPR SASRecF SHAN SINE SRGNN STAMP TransRec""".split()
 )
+_GENERAL = tuple(
+    """ADMMSLIM AsymKNN BPR CDAE ConvNCF DGCF DMF DiffRec EASE ENMF FISM GCMC ItemKNN LDiffRec LINE LightGCN MacridVAE
+    MultiDAE MultiVAE NAIS NCEPLRec NCL NGCF NNCF NeuMF Pop RaCT Random RecVAE SGL SLIMElastic SimpleX
+    SpectralCF""".split()
+)
+#: RecBole's kinds of models that the runner takes, and the names of each.
+_KINDS = {"sequential": _SEQUENTIAL, "general": _GENERAL}
 #: derives the class that a run makes its trainer of: with listeners, and sharing its work where several processes run.
 TRAINER_CLASS = "recbole_genrec.training.listeners:trainer_class"
 #: what opens checkpoints of this package for RecBole's ``torch.load`` and ``load_data_and_model``.
 CHECKPOINT_READER = "recbole_genrec.runs.reopen:load_as_recbole"
 RUN_READER = "recbole_genrec.runs.reopen:load_data_and_model"
-#: kinds of RecBole's models beside the sequential ones.
-_OTHER_KINDS = ("general", "context_aware", "knowledge_aware")
+#: kinds of RecBole's models that the runner does not take.
+_OTHER_KINDS = ("context_aware", "knowledge_aware", "exlib")
 
 
 def resolve(place: str) -> Any:
@@ -78,10 +86,15 @@ def plugin_dataset(name: str) -> type:
     return resolve(MODELS[name].dataset)
 
 
-def sequential_models() -> list[str]:
-    """Names of every model that the runner takes: the plugin's, then RecBole's sequential ones."""
-    recbole_models = vars(import_module("recbole.model.sequential_recommender"))
-    return [*MODELS, *sorted(name for name, value in recbole_models.items() if isinstance(value, type))]
+def all_models() -> list[str]:
+    """Names of every model that the runner takes: the plugin's, then RecBole's sequential and general ones."""
+    found = (name for kind in _KINDS for name, value in vars(_module(kind)).items() if isinstance(value, type))
+    return [*MODELS, *sorted(found)]
+
+
+def _module(kind):
+    """RecBole's module of the models of a kind."""
+    return import_module(f"recbole.model.{kind}_recommender")
 
 
 def recbole_folder() -> Path:
@@ -91,18 +104,21 @@ def recbole_folder() -> Path:
 
 
 def recbole_models() -> tuple[str, ...]:
-    """Names of the installed RecBole's sequential models, which is not imported for it: 1.2.0 lacks two of 1.2.1's."""
+    """Names of the installed RecBole's sequential and general models, which is not imported for it.
+
+    1.2.0 lacks some of 1.2.1's.
+    """
     return _models_in(recbole_folder())
 
 
 @cache
 def _models_in(folder: Path) -> tuple[str, ...]:
-    files = {path.stem for path in (folder / "model/sequential_recommender").glob("*.py")}
-    return tuple(name for name in _RECBOLE_MODELS if name.lower() in files)
+    found = {kind: {path.stem for path in (folder / f"model/{kind}_recommender").glob("*.py")} for kind in _KINDS}
+    return tuple(name for kind, names in _KINDS.items() for name in names if name.lower() in found[kind])
 
 
 def check_model(name: str) -> None:
-    """Refuse a name that no sequential model has, without importing RecBole.
+    """Refuse a name that no model of the runner has, without importing RecBole.
 
     A model that somebody has put into RecBole's own folders is known by its file, as RecBole finds it (utils.py:55).
 
@@ -113,11 +129,19 @@ def check_model(name: str) -> None:
     if name in known:
         return
     in_other_case = name.lower() in map(str.lower, known)
-    if not in_other_case and _has_file("sequential", name):
+    if not in_other_case and any(_has_file(kind, name) for kind in _KINDS):
         return
     if not in_other_case and any(_has_file(kind, name) for kind in _OTHER_KINDS):
-        raise GenRecError(f"{name!r} is not a sequential model; this runner compares sequential models only.")
+        raise unsupported(name)
     raise unknown_name("model", name, known)
+
+
+def unsupported(name: str) -> GenRecError:
+    """The error for a model of RecBole's that reads more than interactions."""
+    return GenRecError(
+        f"{name!r} is neither a sequential nor a general model; this runner compares these two kinds. Run "
+        "context-aware and knowledge-aware models with RecBole itself."
+    )
 
 
 def _has_file(kind: str, name: str) -> bool:
@@ -127,8 +151,8 @@ def _has_file(kind: str, name: str) -> bool:
     return (recbole_folder() / "model" / f"{kind}_recommender" / f"{name.lower()}.py").is_file()
 
 
-def is_sequential(name: str) -> bool:
-    """Whether a name is that of a sequential model."""
+def is_model(name: str) -> bool:
+    """Whether a name is that of a model of the runner."""
     try:
         check_model(name)
     except GenRecError:
@@ -140,15 +164,23 @@ def get_model(name: str) -> type:
     """Return the model class of a name.
 
     Raises:
-        GenRecError: no sequential model has this name; the message lists those that exist.
+        GenRecError: no model has this name; the message lists those that exist.
     """
     check_model(name)
     if name in MODELS:
         return plugin_model(name)
-    model = getattr(import_module("recbole.model.sequential_recommender"), name, None)
-    if isinstance(model, type):
-        return model
-    raise unknown_name("model", name, sequential_models())
+    for kind in _KINDS:
+        model = getattr(_module(kind), name, None)
+        if isinstance(model, type):
+            return model
+    raise unknown_name("model", name, all_models())
+
+
+def is_general(model: Any) -> bool:
+    """Whether a model, a class or a known name, is a general one: it knows users and items, but no histories."""
+    if isinstance(model, str):
+        return model not in MODELS and model in _GENERAL
+    return model.type.name in ("GENERAL", "TRADITIONAL")
 
 
 def get_trainer(model_type: Any, name: str, processes: int = 1) -> type:

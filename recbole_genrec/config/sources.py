@@ -9,7 +9,7 @@ from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.config.arguments.schema import all_settings, check_values
 from recbole_genrec.config.keys import COMMAND_LINE, TEST_KEYS, check_key, known_keys, model_kind, name_of
 from recbole_genrec.config.metrics import check_metrics
-from recbole_genrec.config.registry import check_model, is_sequential
+from recbole_genrec.config.registry import check_model, is_model
 from recbole_genrec.config.yaml_settings import read_yaml
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 
@@ -113,7 +113,7 @@ def check_test(settings):
 
 def is_section(key, value, models) -> bool:
     """Whether a key holds the settings of one model alone, after which it is named."""
-    return isinstance(value, dict) and (key in map(name_of, models) or isinstance(key, str) and is_sequential(key))
+    return isinstance(value, dict) and (key in map(name_of, models) or isinstance(key, str) and is_model(key))
 
 
 def _check_section(source, model, settings, dataset):

@@ -79,7 +79,7 @@ class ExactOrder(PreSplit):
             return True
         if isinstance(self, SequentialDataset):
             raise GenRecError(
-                f"A sequential model needs the timestamp column {self.time_field!r} of {self.dataset_name}.inter: "
+                f"The split by time needs the timestamp column {self.time_field!r} of {self.dataset_name}.inter: "
                 "name it under 'inter' in 'load_col' (and in 'TIME_FIELD')."
             )
         return False

@@ -30,13 +30,17 @@ class PreSplit:
     time; an interaction without an earlier one of its user is no row.
     """
 
+    #: rows of each file, once RecBole's ``file_size_list`` has those with a history.
+    _rows_of_files = None
+
     def has_lists(self):
         """Whether the interactions bring histories of their own."""
         return self.benchmark_filename_list is not None and self._list_of(self.iid_field) in self.inter_feat
 
     def part_of(self, file_row):
         """Which of the files each of some rows is in, by the row in all files together ``[N]``."""
-        return np.searchsorted(np.cumsum(self.file_size_list), file_row, side="right")
+        sizes = self.file_size_list if self._rows_of_files is None else self._rows_of_files
+        return np.searchsorted(np.cumsum(sizes), file_row, side="right")
 
     def _list_of(self, field):
         return field + self.config["LIST_SUFFIX"]
@@ -123,7 +127,7 @@ class PreSplit:
         self.inter_feat = self.inter_feat[np.argsort(of_row, kind="stable")]
         found = np.bincount(part, minlength=n_parts)
         kept = np.bincount(of_row, minlength=n_parts)
-        self.file_size_list = kept.tolist()
+        self._rows_of_files, self.file_size_list = self.file_size_list, kept.tolist()
         for path, count, rows in zip(interaction_files(self.config), found, kept):
             if not rows:
                 raise GenRecError(f"{path}: no row has an earlier interaction of its user, in this file or before it.")

@@ -1,5 +1,6 @@
 """The data of a run: the dataset and its split, built once for all models, and loaders over them."""
 
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
@@ -11,12 +12,13 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_genrec.config.feature_columns import check_item_columns
-from recbole_genrec.config.registry import MODELS, plugin_dataset
+from recbole_genrec.config.registry import MODELS, is_general, plugin_dataset
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import context_columns_of
 from recbole_genrec.interactions.dataset import exact_dataset_class
 from recbole_genrec.interactions.dataset_files import build_dataset
+from recbole_genrec.interactions.general import TargetLoader, pairs, training_pairs, training_sampler
 from recbole_genrec.interactions.text_columns import text_columns_of
 from recbole_genrec.interactions.unseen import UnseenLoader, add_items_before
 
@@ -60,7 +62,7 @@ class SplitData:
         self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
         self._check_labels(config)
         self.seconds = perf_counter() - started
-        self._candidates = {}
+        self._candidates, self._training_pairs = {}, None
 
     def _check_parts(self, config):
         """Refuse a split that leaves nothing to train on, to validate or to test."""
@@ -121,10 +123,25 @@ class SplitData:
     def train_loader(self, config, model):
         """A loader of training batches: the model's own where it has one, else RecBole's."""
         own = model.training_loader(config, self.parts[0]) if hasattr(model, "training_loader") else None
-        if own is not None:
-            return own
-        sampler, _, _ = self._samplers(config)
-        return get_dataloader(config, "train")(config, self.parts[0], sampler, shuffle=config["shuffle"])
+        return self.recbole_train_loader(config) if own is None else own
+
+    def recbole_train_loader(self, config):
+        """RecBole's loader of training batches."""
+        part = self.train_part(config)
+        if is_general(config.model_class):
+            with _explained():
+                sampler = training_sampler(part, config)
+        else:
+            sampler, _, _ = self._samplers(config)
+        return get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
+
+    def train_part(self, config):
+        """What a model trains on: the training part, of which a general model has the pairs."""
+        if not is_general(config.model_class):
+            return self.parts[0]
+        if self._training_pairs is None:
+            self._training_pairs = training_pairs(self.parts[0], config)
+        return self._training_pairs
 
     def evaluation_loader(self, config, phase):
         """RecBole's loader of ``phase``, ``valid`` or ``test``; sampled candidates are the same for every model."""
@@ -135,14 +152,15 @@ class SplitData:
             if sampler and sampled and not config["repeatable"]:
                 add_items_before(sampler, self.parts[number])
             self._candidates[phase] = _SameCandidates(sampler, config["seed"], number) if sampler else None
-        return _evaluation_loader(config, phase)(config, self.parts[number], self._candidates[phase], shuffle=False)
+        loader, part = _evaluation_loader(config, phase), self.parts[number]
+        if is_general(config.model_class) and loader is not TargetLoader:
+            part = pairs(part)
+        return loader(config, part, self._candidates[phase], shuffle=False)
 
     def _samplers(self, config):
         """RecBole's samplers of training, validation and test."""
-        try:
+        with _explained():
             return create_samplers(config, self.dataset, self.parts)
-        except ValueError as error:  # a user who has interacted with all items (sampler.py:250)
-            raise GenRecError(f"Sampling of items that a user has not interacted with: {error}") from error
 
     def cold_loader(self, config):
         """RecBole's loader of the rows that ask for cold items; the whole catalogue is ranked."""
@@ -150,9 +168,26 @@ class SplitData:
 
 
 def _evaluation_loader(config, phase):
-    """RecBole's class, or ours where the whole catalogue but what a user has had is ranked."""
+    """RecBole's class, or ours: for general models, or to leave out of the catalogue what a user has had."""
     loader = get_dataloader(config, phase)
-    return UnseenLoader if loader is FullSortEvalDataLoader and not config["repeatable"] else loader
+    if loader is not FullSortEvalDataLoader:
+        return loader
+    if is_general(config.model_class):
+        return TargetLoader
+    return loader if config["repeatable"] else UnseenLoader
+
+
+@contextmanager
+def _explained():
+    """Say what RecBole's sampler has met: a user who has interacted with all items (sampler.py:250).
+
+    Raises:
+        GenRecError: it has.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise GenRecError(f"Sampling of items that a user has not interacted with: {error}") from error
 
 
 class _SameCandidates:

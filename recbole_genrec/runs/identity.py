@@ -6,7 +6,7 @@ from functools import cache
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS, plugin_keys
 from recbole_genrec.config.arguments.former import with_present_names
 from recbole_genrec.config.keys import PLACE_KEYS, model_kind
-from recbole_genrec.config.registry import is_sequential
+from recbole_genrec.config.registry import is_model
 from recbole_genrec.files.plain import plain
 
 #: settings that say where a run is carried out, or name columns, which a model reads or not.
@@ -49,7 +49,7 @@ def differences(stored, config):
 @cache
 def _unread(model):
     """Keys of the plugin that a model does not read, by its name; none of a model that is not known here."""
-    if not isinstance(model, str) or not is_sequential(model):
+    if not isinstance(model, str) or not is_model(model):
         return frozenset()
     return plugin_keys() - model_kind(model).settings().keys()
 

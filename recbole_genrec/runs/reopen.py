@@ -4,7 +4,6 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole.data import create_dataset, data_preparation
-from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import get_model, init_logger, init_seed
 
 from recbole_genrec.checkpoint.checkpoint import check_trust
@@ -85,7 +84,10 @@ def load_data_and_model(model_file):
     init_logger(config)
     getLogger().info(config)
     if isinstance(config, GenRecConfig):
-        dataset, train_dataset, loaders = _runner_data(config)
+        data = SplitData([config])
+        evaluation = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
+        dataset, train_dataset = data.dataset, data.train_part(config)
+        loaders = (data.recbole_train_loader(config), *evaluation)
     else:
         dataset = create_dataset(config)
         getLogger().info(dataset)
@@ -96,12 +98,3 @@ def load_data_and_model(model_file):
     model.load_state_dict(checkpoint["state_dict"])
     model.load_other_parameter(checkpoint.get("other_parameter"))
     return config, model, dataset, *loaders
-
-
-def _runner_data(config):
-    """The dataset, its training part, and loaders of the three parts."""
-    data = SplitData([config])
-    sampler, _, _ = create_samplers(config, data.dataset, data.parts)
-    train = get_dataloader(config, "train")(config, data.parts[0], sampler, shuffle=config["shuffle"])
-    evaluation = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
-    return data.dataset, data.parts[0], (train, *evaluation)

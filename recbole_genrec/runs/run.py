@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from time import perf_counter
 
-from recbole.utils import dataset_arguments, init_seed
+from recbole.utils import ModelType, dataset_arguments, init_seed
 
 from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.config.config import GenRecConfig
@@ -153,7 +153,7 @@ def _run_model(config, data, saved, folder):
     started = perf_counter()
     settings = plain(config.final_config_dict)  # as asked for: models and RecBole write into the configuration
     getLogger().info(config)
-    trainer, loaders = _prepare(config, data)
+    trainer, loaders, building = _prepare(config, data)
     clock = Clock(saved)
     trainer.listeners += [clock, Curves()]
     best = trainer.fit(loaders["train"], loaders["valid"], saved=saved, show_progress=config["show_progress"])
@@ -173,7 +173,7 @@ def _run_model(config, data, saved, folder):
         cold=cold,
         epochs=clock.epochs,
         curve=plain(clock.curve),
-        seconds=_seconds(data, clock, tested, perf_counter() - started),
+        seconds=_seconds(data, clock, tested, perf_counter() - started, building),
         users_per_second=evaluated / (clock.validation + tested.seconds),
         parameters=_count_parameters(trainer.model),
         tasks=tasks,
@@ -187,15 +187,20 @@ def _run_model(config, data, saved, folder):
 
 
 def _prepare(config, data):
-    """The trainer of a model that is not trained yet, and the loaders ``train``, ``valid`` and ``test``."""
+    """The trainer of a model that is not trained yet, and the loaders ``train``, ``valid`` and ``test``.
+
+    Also the seconds that a model without epochs, such as EASE, took to compute what it knows.
+    """
     # before the model: RecBole's transforms write into the configuration what BERT4Rec reads (transform.py:60)
     loaders = {phase: data.evaluation_loader(config, phase) for phase in ("valid", "test")}
     # RecBole seeds again here (quick_start.py:136): a model's start does not depend on the data or on other models.
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    started = perf_counter()
     model = build_model(config, data)
+    building = perf_counter() - started if config["MODEL_TYPE"] == ModelType.TRADITIONAL else 0.0
     getLogger().info(model)
     loaders["train"] = data.train_loader(config, model)
-    return get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model), loaders
+    return get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model), loaders, building
 
 
 def _test_tasks(trainer, data, loader, ranked):
@@ -225,7 +230,7 @@ def build_model(config, data):
         GenRecError: it, or RecBole's, refuses a value.
     """
     try:
-        model = config.model_class(config, data.parts[0])
+        model = config.model_class(config, data.train_part(config))
         if current().size > 1 and hasattr(model, "backbone") and config["distributed"] == "fsdp":
             if config["quantization"] not in (None, "none"):
                 raise GenRecError(
@@ -233,7 +238,7 @@ def build_model(config, data):
                 )
             spread_layers(model.backbone.model, config["device"])
         return model.to(config["device"])
-    except (NotImplementedError, AssertionError, ValueError) as error:
+    except (NotImplementedError, AssertionError, ValueError, ImportError, FileNotFoundError) as error:
         if config["model"] in MODELS:  # ours refuse a value with a GenRecError: this one is a bug
             raise
         # how RecBole's models refuse a value, e.g. of 'loss_type', or a dataset without a column that they read
@@ -253,6 +258,8 @@ def rehearse(configs, data):
         GenRecError: a model refuses a value.
     """
     for config in configs:
+        if config["MODEL_TYPE"] == ModelType.TRADITIONAL:
+            continue  # to build it is all of its training
         if config["backbone"] not in (None, SCRATCH) and config.model in MODELS:
             continue
         config = deepcopy(config)  # models and RecBole write into it
@@ -263,11 +270,14 @@ def rehearse(configs, data):
         data.train_loader(config, model)
 
 
-def _seconds(data, clock, tested, of_model):
-    """Where the time of a model went; ``of_model`` is all but the reading of the data, which models share."""
+def _seconds(data, clock, tested, of_model, building):
+    """Where the time of a model went; ``of_model`` is all but the reading of the data, which models share.
+
+    ``building`` is part of the training; see :func:`_prepare`.
+    """
     return Seconds(
         data=data.seconds,
-        train=clock.training,
+        train=clock.training + building,
         validate=clock.validation,
         test=tested.seconds,
         total=data.seconds + of_model,

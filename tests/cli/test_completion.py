@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from recbole_genrec.cli.commands import COMMANDS
-from recbole_genrec.config.registry import MODELS, recbole_models, sequential_models
+from recbole_genrec.config.registry import MODELS, all_models, recbole_models
 
 
 def completed(line, shell="bash"):
@@ -45,4 +45,4 @@ def test_a_line_goes_on(line, words, shell):
 
 
 def test_the_models_that_are_completed_are_those_that_the_runner_takes():
-    assert sorted((*MODELS, *recbole_models())) == sorted(sequential_models())
+    assert sorted((*MODELS, *recbole_models())) == sorted(all_models())

@@ -57,7 +57,7 @@ REFUSED = [
     ([*RUN_OF, "--svd_bins=3"], "'svd_bins' (command line) has no effect on SASRec", LIGHT),
     ([*RUN_OF, "--config_files=nowhere.yaml"], "Cannot read configuration file 'nowhere.yaml'", LIGHT),
     (["--model=SASRek", "--dataset=ml-100k"], "Unknown model 'SASRek'. Did you mean 'SASRec'?", LIGHT),
-    (["--model=BPR", "--dataset=ml-100k"], "'BPR' is not a sequential model", LIGHT),
+    (["--model=FM", "--dataset=ml-100k"], "'FM' is neither a sequential nor a general model", LIGHT),
     (["--model=SASRec,SASRec", "--dataset=ml-100k"], "Model 'SASRec' is given twice", LIGHT),
     (["--model=SASRec"], "No dataset given", LIGHT),
     (["--dataset=tinny"], "Unknown dataset 'tinny'", LIGHT | CONVERTING),

@@ -258,8 +258,8 @@ class TestModels:
             config("SASRek")
 
     def test_of_another_kind(self):
-        with pytest.raises(GenRecError, match="'BPR' is not a sequential model"):
-            config("BPR")
+        with pytest.raises(GenRecError, match="'FM' is neither a sequential nor a general model"):
+            config("FM")
 
     def test_not_given(self):
         with pytest.raises(GenRecError, match="No model given"):

@@ -11,7 +11,7 @@ from recbole.model.sequential_recommender import GRU4Rec, SASRec
 from recbole_genrec import GenRecError
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import known_keys, model_kind
-from recbole_genrec.config.registry import MODELS, get_model, sequential_models
+from recbole_genrec.config.registry import MODELS, all_models, get_model
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.genrec import GenRec
 
@@ -52,7 +52,7 @@ def keys_in_source(model):
             )
 
 
-@pytest.mark.parametrize("name", [name for name in sequential_models() if name not in MODELS])
+@pytest.mark.parametrize("name", [name for name in all_models() if name not in MODELS])
 def test_every_key_that_recboles_code_reads_is_known(name):
     model = get_model(name)
     read = set(keys_in_source(model))

@@ -92,6 +92,14 @@ def test_the_runs_are_those_of_the_command_line(asked, made):
     assert stored["test_result"] == alone["test_result"]
 
 
+def test_general_models_are_compared_as_others_are(asked, made, capsys):
+    asked = ["--models=SASRec,BPR,Pop", asked[1], "--seeds=1", *asked[3:]]
+    assert made_by(made, asked) == [("SASRec", 1), ("BPR", 1), ("Pop", 1)]
+    printed = capsys.readouterr().out
+    assert "| BPR | 1 |" in printed and "| Pop | 1 |" in printed and "Not tested" not in printed
+    assert made_by(made, asked) == []
+
+
 def test_a_run_with_other_settings_is_made_again(asked, made, capsys):
     made_by(made, asked)
     section = Path("settings.yaml").read_text("utf-8").replace("n_layers: 1, n", "n_layers: 2, n")

@@ -39,7 +39,7 @@ def histories_of(dataset):
     return histories
 
 
-@pytest.mark.parametrize("model", ["GenRec", "GenRecSeq2Seq", "P5", "SASRec", "SASRecAll"])
+@pytest.mark.parametrize("model", ["GenRec", "GenRecSeq2Seq", "P5", "SASRec", "SASRecAll", "BPR", "EASE"])
 def test_the_same_settings_give_the_same_numbers(run, model):
     path = run(model)
     first, again = json.loads(path.read_text("utf-8")), retest(path)
@@ -73,7 +73,7 @@ def test_cold_items_are_asked_for_again(run, model, settings):
     assert hits[0] == hits[1] and set(other["test_result"]) == {"hit@1", "ndcg@1"}
 
 
-@pytest.mark.parametrize("model", ["GenRec", "SASRecAll"])
+@pytest.mark.parametrize("model", ["GenRec", "SASRecAll", "BPR", "EASE"])
 def test_what_was_seen_is_left_out(run, model):
     path = run(model)
     assert main(["test", f"--run={path}", "--repeatable=False", "--topk=[2]", "--results_dir=unseen"]) == 0

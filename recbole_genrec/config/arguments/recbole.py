@@ -189,7 +189,7 @@ class TrainingSettings(Settings):
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
         Reads(RECBOLE, *TRAINED, *ALL_POSITIONS),
     ] = "adam"
-    """Optimizer. RecBole's ``sparse_adam`` takes sparse gradients, which no sequential model has."""
+    """Optimizer. RecBole's ``sparse_adam`` takes sparse gradients, which no model of the runner has."""
     learning_rate: Annotated[AtLeast0, Reads(RECBOLE, *ALL_POSITIONS)] = 1e-3
     """Learning rate of the optimizer."""
     weight_decay: Annotated[AtLeast0, Reads(RECBOLE, *ALL_POSITIONS)] = 0.0
@@ -200,7 +200,7 @@ class TrainingSettings(Settings):
         Reads(RECBOLE),
         Neutral(None),
     ] = None
-    """Negative sampling of losses other than the cross-entropy."""
+    """Negative sampling of losses other than the cross-entropy. Empty: of a general model, RecBole's own."""
     eval_step: Count = 1
     """Epochs between validations. 0: no validation."""
     stopping_step: Annotated[Count, Reads(RECBOLE, *TRAINED, *ALL_POSITIONS)] = 10
@@ -240,7 +240,7 @@ class EvaluationSettings(Settings):
     )
     """Split, grouping, order and candidates."""
     repeatable: Flag = True
-    """Rank items the user has interacted with before, as RecBole does. ``false``: leave them out."""
+    """Rank items the user has interacted with before, as RecBole does with histories. ``false``: leave them out."""
     metrics: Annotated[str | Annotated[list[str], MinLen(1)], Form("text or a list of texts")] = ("Hit", "NDCG")
     """Metrics of validation and test."""
     topk: Annotated[

@@ -1,4 +1,7 @@
-"""Settings of RecBole's own sequential models. RecBole's YAML files name those that a model reads, but for a few."""
+"""Settings of RecBole's own sequential models. RecBole's YAML files name those that a model reads, but for a few.
+
+General models read some of them, too; :mod:`.recbole_general` has the others.
+"""
 
 from typing import Annotated, Literal
 
@@ -14,8 +17,10 @@ Merging = Literal["replace", "add", "half"]
 
 #: keys that RecBole's code of a model reads although no YAML file of it names them.
 NOT_IN_YAML = {
+    "DiffRec": ("norm",),
     "FEARec": ("contrast", "sim", "tau", "use_filter"),  # fearec.py:88-90, 630
     "HRM": ("reg_weight",),
+    "LDiffRec": ("norm",),
 }
 
 

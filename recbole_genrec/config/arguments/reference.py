@@ -9,10 +9,10 @@ from importlib.resources import files
 import yaml
 
 from recbole_genrec.config.arguments.base import Needs
-from recbole_genrec.config.arguments.recbole_models import RecBoleModelSettings
 from recbole_genrec.config.arguments.schema import (
     ARGUMENT_GROUPS,
     GROUPS,
+    RECBOLE_GROUPS,
     default_of,
     described,
     need_in_words,
@@ -59,7 +59,8 @@ TITLES = {
     "TrainingSettings": "Training (RecBole)",
     "EvaluationSettings": "Evaluation (RecBole)",
     "EnvironmentSettings": "Environment (RecBole)",
-    "RecBoleModelSettings": "RecBole's sequential models",
+    "RecBoleGeneralSettings": "RecBole's general models",
+    "RecBoleModelSettings": "RecBole's sequential models, and what general ones share",
 }
 
 
@@ -69,20 +70,20 @@ def reference() -> str:
     for group in GROUPS:
         rows = []
         for key, setting in described(group).items():
-            if key in seen and group not in ARGUMENT_GROUPS and group is not RecBoleModelSettings:
+            if key in seen and group not in (*ARGUMENT_GROUPS, *RECBOLE_GROUPS):
                 continue  # a key of RecBole's that a group of ours has described already
             seen.add(key)
             needs = "; ".join(map(need_in_words, setting.metadata_of(Needs)))
             meaning = _markdown(" ".join(setting.sentence.split())) + (f" Needs {needs}." if needs else "")
             cells = (f"`{key}`", _default(setting), setting.expected, readers(setting), meaning)
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        if group is RecBoleModelSettings:
+        if group in RECBOLE_GROUPS:
             rows = [re.sub(r" \| those of RecBole's models whose file names it \|", " |", row) for row in rows]
             head = ["| key | default | accepts | meaning |", "|---|---|---|---|"]
         else:
             head = ["| key | default | accepts | read by | meaning |", "|---|---|---|---|---|"]
         lead = _markdown(group.__doc__.strip().splitlines()[0])
-        if group is RecBoleModelSettings:
+        if group in RECBOLE_GROUPS:
             lead = "Each model reads those that its file in RecBole names; the defaults differ between them."
         parts.append("\n".join([f"## {TITLES[group.__name__]}\n", lead + "\n", *head, *rows]) + "\n")
     return "\n".join(parts)
@@ -90,7 +91,7 @@ def reference() -> str:
 
 def _default(setting):
     """The default with which the first model that reads the setting runs."""
-    if setting.group is RecBoleModelSettings:
+    if setting.group in RECBOLE_GROUPS:
         return ""
     value = _shipped(setting).get(setting.key, setting.default)
     if value in (None, ""):

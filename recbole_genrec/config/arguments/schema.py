@@ -27,6 +27,7 @@ from recbole_genrec.config.arguments.recbole import (
     RunnerSettings,
     TrainingSettings,
 )
+from recbole_genrec.config.arguments.recbole_general import RecBoleGeneralSettings
 from recbole_genrec.config.arguments.recbole_models import RecBoleModelSettings
 from recbole_genrec.config.arguments.shared import (
     BackboneArguments,
@@ -62,8 +63,10 @@ ARGUMENT_GROUPS = (
 )
 #: RecBole's own and the runner's, which all models share.
 RUN_GROUPS = (RunnerSettings, DataSettings, TrainingSettings, EvaluationSettings, EnvironmentSettings)
+#: of RecBole's own models.
+RECBOLE_GROUPS = (RecBoleModelSettings, RecBoleGeneralSettings)
 #: the plugin's groups come first: if both have a key, a generative model reads the plugin's.
-GROUPS = (*ARGUMENT_GROUPS, *RUN_GROUPS, RecBoleModelSettings)
+GROUPS = (*ARGUMENT_GROUPS, *RUN_GROUPS, *RECBOLE_GROUPS)
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,26 @@ class ModelKind:
         generative: whether it is one of the plugin's generative recommenders.
         from_recbole: whether it is no model of the plugin, so that RecBole's trainer and loaders run it.
         named: keys that the YAML files of the class and its parents name.
+        general: whether it is a general model, which knows users and items, but no histories.
+        unread: keys of a run that the model does not read although models of its sort do.
     """
 
     name: str
     generative: bool
     from_recbole: bool
     named: frozenset
+    general: bool = False
+    unread: frozenset = frozenset()
 
     def reads(self, setting):
         """Whether the model reads a setting."""
-        if setting.group is RecBoleModelSettings:
+        if setting.key in self.unread:
+            return False
+        if setting.key in described(RecBoleGeneralSettings):  # which may hold it for sequential models otherwise
+            other = RecBoleModelSettings if self.general else RecBoleGeneralSettings
+            if setting.group is other:
+                return False
+        if setting.group in RECBOLE_GROUPS:
             return not self.generative and setting.key in self.named
         if setting.models:
             return self.name in setting.models or (self.from_recbole and RECBOLE in setting.models)
@@ -280,7 +293,7 @@ def explain(key):
 def _explained(setting):
     models = f"Read by: {readers(setting)}.\n"
     needs = "".join(f"Needs {need_in_words(need)}.\n" for need in setting.metadata_of(Needs))
-    default = "" if setting.group in RUN_GROUPS or setting.group is RecBoleModelSettings else default_of(setting)
+    default = "" if setting.group in (*RUN_GROUPS, *RECBOLE_GROUPS) else default_of(setting)
     return f"--{setting.key}: {setting.expected}\n{setting.sentence}\n{models}{needs}" + (
         f"Default: {default}; a model's own file may give another.\n" if default else ""
     )
@@ -305,7 +318,7 @@ def default_of(setting):
 
 def readers(setting):
     """Names of the models that read a setting, in words."""
-    if setting.group is RecBoleModelSettings:
+    if setting.group in RECBOLE_GROUPS:
         return "those of RecBole's models whose file names it"
     if setting.models:
         return ", ".join("RecBole's models" if name == RECBOLE else name for name in setting.models)
