@@ -18,7 +18,7 @@ from recbole_genrec.config.defaults import add_shipped_defaults
 from recbole_genrec.config.feature_columns import add_feature_columns
 from recbole_genrec.config.keys import COMMAND_LINE, model_kind
 from recbole_genrec.config.metrics import WITHOUT_LENGTH, check_metrics
-from recbole_genrec.config.registry import MODELS, get_model, is_general, unsupported
+from recbole_genrec.config.registry import MODELS, get_model, is_general, predicts_ratings, unsupported
 from recbole_genrec.config.sources import check_names, check_sources, is_section
 from recbole_genrec.config.yaml_settings import YamlLoader, read_yaml
 from recbole_genrec.distributed.world import current, own_gpu
@@ -123,6 +123,8 @@ class GenRecConfig(Config):
         if isinstance(given.get("eval_args"), dict):
             settings["eval_args"] = {**self.internal_config_dict["eval_args"], **given["eval_args"]}
         self._choose_negatives(given, settings)
+        if predicts_ratings(self.model_class):
+            self._predict_ratings(given, settings)
         if "show_progress" not in given:
             settings["show_progress"] = sys.stderr.isatty()
         if "gpu_id" not in given and "CUDA_VISIBLE_DEVICES" in os.environ:
@@ -160,6 +162,18 @@ class GenRecConfig(Config):
                 raise GenRecError(f"{self.model} learns from negative samples: {key!r} of its section is empty.")
             settings[key] = dict(self.internal_config_dict[key])
 
+    def _predict_ratings(self, given, settings):
+        """Have a model of ratings evaluated by their errors, whatever the rankings of the run's other models take.
+
+        Raises:
+            GenRecError: it is alone in its run, or in its own section, and told to rank.
+        """
+        asked = given.get("eval_args") if len(set(self.run_models)) == 1 else self._own_section.get("eval_args")
+        if asked and "mode" in asked and _modes({"eval_args": asked}) != {"labeled"}:
+            raise GenRecError(f"{self.model} predicts ratings and ranks nothing: it takes 'eval_args: mode: labeled'.")
+        settings["eval_args"] = {**settings["eval_args"], "mode": "labeled"}
+        settings.update(metrics=["RMSE", "MAE"], valid_metric="RMSE", LABEL_FIELD=settings["RATING_FIELD"])
+
     @staticmethod
     def _take_place(given, settings):
         """Choose the GPU of this one of several processes, and leave logs to the first."""
@@ -176,6 +190,8 @@ class GenRecConfig(Config):
         check_metrics(metrics)
         self._check_labels(metrics)
         names = []
+        if predicts_ratings(self.model_class):
+            return
         for metric in metrics:
             names += [metric] if metric.lower() in WITHOUT_LENGTH else [f"{metric}@{k}" for k in lengths]
         if "valid_metric" not in self.external_config_dict and settings["valid_metric"] not in names:
@@ -196,6 +212,8 @@ class GenRecConfig(Config):
                     f"{metric!r}. To rank, use full, uni100 and the like, or pop100."
                 )
         label, loaded = settings["LABEL_FIELD"], (settings["load_col"] or {}).get("inter", "*")
+        if predicts_ratings(self.model_class):
+            return  # it has its column loaded
         if not settings["threshold"] and loaded != "*" and label not in loaded:
             raise GenRecError(
                 f"'eval_args: mode: labeled' needs labels: name the column of 'LABEL_FIELD' ({label!r}) under "

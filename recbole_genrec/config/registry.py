@@ -39,10 +39,13 @@ MODELS = {
         "recbole_genrec.training.untrained:PromptLLMTrainer",
         parents=("GenRec", "GenerativeRecommender"),
     ),
+    "RatingMF": Plugin("recbole_genrec.model.ratingmf:RatingMF", "recbole.trainer:Trainer", parents=()),
     "SASRecAll": Plugin("recbole_genrec.model.sasrecall:SASRecAll", _ALL_POSITIONS, parents=("SASRec",)),
     "TALLRec": Plugin("recbole_genrec.model.tallrec:TALLRec"),
     "TIGER": Plugin("recbole_genrec.model.tiger:TIGER"),
 }
+#: general models of this package, which RecBole's trainer runs.
+OWN_GENERAL = ("RatingMF",)
 #: sequential and general models of RecBole 1.2, so that a name can be checked before RecBole is imported, which takes
 #: seconds.
 _SEQUENTIAL = tuple(
@@ -179,8 +182,13 @@ def get_model(name: str) -> type:
 def is_general(model: Any) -> bool:
     """Whether a model, a class or a known name, is a general one: it knows users and items, but no histories."""
     if isinstance(model, str):
-        return model not in MODELS and model in _GENERAL
+        return model in (*OWN_GENERAL, *_GENERAL)
     return model.type.name in ("GENERAL", "TRADITIONAL")
+
+
+def predicts_ratings(model: type) -> bool:
+    """Whether a model class predicts ratings and ranks nothing."""
+    return getattr(model, "predicts_ratings", False)
 
 
 def get_trainer(model_type: Any, name: str, processes: int = 1) -> type:

@@ -17,8 +17,10 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
 
 from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.atomic_tables import MISSING
 from recbole_genrec.interactions.dataset import exact_dataset_class
 from recbole_genrec.interactions.histories import LazyInteraction
+from recbole_genrec.interactions.interaction_text import interaction_columns
 from recbole_genrec.interactions.unseen import items_before
 
 
@@ -41,8 +43,25 @@ def pairs(dataset, place=None):
     return plain
 
 
-def training_pairs(dataset, config):
-    """All interactions that a general model trains on, user by user and each user's in order of time.
+def rated_pairs(dataset, column, place=None):
+    """:func:`pairs` of the interactions whose cell in a column of the file holds a number; RecBole fills others in.
+
+    Args:
+        dataset, place: as for :func:`pairs`. column: its name.
+
+    Raises:
+        GenRecError: there is none.
+    """
+    _rows(dataset)
+    place = dataset.inter_feat.place if place is None else place
+    missing = np.isin(interaction_columns(dataset, [column])[column].astype(str), MISSING)
+    if missing[place].all():
+        raise GenRecError(f"No interaction to train on, to validate or to test has a value in the column {column!r}.")
+    return pairs(dataset, place[~missing[place]])
+
+
+def training_places(dataset, config):
+    """Places in the store of all that a general model trains on, user by user and each user's in order of time.
 
     They are what the training rows hold, targets or histories: of no user one that stands behind a target of
     validation or test, or is one. Where each user is split alone, a user with a single interaction has no row, and
@@ -57,14 +76,14 @@ def training_pairs(dataset, config):
     feat = _rows(dataset)
     store, users = feat.histories, feat.histories.users
     if config["benchmark_filename"]:
-        return pairs(dataset, np.flatnonzero(dataset.part_of(store.file_row) == 0))
+        return np.flatnonzero(dataset.part_of(store.file_row) == 0)
     kept = np.zeros(len(users), bool)
     kept[feat.place] = True
     kept[store.begin(np.unique(users[feat.place]))] = True
     split, group_by = config["eval_args"]["split"], config["eval_args"]["group_by"]
     if "LS" in split or ("RS" in split and group_by == "user"):
         kept |= np.bincount(users)[users] == 1
-    return pairs(dataset, np.flatnonzero(kept))
+    return np.flatnonzero(kept)
 
 
 def _rows(dataset):
@@ -82,7 +101,7 @@ def training_sampler(dataset, config):
     RecBole draws by popularity of all interactions, those of the test too; here those of training count.
 
     Args:
-        dataset: as :func:`training_pairs` gives it. config: RecBole's.
+        dataset: the :func:`pairs` of training. config: RecBole's.
     """
     asked = config["train_neg_sample_args"]
     if asked["distribution"] == "none":

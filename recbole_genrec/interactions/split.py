@@ -12,13 +12,13 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_genrec.config.feature_columns import check_item_columns
-from recbole_genrec.config.registry import MODELS, is_general, plugin_dataset
+from recbole_genrec.config.registry import MODELS, is_general, plugin_dataset, predicts_ratings
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import context_columns_of
 from recbole_genrec.interactions.dataset import exact_dataset_class
 from recbole_genrec.interactions.dataset_files import build_dataset
-from recbole_genrec.interactions.general import TargetLoader, pairs, training_pairs, training_sampler
+from recbole_genrec.interactions.general import TargetLoader, pairs, rated_pairs, training_places, training_sampler
 from recbole_genrec.interactions.text_columns import text_columns_of
 from recbole_genrec.interactions.unseen import UnseenLoader, add_items_before
 
@@ -50,7 +50,7 @@ class SplitData:
         for own in configs:
             if own["model"] not in MODELS:
                 check_item_columns(own, self.dataset)
-        longest = max(config["topk"])
+        longest = max((max(own["topk"]) for own in configs if not predicts_ratings(own.model_class)), default=0)
         if longest >= self.dataset.item_num:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
         getLogger().info(self.dataset)
@@ -62,7 +62,7 @@ class SplitData:
         self.users = self._sample_users(config["eval_users"], config["valid_users"], config["seed"])
         self._check_labels(config)
         self.seconds = perf_counter() - started
-        self._candidates, self._training_pairs = {}, None
+        self._candidates, self._training_pairs = {}, {}
 
     def _check_parts(self, config):
         """Refuse a split that leaves nothing to train on, to validate or to test."""
@@ -139,9 +139,11 @@ class SplitData:
         """What a model trains on: the training part, of which a general model has the pairs."""
         if not is_general(config.model_class):
             return self.parts[0]
-        if self._training_pairs is None:
-            self._training_pairs = training_pairs(self.parts[0], config)
-        return self._training_pairs
+        column = config["RATING_FIELD"] if predicts_ratings(config.model_class) else None
+        if column not in self._training_pairs:
+            place = training_places(self.parts[0], config)
+            self._training_pairs[column] = _pairs(self.parts[0], column, place)
+        return self._training_pairs[column]
 
     def evaluation_loader(self, config, phase):
         """RecBole's loader of ``phase``, ``valid`` or ``test``; sampled candidates are the same for every model."""
@@ -154,7 +156,7 @@ class SplitData:
             self._candidates[phase] = _SameCandidates(sampler, config["seed"], number) if sampler else None
         loader, part = _evaluation_loader(config, phase), self.parts[number]
         if is_general(config.model_class) and loader is not TargetLoader:
-            part = pairs(part)
+            part = _pairs(part, config["RATING_FIELD"] if predicts_ratings(config.model_class) else None)
         return loader(config, part, self._candidates[phase], shuffle=False)
 
     def _samplers(self, config):
@@ -165,6 +167,11 @@ class SplitData:
     def cold_loader(self, config):
         """RecBole's loader of the rows that ask for cold items; the whole catalogue is ranked."""
         return _evaluation_loader(config, "test")(config, self.cold, None, shuffle=False)
+
+
+def _pairs(part, column, place=None):
+    """Plain interactions of a part; where a column is named, those that have a value there."""
+    return pairs(part, place) if column is None else rated_pairs(part, column, place)
 
 
 def _evaluation_loader(config, phase):

@@ -8,10 +8,11 @@ from time import perf_counter
 
 from recbole.utils import ModelType, dataset_arguments, init_seed
 
+from recbole_genrec.config.arguments.recbole_general import OF_RANKINGS
 from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.keys import check_effects, idle_keys
-from recbole_genrec.config.registry import MODELS, get_trainer
+from recbole_genrec.config.registry import MODELS, get_trainer, predicts_ratings
 from recbole_genrec.config.sources import model_list
 from recbole_genrec.distributed.sharding import spread_layers, whole
 from recbole_genrec.distributed.world import current, joined
@@ -137,11 +138,20 @@ def share_data_settings(first, config):
         first["load_col"] = {file: _union(*(load.get(file, []) for load in loads)) for file in files}
     config["load_col"] = first["load_col"]
     for key in dict.fromkeys((*dataset_arguments, *SHARED_KEYS)):
-        if key not in COLUMN_KEYS and first[key] != config[key]:
+        if key not in COLUMN_KEYS and _shared(first, config, key) != _shared(config, first, key):
             raise GenRecError(
                 f"The models of a run share their data, but {key!r} is {first[key]!r} for {first['model']} and "
                 f"{config[key]!r} for {config['model']}. Set it for both, or run them apart."
             )
+
+
+def _shared(config, other, key):
+    """What two models must agree about of a setting: how rankings are measured is none of a model of ratings."""
+    if predicts_ratings(config.model_class) == predicts_ratings(other.model_class):
+        return config[key]
+    if key in OF_RANKINGS:
+        return None
+    return {**config[key], "mode": None} if key == "eval_args" else config[key]
 
 
 def _union(columns, others):

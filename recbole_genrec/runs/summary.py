@@ -18,13 +18,20 @@ def write_table(folder, results):
 
 def _score(result, metric) -> str:
     """A metric as the table shows it: over a sample of users, with half the width of its confidence interval."""
-    score = result.test_result.get(metric)
+    score = (result.test_result | _rating_errors(result)).get(metric)
     if score is None:
         return ""
     if not _is_sample(result) or metric not in result.test_interval:
         return f"{score:.4f}"
     low, high = result.test_interval[metric]
     return f"{score:.4f} ±{(high - low) / 2:.4f}"
+
+
+def _rating_errors(result):
+    """RMSE and MAE of a model's rating task, by a prompt that training used; empty without one."""
+    task = result.tasks.get("rating", {})
+    errors = task.get("seen", {}) if isinstance(task, dict) else {}
+    return {name: errors[name] for name in ("rmse", "mae") if name in errors}
 
 
 def _is_sample(result):
@@ -45,10 +52,11 @@ def caption(results) -> str:
 def table_rows(results) -> list[list[str]]:
     """Header and one row a model.
 
-    The columns are test metrics, the one that selects over cold items where there are any, parameters, seconds to
-    train, and users evaluated a second.
+    The columns are test metrics, errors of predicted ratings where there are any, the metric that selects over cold
+    items where there are any, parameters, seconds to train, and users evaluated a second.
     """
     metrics = list(dict.fromkeys(metric for result in results for metric in result.test_result))
+    metrics += [name for name in ("rmse", "mae") if name not in metrics and any(map(_rating_errors, results))]
     cold = []
     if results[0].cold:
         metric = results[0].valid_metric.lower()

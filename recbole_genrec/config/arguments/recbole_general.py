@@ -1,4 +1,4 @@
-"""Settings of RecBole's own general models, and those of a run that some of them do not read.
+"""Settings of general models, RecBole's own and RatingMF, and those of a run that some of them do not read.
 
 RecBole's YAML files name those that a model reads. A key that its sequential models have, too, is described here only
 where general models accept other values.
@@ -26,7 +26,11 @@ OF_OPTIMIZERS = frozenset(
     + ("enable_scaler", "require_pow")
 )
 #: models that train on users' whole rows, or compute: they read no negative samples.
-UNSAMPLED = COMPUTED | frozenset("CDAE DiffRec ENMF LDiffRec MacridVAE MultiDAE MultiVAE NCEPLRec RaCT RecVAE".split())
+UNSAMPLED = COMPUTED | frozenset(
+    "CDAE DiffRec ENMF LDiffRec MacridVAE MultiDAE MultiVAE NCEPLRec RaCT RatingMF RecVAE".split()
+)
+#: settings of rankings: a model of ratings has metrics of its own.
+OF_RANKINGS = frozenset(("metrics", "topk", "valid_metric", "valid_metric_bigger", "repeatable", "LABEL_FIELD"))
 
 
 def unread_by(names) -> frozenset[str]:
@@ -34,13 +38,17 @@ def unread_by(names) -> frozenset[str]:
     unread = OF_HISTORIES
     if UNSAMPLED.intersection(names):
         unread |= {"train_neg_sample_args"}
+    if "RatingMF" in names:
+        unread |= OF_RANKINGS
     return unread | OF_OPTIMIZERS if COMPUTED.intersection(names) else unread
 
 
 @group
 class RecBoleGeneralSettings(Settings):
-    """Settings of RecBole's general models."""
+    """Settings of general models."""
 
+    rating_model: Literal["mf", "mlp"] = "mf"
+    """RatingMF: biases and a product of vectors, or a perceptron over the two vectors."""
     loss_type: Literal["BCE", "MSE"] = "BCE"
     """CDAE: binary cross-entropy, or squared error."""
     train_stage: Literal["actor_pretrain", "critic_pretrain", "finetune"] = "actor_pretrain"
