@@ -32,6 +32,8 @@ def test_models_with_different_columns_share_their_union():
     second = {"load_col": {"inter": ["item_id", "timestamp"], "item": "*"}, "model": "B"}
 
     class Settings(dict):
+        model_class = SASRec
+
         def __missing__(self, key):
             return None
 
@@ -49,7 +51,7 @@ def test_spread_weights_are_not_quantised(monkeypatch):
     monkeypatch.setattr(runner, "current", lambda: SimpleNamespace(size=2))
     settings = Settings(quantization="8bit", distributed="fsdp", device="cpu", model="GenRec")
     with pytest.raises(GenRecError, match="'distributed: fsdp' .* takes 'quantization: none'"):
-        runner.build_model(settings, SimpleNamespace(parts=[None]))
+        runner.build_model(settings, SimpleNamespace(train_part=lambda config: None))
 
 
 def test_models_with_different_dataset_classes_are_refused(settings):
