@@ -40,6 +40,8 @@ def take(results, folder):
                 settings = deciding_settings(run.result.config)
                 for key in settings.keys() & FOLDER_KEYS:
                     settings[key] = "/".join(Path(settings[key]).parts[-2:])
+                if "text_vectors" in settings:  # folders of sentence encoders, or names
+                    settings["text_vectors"] = "+".join(Path(each).name for each in settings["text_vectors"].split("+"))
                 portable = run.result.content() | {"config": settings, "checkpoint": None}
                 place = Path(folder) / board.dataset
                 target = result_file(place, run.result.model, portable, "json")

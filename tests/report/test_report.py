@@ -341,6 +341,12 @@ class TestResultsPage:
         assert len(files) > 40 and sum(path.stat().st_size for path in files) < 2_000_000
         assert all(Outcomes.read(path).lists is None for path in files if path.parent.name != TESTS)
 
+    def test_taking_runs_keeps_the_names_of_sentence_encoders(self, tmp_path, write_run):
+        write_run("GenRec", 1, config={"text_vectors": "tfidf+/home/me/minilm"})
+        results_page.main(["--take", str(tmp_path / "results"), "--folder", str(tmp_path / "kept")])
+        (kept,) = (tmp_path / "kept/toy").glob("*.json")
+        assert json.loads(kept.read_text("utf-8"))["config"]["text_vectors"] == "tfidf+minilm"
+
     def test_taking_runs_leaves_the_machine_out(self, results, tmp_path):
         path = results / "GenRec-toy-1.json"
         run = json.loads(path.read_text("utf-8"))
