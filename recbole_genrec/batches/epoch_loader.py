@@ -80,6 +80,7 @@ class EpochLoader:
     """
 
     own_rows = staticmethod(every_row)
+    _stage, _first_epoch = "finetune", 0
 
     def __init__(self, dataset, settings, sequences=None):
         self.dataset, self.settings = dataset, settings
@@ -91,6 +92,14 @@ class EpochLoader:
     def set_epoch(self, epoch):
         """Choose whose batches the next pass gives; without a call, passes count up from 0."""
         self._epoch, self._planned = epoch, None
+
+    def set_stage(self, stage, first_epoch=0):
+        """Choose whether batches are for ``pretrain`` or ``finetune``.
+
+        ``first_epoch`` is the number of the stage's first epoch: its batches are the same whatever comes before it.
+        """
+        self._stage, self._first_epoch = stage, first_epoch
+        self.set_epoch(first_epoch)
 
     def __len__(self):
         return len(self._plan().batches)
@@ -111,7 +120,8 @@ class EpochLoader:
 
     def _entropy(self):
         """Numbers that the epoch's generator is seeded with."""
-        return [self.settings.seed, self._epoch if self.settings.shuffle else 0]
+        stage = self._stage.encode() if self._stage == "pretrain" else b""
+        return [self.settings.seed, *stage, self._epoch - self._first_epoch if self.settings.shuffle else 0]
 
     def _kept_interactions(self, generator):
         """The epoch's items, flat, and where each user's begin."""

@@ -66,15 +66,6 @@ class SequenceLoader(EpochLoader):
         self.writer, self.draws = writer, draws
         super().__init__(dataset, settings, sequences)
         check_dropout(self.n_targets, settings.history_dropout)
-        self.set_stage("finetune")
-
-    def set_stage(self, stage, first_epoch=0):
-        """Choose whether batches are for ``pretrain`` or ``finetune``.
-
-        ``first_epoch`` is the number of the stage's first epoch: its batches are the same whatever comes before it.
-        """
-        self._stage, self._first_epoch = stage, first_epoch
-        self.set_epoch(first_epoch)
 
     def _entropy(self):
         return [self.settings.seed, *self._stage.encode(), self._epoch - self._first_epoch]

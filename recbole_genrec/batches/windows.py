@@ -17,7 +17,8 @@ class WindowLoader(EpochLoader):
 
     A batch is RecBole's ``Interaction`` of windows with the user, L history items and a target each, right-padded, as
     RecBole's own loader gives them, and ``new_targets [B]``: how many of the window's last targets no other window has.
-    Of every other column that is asked for, there is ``<column>_list [B, L]`` and, of the target, ``<column> [B]``.
+    Of every other column that is asked for, there is ``<column>_list [B, L]`` and, of the target, ``<column> [B]``. In
+    the stage ``pretrain`` there is ``masked_position [B]``: the history item that a mask stands for, drawn at random.
 
     Args:
         dataset: the training part of a split.
@@ -59,6 +60,10 @@ class WindowLoader(EpochLoader):
         previous = np.where(number > 0, first[user] + (number - 1) * self.longest, 0)
         return begin[user] + target, np.minimum(target, self.longest), target - previous
 
+    def _draw(self, plan, batch):
+        """The masked position of each window, in the stage ``pretrain``."""
+        return plan.generator.integers(plan.rows[-2][batch]) if self._stage == "pretrain" else batch
+
     def _write(self, plan, batch, drawn):
         interactions, owner, *windows = plan.rows
         target, length, new = (column[batch] for column in windows)
@@ -66,6 +71,8 @@ class WindowLoader(EpochLoader):
         index = np.minimum((target - length)[:, None] + step, target[:, None])  # [B, L]
         dataset = self.dataset
         columns = {dataset.uid_field: owner[target], dataset.item_list_length_field: length, "new_targets": new}
+        if self._stage == "pretrain":
+            columns["masked_position"] = drawn
         for name, column in interactions.items():
             columns[name + dataset.config["LIST_SUFFIX"]] = np.where(step < length[:, None], column[index], 0)
             columns[name] = column[target]

@@ -14,7 +14,12 @@ import torch.nn.functional as F
 from recbole_genrec.backbone.time_bias import NO_TIME, CellTimes
 from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.windows import WindowLoader
-from recbole_genrec.config.arguments import ContextArguments, PromptArguments, TextVectorArguments
+from recbole_genrec.config.arguments import (
+    ContextArguments,
+    PretrainArguments,
+    PromptArguments,
+    TextVectorArguments,
+)
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
 from recbole_genrec.interactions.dataset import train_columns
@@ -22,6 +27,7 @@ from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.position_context import ContextInput, PositionContext
+from recbole_genrec.model.pretraining import mask_vector, pairs_ahead, row_weights
 from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.model.vectors_of_items import Knowledge, check_vectors, with_text_vectors
 from recbole_genrec.vectors.item_vectors import ItemVectors
@@ -34,9 +40,15 @@ class AllPositions:
     It makes an ``item_embedding`` and calls :meth:`_add_knowledge` at the end of its constructor, which also gives it
     ``context_input``, a :class:`~recbole_genrec.model.position_context.ContextInput`.
 
+    Attributes:
+        stage: of training, ``pretrain`` or ``finetune``: what :meth:`calculate_loss` is; the trainer sets it.
+        mask_vector: stands for a masked item in pretraining ``[1, H]``, or ``None``.
+
     Raises:
         GenRecError: a setting is not accepted; see :meth:`check_settings`.
     """
+
+    stage = "finetune"
 
     def __init__(self, config, dataset):
         self.check_settings(config)
@@ -73,6 +85,10 @@ class AllPositions:
         self.users.fit(self.context_input.value_vectors, dataset)
         names = self.context.item_columns
         self.item_values = ItemValues.of_dataset(dataset, names, config["hidden_size"]) if names else None
+        self.pretraining = PretrainArguments.from_config(config)
+        self.mask_vector = None
+        if self.pretraining.masks:
+            self.mask_vector = mask_vector(config["hidden_size"], config["initializer_range"])
 
     @classmethod
     def text_columns(cls, config):
@@ -92,7 +108,9 @@ class AllPositions:
         return WindowLoader(train_dataset, self.max_seq_length, settings, self.columns)
 
     def loss_weight(self, interaction):
-        """Number of terms in the mean loss of a batch: its new targets."""
+        """Number of terms in the mean loss of a batch: its new targets, in pretraining its windows."""
+        if self.stage == "pretrain":
+            return len(interaction)
         return interaction["new_targets"].sum() if "new_targets" in interaction else len(interaction)
 
     def item_vectors(self):
@@ -167,6 +185,8 @@ class AllPositions:
     def calculate_loss(self, interaction):
         """Mean cross-entropy of the next item over the positions whose target is new.
 
+        In the stage ``pretrain`` it is :meth:`pretraining_loss`.
+
         Args:
             interaction: batch of :class:`~recbole_genrec.batches.windows.WindowLoader`, or RecBole's, where every row's
                 last target alone is new.
@@ -174,18 +194,58 @@ class AllPositions:
         Returns:
             A scalar.
         """
-        length, target = interaction[self.ITEM_SEQ_LEN], self.next_of(interaction, self.ITEM_ID)
-        new = interaction["new_targets"] if "new_targets" in interaction else torch.ones_like(length)
-        position = torch.arange(target.shape[1], device=target.device)
-        counted = (position >= (length - new)[:, None]) & (position < length[:, None])
+        if self.stage == "pretrain":
+            return self.pretraining_loss(interaction)
+        target, counted = self._targets(interaction)
         vectors = self.item_vectors()
         return self.loss_of(self.states(interaction, vectors)[counted], vectors, target[counted])
 
-    def loss_of(self, states, vectors, target):
-        """Mean cross-entropy of targets ``[N]`` after states ``[N, H]``."""
+    def _targets(self, interaction):
+        """The next item of every position, and whether it is a new target, both ``[B, L]``."""
+        length, target = interaction[self.ITEM_SEQ_LEN], self.next_of(interaction, self.ITEM_ID)
+        new = interaction["new_targets"] if "new_targets" in interaction else torch.ones_like(length)
+        position = torch.arange(target.shape[1], device=target.device)
+        return target, (position >= (length - new)[:, None]) & (position < length[:, None])
+
+    def pretraining_loss(self, interaction):
+        """Loss of pretraining; see :mod:`recbole_genrec.model.pretraining`.
+
+        Args:
+            interaction: batch of :class:`~recbole_genrec.batches.windows.WindowLoader` in the stage ``pretrain``.
+
+        Returns:
+            A scalar, the mean over windows.
+        """
+        vectors, loss = self.item_vectors(), 0.0
+        if self.pretraining.masks:
+            loss = loss + self._masked_loss(interaction, vectors)
+        if self.pretraining.looks_ahead:
+            loss = loss + self._ahead_loss(interaction, vectors) * self.pretraining.next_weight
+        return loss
+
+    def _masked_loss(self, interaction, vectors):
+        items, length = interaction[self.ITEM_SEQ].clone(), interaction[self.ITEM_SEQ_LEN]
+        place = interaction["masked_position"][:, None]
+        target = items.gather(1, place)[:, 0]
+        items.scatter_(1, place, len(vectors))
+        masked = {name: interaction[name] for name in interaction.columns} | {self.ITEM_SEQ: items}
+        states = self.last_states(masked, torch.cat([vectors, self.mask_vector]))
+        weight = (length > 1) / len(length)  # a mask alone says nothing
+        return self.loss_of(states, vectors, target, weight)
+
+    def _ahead_loss(self, interaction, vectors):
+        target, counted = self._targets(interaction)
+        row, place = counted.nonzero(as_tuple=True)
+        number, before = pairs_ahead(place, self.pretraining.pretrain_next)
+        row, place = row[number], place[number]
+        states = self.states(interaction, vectors)[row, before]
+        return self.loss_of(states, vectors, target[row, place], row_weights(row, len(target)))
+
+    def loss_of(self, states, vectors, target, weight=None):
+        """Cross-entropy of targets ``[N]`` after states ``[N, H]``, weighted ``[N]``; by default the mean."""
         if self.known is not None:
             vectors, target = vectors[self.known], torch.searchsorted(self.known, target)
-        return catalogue_cross_entropy(*self.compared(states, vectors), target)
+        return catalogue_cross_entropy(*self.compared(states, vectors), target, weight)
 
     def compared(self, states, vectors):
         """States and item vectors as their products are the items' scores: here as they are."""

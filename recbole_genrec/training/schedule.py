@@ -77,6 +77,13 @@ class WeightAverage:
             tensor.copy_(kept)
 
     @torch.no_grad()
+    def resume(self, weights):
+        """Go on where the average stands in the model; ``weights`` are those it was taken of, empty without one."""
+        for own, stored in zip(self.tensors, weights):
+            own.copy_(stored)
+        self._swapped = bool(weights)
+
+    @torch.no_grad()
     def load(self, tensors):
         """Go on from stored averages, where there are any.
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Gt, Le
 
 from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, Reads, group
+from recbole_genrec.config.arguments.shared import ALL_POSITIONS
 from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Form, Positive, Share, Text, Texts
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 
@@ -20,6 +21,7 @@ SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token",
     "extra_headers",
 )
 CHAT = Needs("ranking", "chat")
+PRETRAINS = Needs("pretrain", but="none", words="masked, next_k or both")
 #: what ``context`` may name that is no column.
 TIME_KINDS = ("gap", "request_time")
 
@@ -61,6 +63,50 @@ class ContextArguments(Arguments):
     def columns(self):
         """Columns of the ``.inter`` file."""
         return tuple(dict.fromkeys(name for name in self.context if name not in TIME_KINDS))
+
+
+@group
+class PretrainArguments(Arguments):
+    """Pretraining on users' histories before fine-tuning on next items: PTUM (Wu et al. 2020)."""
+
+    models: ClassVar[tuple] = ALL_POSITIONS
+
+    pretrain: Annotated[
+        Literal["none", "masked", "next_k", "both"],
+        Neutral("none"),
+        Needs("train_on", "all", models=("BSARec",)),
+        Needs("packing", True, models=("GenRec",)),
+        Needs("item_prior", True, models=("GenRec",)),
+    ] = "none"
+    """What is predicted before fine-tuning: ``masked``, an item of the history that a mask stands for; ``next_k``, each
+    of the next ``pretrain_next`` items; ``both``, by the sum of the losses. GenRec needs ``item_prior: true``, and for
+    masks ``history: vectors`` or ``both``."""
+    pretrain_epochs: Annotated[Positive, PRETRAINS] = 10
+    """Epochs of pretraining. ``epochs`` are those of fine-tuning."""
+    pretrain_next: Annotated[Positive, Needs("pretrain", "next_k", "both")] = 2
+    """How many next items a state predicts with ``next_k``. The paper's K."""
+    pretrain_next_weight: Annotated[AtLeast0, Needs("pretrain", "both")] = 1.0
+    """Weight of the loss of ``next_k`` beside that of ``masked``. The paper's lambda."""
+
+    @property
+    def masks(self):
+        """Whether a masked item is predicted."""
+        return self.pretrain in ("masked", "both")
+
+    @property
+    def looks_ahead(self):
+        """Whether next items are predicted."""
+        return self.pretrain in ("next_k", "both")
+
+    @property
+    def epochs_before(self):
+        """Epochs before fine-tuning."""
+        return 0 if self.pretrain == "none" else self.pretrain_epochs
+
+    @property
+    def next_weight(self):
+        """Weight of the loss of ``next_k``."""
+        return self.pretrain_next_weight if self.masks else 1.0
 
 
 @group

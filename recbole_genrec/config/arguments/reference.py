@@ -44,6 +44,7 @@ TITLES = {
     "TextVectorArguments": "Text vectors",
     "GenRecArguments": "GenRec",
     "ContextArguments": "Context",
+    "PretrainArguments": "Pretraining",
     "P5Arguments": "P5 and PromptLLM: tasks",
     "PromptLLMArguments": "PromptLLM",
     "Seq2SeqArguments": "GenRecSeq2Seq",
