@@ -28,7 +28,7 @@ class Plugin(NamedTuple):
 _ALL_POSITIONS = "recbole_genrec.training.all_positions_trainer:AllPositionsTrainer"
 MODELS = {
     "BSARec": Plugin("recbole_genrec.model.bsarec:BSARec", _ALL_POSITIONS, parents=()),
-    "GenRec": Plugin("recbole_genrec.model.genrec:GenRec"),
+    "GenRec": Plugin("recbole_genrec.model.genrec:GenRec", "recbole_genrec.training.stages:PretrainingTrainer"),
     "GenRecSeq2Seq": Plugin(
         "recbole_genrec.model.genrecseq2seq:GenRecSeq2Seq", "recbole_genrec.training.stages:GenRecSeq2SeqTrainer"
     ),

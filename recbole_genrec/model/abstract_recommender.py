@@ -287,9 +287,13 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
             The weighted sum, a scalar.
         """
         weight = hidden.new_ones(len(hidden)) if weight is None else weight
+        return self.item_cross_entropy(hidden, item, weight * self.engine.item_prior_loss)
+
+    def item_cross_entropy(self, hidden, item, weight):
+        """Cross-entropy of items ``[D]`` in the softmax over items alone, after states ``[D, H]``, weighted ``[D]``."""
         vectors, known = self.item_embedding.weight, self.known_items
         chosen, target = (slice(1, None), item - 1) if known is None else (known, torch.searchsorted(known, item))
-        return catalogue_cross_entropy(hidden, vectors[chosen], target, weight * self.engine.item_prior_loss)
+        return catalogue_cross_entropy(hidden, vectors[chosen], target, weight)
 
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""

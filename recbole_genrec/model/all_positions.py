@@ -27,7 +27,7 @@ from recbole_genrec.interactions.text_columns import TextColumns
 from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.position_context import ContextInput, PositionContext
-from recbole_genrec.model.pretraining import mask_vector, pairs_ahead, row_weights
+from recbole_genrec.model.pretraining import ahead_weight, mask_vector, pairs_ahead, row_weights
 from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.model.vectors_of_items import Knowledge, check_vectors, with_text_vectors
 from recbole_genrec.vectors.item_vectors import ItemVectors
@@ -220,7 +220,7 @@ class AllPositions:
         if self.pretraining.masks:
             loss = loss + self._masked_loss(interaction, vectors)
         if self.pretraining.looks_ahead:
-            loss = loss + self._ahead_loss(interaction, vectors) * self.pretraining.next_weight
+            loss = loss + self._ahead_loss(interaction, vectors) * ahead_weight(self.pretraining)
         return loss
 
     def _masked_loss(self, interaction, vectors):

@@ -8,7 +8,8 @@ Deviations from the paper and its code. One setting each switches all but the la
 * ``packing``: one forward for a whole history instead of one prompt per target; the loss is the same.
 * ``normalization: trie``: probabilities are normalised over existing titles (``vocab`` is the paper's).
 * ``decoding: exact``: the K most probable titles of the catalogue (``beam`` is the paper's, kept on the catalogue).
-* ``history: vectors`` or ``both``, ``item_prior``, ``text_vectors`` and ``context`` are additions, off by default.
+* ``history: vectors`` or ``both``, ``item_prior``, ``text_vectors``, ``context`` and ``pretrain`` are additions, off by
+  default.
 * Equal titles of two items get a suffix; targets are never cut; the oldest items are dropped as a whole.
 """
 
@@ -24,18 +25,21 @@ from recbole_genrec.backbone.scratch import drop_in_layers
 from recbole_genrec.backbone.time_bias import NO_TIME, causal_bias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
+from recbole_genrec.batches.pretrain_loader import PretrainBatch, PretrainLoader
 from recbole_genrec.checkpoint.folder import BUILT_FOR
 from recbole_genrec.config.arguments import (
     BackboneArguments,
     EngineArguments,
     GenRecArguments,
     IndexingArguments,
+    PretrainArguments,
     TextVectorArguments,
 )
 from recbole_genrec.decoding.softmax import trie_loss_and_prior
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import seen_items
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.pretraining import ahead_weight, mask_vector, pairs_ahead, row_weights
 from recbole_genrec.model.vectors_of_items import Knowledge, catalogue_vectors, check_vectors
 from recbole_genrec.model.warm_start import check_source, source_vectors, take_over
 from recbole_genrec.vectors.hidden_states import embed_texts
@@ -61,17 +65,39 @@ class GenRec(GenerativeRecommender):
         backbone = self.arguments["backbone"]
         if self.is_trained and backbone.backbone == SCRATCH and backbone.scratch_dropout:
             drop_in_layers(self.backbone, backbone.scratch_dropout)
+        self._add_mask(PretrainArguments.from_config(config) if self.is_trained else PretrainArguments())
         if self.source:
             take_over(self, self.source)
 
+    def _add_mask(self, pretraining):
+        """What pretraining needs beside the model; see :mod:`recbole_genrec.model.pretraining`."""
+        self.pretraining, self.mask_vector = pretraining, None
+        if pretraining.masks:
+            self.mask_vector = mask_vector(self.backbone.hidden_size, self.backbone.embedding_std)
+
     @classmethod
     def check_settings(cls, config):
-        """See the base class; also refuses a checkpoint that training cannot start from."""
+        """See the base class; also refuses what training cannot start from, or pretraining cannot learn."""
         super().check_settings(config)
         cls._check_vectors(config)
+        if cls.is_trained:
+            cls._check_pretraining(PretrainArguments.from_config(config), EngineArguments.from_config(config))
         if source := cls._read_source(config):
             scheme = IndexingArguments.from_config(config).item_indexing
             check_source(source, scheme, BackboneArguments.from_config(config))
+
+    @classmethod
+    def _check_pretraining(cls, pretraining, engine):
+        if pretraining.pretrain == "none":
+            return
+        for key in ("item_prior", "packing"):
+            if not getattr(engine, key):
+                raise GenRecError(f"'pretrain: {pretraining.pretrain}' of GenRec needs '{key}: true'.")
+        if pretraining.masks and engine.history == "text":
+            raise GenRecError(
+                f"'pretrain: {pretraining.pretrain}' puts a vector in the place of an item: it needs "
+                "'history: vectors' or 'both'. With 'history: text' there is 'pretrain: next_k'."
+            )
 
     @classmethod
     def _read_source(cls, config):
@@ -135,7 +161,10 @@ class GenRec(GenerativeRecommender):
         Returns:
             ``[B, H]``, the last hidden state, from which the first token of the next title is predicted.
         """
-        prompts = self.prompts(item_seq, item_seq_len, context)
+        return self._last_states(self.prompts(item_seq, item_seq_len, context))
+
+    def _last_states(self, prompts):
+        """State after each of the :class:`~recbole_genrec.batches.packing.Prompts` ``[B, H]``."""
         embeds, lengths = self.embed_prompts(prompts)
         times = moved(prompts.times, lengths.device)
         mask = None if self.time_bias is None or times is None else causal_bias(self.time_bias, times)
@@ -146,23 +175,51 @@ class GenRec(GenerativeRecommender):
         """Mean negative log-likelihood of the targets' decisions (tokens, with ``normalization: vocab``).
 
         Args:
-            batch: a :class:`~recbole_genrec.batches.packing.PackedBatch`, or RecBole's interaction, one target a row.
+            batch: a :class:`~recbole_genrec.batches.packing.PackedBatch`, or RecBole's interaction, one target a row;
+                of a :class:`~recbole_genrec.batches.pretrain_loader.PretrainBatch` it is the loss of pretraining.
 
         Returns:
             A scalar.
         """
-        if not isinstance(batch, PackedBatch):
-            batch = self.pack_interaction(batch)
         vectors = self.item_embedding
         with vectors.step() if isinstance(vectors, ItemVectors) else nullcontext():
+            if isinstance(batch, PretrainBatch):
+                return self._masked_loss(batch) + self._ahead_loss(batch) * ahead_weight(self.pretraining)
+            if not isinstance(batch, PackedBatch):
+                batch = self.pack_interaction(batch)
             return self._loss_of(batch) / batch.n_decisions
 
-    def _loss_of(self, batch):
-        """The summed loss of a :class:`~recbole_genrec.batches.packing.PackedBatch`."""
+    def _masked_loss(self, batch):
+        """Loss of the masked items, over the number of windows; 0 where there are none."""
+        if batch.prompts is None:
+            return 0.0 * self.item_embedding.weight.sum()
+        hidden = self._last_states(batch.prompts)
+        weight = torch.full((len(hidden),), 1 / batch.n_windows, device=hidden.device)
+        return self.item_cross_entropy(hidden, batch.masked_item, weight)
+
+    def _ahead_loss(self, batch):
+        """Loss of the next items of every state before a target; 0 without ``next_k``."""
+        packed = batch.packed
+        if packed is None:
+            return 0.0
+        cell, item = packed.targets.cell, packed.targets.item
+        row = cell // packed.input_ids.shape[1]
+        count = torch.bincount(row, minlength=batch.n_windows)
+        place = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]  # in the window
+        number, before = pairs_ahead(place, self.pretraining.pretrain_next)
+        hidden = self._states(packed)[cell[number - place[number] + before]]
+        return self.item_cross_entropy(hidden, item[number], row_weights(row[number], batch.n_windows))
+
+    def _states(self, batch):
+        """States at all cells ``[W * T, H]`` of a :class:`~recbole_genrec.batches.packing.PackedBatch`."""
         embeds = self.embed(batch.input_ids, batch.items)
         kind = self.backbone.mask_kind
         mask = batch.mask("dense" if kind == "blocks" and self.time_bias is not None else kind, self.time_bias)
-        states = self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)
+        return self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)
+
+    def _loss_of(self, batch):
+        """The summed loss of a :class:`~recbole_genrec.batches.packing.PackedBatch`."""
+        states = self._states(batch)
         hidden, label = states[batch.labels.cell], batch.labels.label
         if self.engine.normalization == "trie":
             loss, prior = trie_loss_and_prior(self.backbone, self.trie, hidden, label, unknown=self.unknown_edges)
@@ -172,6 +229,23 @@ class GenRec(GenerativeRecommender):
         if self.engine.item_prior_loss:
             loss = loss + self._item_loss(prior, states, batch)
         return loss
+
+    def _history_vectors(self, item):
+        """As the base class; the item behind the last one is the mask."""
+        if self.mask_vector is None:
+            return super()._history_vectors(item)
+        masked = item == self.n_items
+        vectors = super()._history_vectors(item.masked_fill(masked, 0))
+        return torch.where(masked[:, None], self._sized(self.mask_vector), vectors)
+
+    def training_loader(self, config, train_dataset):
+        """As the base class, with batches of pretraining where there is a stage of it."""
+        loader = super().training_loader(config, train_dataset)
+        if self.pretraining.pretrain == "none":
+            return loader
+        shape = (loader.min_history, loader.branch_share, loader.context)
+        sequences = (loader.users, loader.items, loader.offsets)
+        return PretrainLoader(self.pretraining, self.packer, train_dataset, sequences, loader.settings, *shape)
 
     def _item_loss(self, prior, states, batch):
         """:meth:`prior_loss` of all targets; ``prior`` has compared those that are learnt with all items already."""

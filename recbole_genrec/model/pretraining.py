@@ -32,6 +32,14 @@ def mask_vector(width, std):
     return torch.nn.Parameter(torch.empty(1, width).normal_(std=std))
 
 
+def ahead_weight(settings):
+    """Weight of the loss of ``next_k``.
+
+    ``settings`` are :class:`~recbole_genrec.config.arguments.PretrainArguments`.
+    """
+    return settings.pretrain_next_weight if settings.masks else 1.0
+
+
 def pairs_ahead(place, count):
     """Pairs of a state and one of its next items.
 

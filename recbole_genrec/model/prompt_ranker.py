@@ -232,7 +232,10 @@ class PromptRanker:
 
     def _history_vectors(self, item):
         """Vectors ``[N, H]`` that items ``[N]`` have in a history."""
-        vectors = self.item_embedding(item)
+        return self._sized(self.item_embedding(item))
+
+    def _sized(self, vectors):
+        """Vectors of items ``[N, H]`` in the size in which a history has them."""
         if self._has_slots and self.arguments["backbone"].backbone == SCRATCH:
             # to the size that states have, as the embeddings of Vaswani et al. 2017 (section 3.4) are
             vectors = vectors / SCRATCH_STD * vectors.shape[1] ** 0.5

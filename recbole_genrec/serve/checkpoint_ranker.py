@@ -114,6 +114,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
     def _load(self, folder, whole):
         """Load the tensors that the loaded language model lacks; an adapter comes without its frozen weights."""
         state = read_extra(folder) if whole else read_state_dict(folder)
+        state.pop("mask_vector", None)  # of pretraining alone
         own = {name: tensor for name, tensor in self.state_dict().items() if name in state}
         vectors = ("item_embedding.", "edge_embedding.", "time_bias.", "value_vectors.", "item_values.")
         own.update({name: tensor for name, tensor in self.state_dict().items() if name.startswith(vectors)})

@@ -23,7 +23,8 @@ class AllPositionsTrainer(Trainer):
         self.schedule = ScheduleArguments.from_config(config)
         self.average = WeightAverage(list(model.parameters()), self.schedule.ema_decay)
         self.step = self._total_steps = 0
-        self.n_pretrain = PretrainArguments.from_config(config).epochs_before
+        pretraining = PretrainArguments.from_config(config)
+        self.n_pretrain = 0 if pretraining.pretrain == "none" else pretraining.pretrain_epochs
         self._n_finetune = self.epochs
         if self.n_pretrain:
             model.training_state, model.other_parameter_name = {}, ["training_state"]  # RecBole's checkpoints keep it

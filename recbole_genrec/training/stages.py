@@ -1,26 +1,32 @@
-"""The trainer of GenRecSeq2Seq: stage after stage."""
+"""Trainers of GenRec and GenRecSeq2Seq: stage after stage."""
 
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
-from recbole_genrec.config.arguments import Seq2SeqArguments
+from recbole_genrec.config.arguments import PretrainArguments, Seq2SeqArguments
+from recbole_genrec.errors import GenRecError
 from recbole_genrec.training.resuming import START
 from recbole_genrec.training.schedule import WeightAverage
 from recbole_genrec.training.trainer import GenRecTrainer
 
 
-class GenRecSeq2SeqTrainer(GenRecTrainer):
-    """Trains GenRecSeq2Seq on masked items, on next items, or on one after the other.
+class StagedTrainer(GenRecTrainer):
+    """Trains a model in the stages ``pretrain`` and ``finetune``, one of them or one after the other.
 
     Epochs count through: those of pretraining first. Each stage has an optimizer and a schedule of its own. Validation
-    selects among the epochs of fine-tuning; a run that only pretrains keeps the last epoch, which it validates.
+    selects among the epochs of fine-tuning; a run that only pretrains keeps the last epoch, which it validates. A
+    subclass gives ``_read_stages``.
     """
 
     def __init__(self, config, model):
         super().__init__(config, model)
-        self.stages = Seq2SeqArguments.from_config(config)
+        self.stages = self._read_stages(config)
         n_pretrain = 0 if self.stages.train_stage == "finetune" else self.stages.pretrain_epochs
         self._ends = {"pretrain": n_pretrain, "finetune": n_pretrain + self.epochs}
         if self.stages.train_stage == "pretrain":
             self._ends["finetune"] = n_pretrain
+
+    def _read_stages(self, config):
+        """What has ``train_stage``, ``pretrain_epochs`` and ``pretrained_checkpoint``."""
+        raise NotImplementedError
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """RecBole's ``fit``, stage after stage; see :meth:`GenRecTrainer.fit`."""
@@ -73,3 +79,29 @@ class GenRecSeq2SeqTrainer(GenRecTrainer):
             if saved:
                 self._save_checkpoint(self._ends["pretrain"] - 1, verbose=False)
         return self.best_valid_score, self.best_valid_result
+
+
+class GenRecSeq2SeqTrainer(StagedTrainer):
+    """Trains GenRecSeq2Seq on masked items, on next items, or on one after the other."""
+
+    def _read_stages(self, config):
+        return Seq2SeqArguments.from_config(config)
+
+
+class PretrainingTrainer(StagedTrainer):
+    """Trains GenRec, after pretraining where ``pretrain`` asks for it."""
+
+    def _read_stages(self, config):
+        return PretrainArguments.from_config(config)
+
+    def fit(self, train_data, *args, **kwargs):
+        """RecBole's ``fit``, stage after stage; see :meth:`GenRecTrainer.fit`.
+
+        Raises:
+            GenRecError: the loader has no batches for pretraining.
+        """
+        if not self._ends["pretrain"]:
+            return super(StagedTrainer, self).fit(train_data, *args, **kwargs)
+        if not hasattr(train_data, "set_stage"):
+            raise GenRecError("'pretrain' needs the model's own loader of windows, not RecBole's.")
+        return super().fit(train_data, *args, **kwargs)

@@ -38,6 +38,7 @@ RUNS = {
         },
         {"item_indexing": "semantic", "semantic_steps": 2, "semantic_codes": 4},
         {"item_indexing": "hybrid"},
+        {"history": "vectors", "item_prior": True, "pretrain": "both", "pretrain_epochs": 1},
     ],
     "GenRecSeq2Seq": [{"pretrain_epochs": 1, "attribute_fields": ["kind"]}],
     "P5": [{"load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]}}],

@@ -69,14 +69,12 @@ class ContextArguments(Arguments):
 class PretrainArguments(Arguments):
     """Pretraining on users' histories before fine-tuning on next items: PTUM (Wu et al. 2020)."""
 
-    models: ClassVar[tuple] = ALL_POSITIONS
+    models: ClassVar[tuple] = ("GenRec", *ALL_POSITIONS)
 
     pretrain: Annotated[
         Literal["none", "masked", "next_k", "both"],
         Neutral("none"),
         Needs("train_on", "all", models=("BSARec",)),
-        Needs("packing", True, models=("GenRec",)),
-        Needs("item_prior", True, models=("GenRec",)),
     ] = "none"
     """What is predicted before fine-tuning: ``masked``, an item of the history that a mask stands for; ``next_k``, each
     of the next ``pretrain_next`` items; ``both``, by the sum of the losses. GenRec needs ``item_prior: true``, and for
@@ -98,15 +96,13 @@ class PretrainArguments(Arguments):
         """Whether next items are predicted."""
         return self.pretrain in ("next_k", "both")
 
-    @property
-    def epochs_before(self):
-        """Epochs before fine-tuning."""
-        return 0 if self.pretrain == "none" else self.pretrain_epochs
+    #: a checkpoint to fine-tune, which GenRec has ``warm_start`` for.
+    pretrained_checkpoint: ClassVar[str] = ""
 
     @property
-    def next_weight(self):
-        """Weight of the loss of ``next_k``."""
-        return self.pretrain_next_weight if self.masks else 1.0
+    def train_stage(self):
+        """Stages of training, in the words of GenRecSeq2Seq's key."""
+        return "finetune" if self.pretrain == "none" else "both"
 
 
 @group
