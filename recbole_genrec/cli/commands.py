@@ -10,6 +10,7 @@ from recbole_genrec.cli.options import (
     names,
     paths,
     positive_number,
+    ranges,
     whole_number,
     whole_numbers,
 )
@@ -329,5 +330,54 @@ COMMANDS = {
                 "baseline", "the model or row that the others are tested against", default="the best of each column"
             ),
         ),
+    ),
+    "audit": Command(
+        "recbole_genrec.cli.on_runs:audit",
+        "Compare what a finished run gives groups of users: metrics with intervals, popularity and exposure.",
+        (
+            "{program} audit --run=results/GenRec-ml-100k-2020.json --by=gender,age",
+            "{program} audit --run=results/SASRecAll-ml-1m-2020.json --by=age --bins=25,35,50 --topk=10",
+        ),
+        (
+            Option(
+                "run",
+                "the JSON of a run whose outcomes (.npz) lie beside it; start this in the folder in which the run was "
+                "made",
+                metavar="FILE",
+                required=True,
+            ),
+            Option(
+                "by",
+                "columns of the dataset's .user file with commas between them; a text is a group, numbers are cut into "
+                "ranges",
+                names,
+                metavar="COLUMNS",
+                required=True,
+            ),
+            Option(
+                "bins",
+                "number of ranges of about equal size, or where the second and every later range begin, with commas "
+                "between several",
+                ranges,
+                "N|FROM,FROM",
+                default=4,
+            ),
+            Option(
+                "least",
+                "groups of fewer users are listed, but not measured or compared",
+                positive_number,
+                "N",
+                default=20,
+            ),
+            Option("topk", "length of the lists", positive_number, "K", default=10),
+            Option(
+                "data_path",
+                "the folder that holds the dataset's folder",
+                metavar="FOLDER",
+                default="where it was in training",
+            ),
+            Option("output", "where the files go", metavar="FOLDER", default="the folder of the run"),
+        ),
+        note="Writes <run>.audit.md and <run>.audit.json.",
     ),
 }

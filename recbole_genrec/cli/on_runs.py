@@ -1,6 +1,6 @@
 """The commands that make runs and read them, and ``convert``, which makes the files that they run on.
 
-The former are ``run``, ``index``, ``tune``, ``test``, ``compare``, ``compare_tuned`` and ``report``.
+The former are ``run``, ``index``, ``tune``, ``test``, ``compare``, ``compare_tuned``, ``report`` and ``audit``.
 
 What the command line alone shows to be wrong is said before RecBole and torch are imported.
 """
@@ -107,6 +107,18 @@ def report(**options):
     from recbole_genrec.report import write_report
 
     for path in write_report(**options):
+        print(path)
+
+
+def audit(run, **options):
+    """Audit a run; prints its tables and where they are."""
+    open(run, "rb").close()  # a file that cannot be read is said before RecBole is imported
+    from recbole_genrec.report.audit import audit
+    from recbole_genrec.report.audit_tables import print_audit
+
+    paths, content = audit(run, **options)
+    print_audit(content)
+    for path in paths:
         print(path)
 
 

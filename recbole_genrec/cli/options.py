@@ -1,6 +1,7 @@
 """What an entry of the table of commands is made of: options, and the types of their values."""
 
 from argparse import ArgumentTypeError
+from math import isfinite
 from typing import NamedTuple
 
 from recbole_genrec.errors import unknown_name
@@ -105,6 +106,26 @@ def whole_numbers(name, text):
                 f"command line: --{name} must be whole numbers with commas between them, not {part!r}."
             )
     return list(map(int, parts))
+
+
+def ranges(name, text):
+    """A number of ranges, from 2, or the ascending numbers at which the ranges after the first begin."""
+    if "," not in text:
+        if not text.isdecimal() or int(text) < 2:
+            raise ArgumentTypeError(
+                f"command line: --{name} must be a number of ranges from 2, or ascending numbers with commas between "
+                f"them, not {text!r}."
+            )
+        return int(text)
+    try:
+        starts = [float(part) for part in names(name, text)]
+    except ValueError:
+        starts = []
+    if not starts or not all(isfinite(start) for start in starts) or starts != sorted(set(starts)):
+        raise ArgumentTypeError(
+            f"command line: --{name} must be ascending numbers with commas between them, not {text!r}."
+        )
+    return starts
 
 
 def paths(name, text):

@@ -76,13 +76,14 @@ class UserTable:
     texts: dict[str, dict[str, str]]
 
 
-def read_users(file: AtomicFile, user_field: str, columns: Iterable[str]) -> UserTable:
+def read_users(file: AtomicFile, user_field: str, columns: Iterable[str], asking: str = "'user_columns'") -> UserTable:
     """Read columns of a ``.user`` file.
 
     Args:
         file: :class:`~recbole_genrec.files.atomic_file.AtomicFile`.
         user_field: name of its column of user ids.
         columns: names of the columns to read.
+        asking: the setting or option that asks for them, as an error names it.
 
     Returns:
         :class:`UserTable`.
@@ -91,16 +92,14 @@ def read_users(file: AtomicFile, user_field: str, columns: Iterable[str]) -> Use
         GenRecError: there is no such file or column, a column is of another type, or a row is malformed.
     """
     if not file.path.is_file():
-        raise GenRecError(f"'user_columns' needs {file.path}, which does not exist.")
+        raise GenRecError(f"{asking} needs {file.path}, which does not exist.")
     kinds = file.columns()
     for column in (user_field, *columns):
         if column not in kinds:
-            raise GenRecError(
-                f"'user_columns' needs the column {shown(column)} of {file.path}, which has: {listed(kinds)}."
-            )
+            raise GenRecError(f"{asking} needs the column {shown(column)} of {file.path}, which has: {listed(kinds)}.")
         if column != user_field and kinds[column] not in KINDS:
             raise GenRecError(
-                f"'user_columns': the column {shown(column)} of {file.path} must be of type {' or '.join(KINDS)}, not "
+                f"{asking}: the column {shown(column)} of {file.path} must be of type {' or '.join(KINDS)}, not "
                 f"{kinds[column]!r}."
             )
     place = {column: list(kinds).index(column) for column in (user_field, *columns)}
