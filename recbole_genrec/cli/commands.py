@@ -336,7 +336,7 @@ COMMANDS = {
         "Compare what a finished run gives groups of users: metrics with intervals, popularity and exposure.",
         (
             "{program} audit --run=results/GenRec-ml-100k-2020.json --by=gender,age",
-            "{program} audit --run=results/SASRecAll-ml-1m-2020.json --by=age --bins=25,35,50 --topk=10",
+            "{program} audit --run=results/SASRecAll-ml-1m-2020.json --by=age --bins=25,35,50 --probe",
         ),
         (
             Option(
@@ -375,6 +375,11 @@ COMMANDS = {
                 "the folder that holds the dataset's folder",
                 metavar="FOLDER",
                 default="where it was in training",
+            ),
+            flag(
+                "probe",
+                "also try to read the columns off the model's states of users, by a logistic regression; it needs the "
+                "run's checkpoint and data",
             ),
             Option("output", "where the files go", metavar="FOLDER", default="the folder of the run"),
         ),

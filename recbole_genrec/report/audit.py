@@ -8,7 +8,9 @@ import numpy as np
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.evaluation.group_metrics import exposure, group_figures, largest_differences, row_values
+from recbole_genrec.evaluation.probe import FOLDS, probe
 from recbole_genrec.evaluation.user_groups import group_users
+from recbole_genrec.evaluation.user_states import user_states
 from recbole_genrec.files.atomic_file import AtomicFile
 from recbole_genrec.files.plain import plain
 from recbole_genrec.files.user_table import read_users
@@ -17,6 +19,7 @@ from recbole_genrec.report.audit_tables import audit_markdown
 from recbole_genrec.report.statistics import holm
 from recbole_genrec.report.stored_runs import Run
 from recbole_genrec.runs.result import is_failed, read_run
+from recbole_genrec.runs.stored_model import opened_model
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class AuditSettings:
         least: groups of fewer users are listed, but neither measured nor compared.
         topk: length of the lists.
         data_path: the folder that holds the dataset's folder; None for where it was in training.
+        probe: whether a classifier tries to read the columns off the model's states of users.
     """
 
     by: list[str]
@@ -36,6 +40,7 @@ class AuditSettings:
     least: int = 20
     topk: int = 10
     data_path: str | None = None
+    probe: bool = False
 
 
 def audit(run, by, output=None, **options):
@@ -51,8 +56,8 @@ def audit(run, by, output=None, **options):
         Paths of the two files, and the audit as the JSON holds it.
 
     Raises:
-        GenRecError: the run has no outcomes with lists, there is no ``.user`` file or no such column, or a column has
-            one group alone.
+        GenRecError: the run has no outcomes with lists, there is no ``.user`` file or no such column, a column has one
+            value alone, or what needs the model finds no checkpoint.
     """
     path, settings = Path(run), AuditSettings(list(dict.fromkeys(by)), **options)
     if not settings.by:
@@ -60,10 +65,12 @@ def audit(run, by, output=None, **options):
     stored = _read(path)
     outcomes = _outcomes(path, stored, settings.topk)
     users, owner = np.unique(outcomes.users, return_inverse=True)
-    groups = groups_of(stored, users, settings)
+    groups = groups_of(stored, users, settings.by, settings)
     content = {key: getattr(stored, key) for key in ("model", "dataset", "seed")}
     content |= {"run": str(path), "topk": settings.topk, "users": len(users), "least": settings.least}
     content["attributes"] = _attributes(outcomes, owner, groups, settings, stored.seed)
+    if settings.probe:
+        content["probe"] = _probed(path, stored, settings)
     content = plain(content)
     folder = Path(output) if output else path.parent
     paths = [folder / f"{path.stem}.audit.{ending}" for ending in ("json", "md")]
@@ -94,12 +101,13 @@ def _outcomes(path, stored, length):
     return outcomes
 
 
-def groups_of(stored, users, settings):
+def groups_of(stored, users, columns, settings):
     """Groups of users by column.
 
     Args:
         stored: the run's result.
         users: tokens ``[U]``.
+        columns: of the ``.user`` file.
         settings: :class:`AuditSettings`.
     """
     config = {"field_separator": "\t", "encoding": None, "USER_ID_FIELD": "user_id", **stored.config}
@@ -110,8 +118,8 @@ def groups_of(stored, users, settings):
     else:
         raise GenRecError("The run does not say where its dataset was: name the folder with --data_path.")
     file = AtomicFile.of(folder / f"{stored.dataset}.user", config)
-    table = read_users(file, config["USER_ID_FIELD"], settings.by, "--by")
-    return [group_users(table, column, users.tolist(), settings.bins) for column in settings.by]
+    table = read_users(file, config["USER_ID_FIELD"], columns, "--by")
+    return [group_users(table, column, users.tolist(), settings.bins) for column in columns]
 
 
 def _attributes(outcomes, owner, groups, settings, seed):
@@ -153,3 +161,24 @@ def _named(difference, groups, large):
     content = asdict(difference)
     content["p"] = content.pop("p_value")
     return content | {key: groups.names[large[content[key]]] for key in ("highest", "lowest")}
+
+
+def _probed(path, stored, settings):
+    """What a probe reads of every column off the model's states; None where there are no two large groups."""
+    changes = {} if settings.data_path is None else {"data_path": settings.data_path}
+    with opened_model(path, stored, changes) as (config, data, model):
+        ids, states = user_states(model, data.parts[2], config["eval_batch_size"])
+        tokens = np.asarray(data.dataset.id2token(data.dataset.uid_field, ids), str)
+        read = set(getattr(model, "user_columns", ()))
+    found = {}
+    for groups in groups_of(stored, tokens, settings.by, settings):
+        large = groups.large(max(settings.least, FOLDS))
+        taken = np.isin(groups.group, large)
+        found[groups.column] = None
+        if len(large) > 1:
+            probed = probe(states[taken], np.searchsorted(large, groups.group[taken]), stored.seed)
+            found[groups.column] = asdict(probed) | {
+                "groups": [groups.names[at] for at in large],
+                "read_by_model": groups.column in read,
+            }
+    return found

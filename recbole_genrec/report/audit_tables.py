@@ -21,6 +21,8 @@ def audit_tables(content):
         yield _groups(column, attribute, content)
         yield _exposures(column, attribute)
     yield _differences(content)
+    if "probe" in content:
+        yield _probes(content["probe"])
 
 
 def audit_markdown(content):
@@ -91,6 +93,25 @@ def _differences(content):
         for metric, found in attribute["differences"].items()
     ]
     return "Largest differences between groups", header, rows, "" if rows else "nothing to compare."
+
+
+def _probes(probes):
+    """What is read off states of users."""
+    header = ["attribute", "groups", "users", "AUC", "shuffled", "p"]
+    rows = [
+        [column, str(len(found["groups"])), f"{found['users']:,}", _interval("auc", found["auc"], *found["interval"])]
+        + ["{:.4f} ± {:.4f}".format(*found["shuffled"]), _p_value(found["p_value"])]
+        for column, found in probes.items()
+        if found
+    ]
+    notes = ["AUC of a logistic regression for users outside its training folds, one group against the rest."]
+    notes += ["shuffled: the same after the groups were shuffled over users, mean ± standard deviation."]
+    for column, found in probes.items():
+        if not found:
+            notes.append(f"{column}: there are no two groups to tell apart.")
+        elif found["read_by_model"]:
+            notes.append(f"The model reads {column} itself ('user_columns').")
+    return "Attributes read off states of users", header, rows, " ".join(notes)
 
 
 def _interval(metric, mean, low, high):

@@ -6,11 +6,7 @@ from time import perf_counter
 from recbole.utils import init_seed
 
 from recbole_genrec.checkpoint.folder import BUILT_FOR, is_checkpoint
-from recbole_genrec.config.arguments.schema import all_settings
-from recbole_genrec.config.config import GenRecConfig
-from recbole_genrec.config.keys import known_keys
-from recbole_genrec.config.registry import get_model, get_trainer
-from recbole_genrec.config.sources import check_test
+from recbole_genrec.config.registry import get_trainer
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.plain import plain
@@ -20,13 +16,8 @@ from recbole_genrec.runs.measure import measure_cold, measure_test, selected_by_
 from recbole_genrec.runs.process import ready_cpu, recbole_logging
 from recbole_genrec.runs.result import Seconds, read_run
 from recbole_genrec.runs.run import build_model
+from recbole_genrec.runs.stored_model import check_checkpoint, stored_config
 from recbole_genrec.runs.summary import print_table
-
-#: settings that name files which training has read: a test has what it needs of them in the checkpoint.
-_TRAINING_FILES = ("prompt", "task_prompts", "item_index", "warm_start", "pretrained_checkpoint")
-#: derived by RecBole from other settings, and settable only by the caller.
-_NOT_TAKEN = frozenset(("train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "device"))
-_NOT_TRUSTED = frozenset(("trust_remote_code",))
 
 
 def retest(run, settings=None):
@@ -47,8 +38,8 @@ def retest(run, settings=None):
     """
     path, changes = Path(run), dict(settings or {})
     stored = read_run(path)
-    _check_checkpoint(path, stored)
-    config = _config(stored, changes)
+    check_checkpoint(path, stored)
+    config = stored_config(stored, changes)
     folder = Path(changes.get("results_dir", path.parent / "again"))
     if folder.resolve() == path.parent.resolve():
         raise GenRecError(f"'results_dir' must be another folder than {str(path.parent)!r}, where the run lies.")
@@ -83,15 +74,6 @@ def retest(run, settings=None):
     return plain(result.content())
 
 
-def _check_checkpoint(path, stored):
-    """Refuse a run without a checkpoint."""
-    if stored.checkpoint is None:
-        raise GenRecError(f"{path} names no checkpoint: its run kept none.")
-    if not Path(stored.checkpoint).exists():
-        where = f"seen from {str(Path.cwd())!r}"
-        raise GenRecError(f"The checkpoint of {path}, {stored.checkpoint!r}, is not there, {where}.")
-
-
 def _prepare(config, data):
     """The trainer of a run's model, whose weights are not loaded yet, and loaders of validation and test."""
     valid_data, test_data = (data.evaluation_loader(config, phase) for phase in ("valid", "test"))
@@ -124,22 +106,3 @@ def _again(stored, changes, device):
     """What a result says of its second test: the run's own versions and hardware are those of its training."""
     replaced = {key: stored.config.get(key) for key in changes if key not in ("results_dir", "data_path")}
     return {"instead_of": replaced, "versions": versions(), "hardware": hardware(device)}
-
-
-def _config(run, changes):
-    check_test(changes)
-    stored, dataset = run.config, run.dataset
-    known = known_keys([get_model(run.model)], dataset) | all_settings().keys()  # those of the run's other models, too
-    known -= _NOT_TAKEN | _NOT_TRUSTED | {"model", "dataset"}
-    settings = {key: value for key, value in stored.items() if key in known}
-    settings["eval_args"] = stored["eval_args"] | changes.get("eval_args", {})
-    settings |= {key: value for key, value in changes.items() if key != "eval_args"}
-    if "valid_metric" not in changes and {"metrics", "topk"} & changes.keys():
-        settings.pop("valid_metric", None)  # the default, or the last of the new ones
-    if "data_path" not in changes:
-        folder = Path(str(stored.get("data_path")))  # to which RecBole has added the dataset's name
-        settings["data_path"] = str(folder.parent if folder.name == dataset else folder)
-    left_out = {key: settings.pop(key) for key in _TRAINING_FILES if key in settings}
-    config = GenRecConfig(run.model, dataset, config_dict=settings)
-    config.final_config_dict.update(left_out)
-    return config
