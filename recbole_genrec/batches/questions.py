@@ -116,7 +116,10 @@ class QuestionWriter:
 
     Attributes:
         ratings: the ratings of training, as texts in ascending order.
+        preface: a text right before every question, behind the examples.
     """
+
+    preface = ""
 
     def __init__(self, prompts, texts, k, few_shot, data=None):
         self.prompts, self.texts, self.k, self.data = prompts, texts, k, data
@@ -180,7 +183,8 @@ class QuestionWriter:
     def _text(self, task, fields, ending):
         shown = self._shown.get(task)
         parts = [self.prompts.examples, *shown] if shown else []
-        return "\n\n".join([*filter(None, parts), f"{fill(self.prompts.tasks[task].question, fields)}\n{ending}"])
+        question = fill(self.prompts.tasks[task].question, fields)
+        return "\n\n".join([*filter(None, parts), f"{self.preface}{question}\n{ending}"])
 
     def messages(self, task, fields):
         """A question as the messages of a chat."""

@@ -217,3 +217,22 @@ def prepend_examples(tokens, template, backbone, identifiers, examples):
             written += tokens.item_token[begin + (0 if index else tokens.between) : end].tolist()
         written += [*tokens.response.tolist(), *identifiers[target - 1], tokens.end, *line_end]
     return replace(tokens, prefixes=(np.array(written + prefix, np.int64),))
+
+
+def with_preface(tokens, template, backbone, preface):
+    """Put a text before the template's own at the beginning of every prompt, behind few-shot examples.
+
+    Args:
+        tokens: :class:`PromptTokens`, with or without examples.
+        template, backbone: those that it was made of.
+        preface: the text.
+
+    Returns:
+        :class:`PromptTokens`.
+    """
+    prefixes = []
+    for instruction, prefix in enumerate(tokens.prefixes):
+        text = template.prefix_text(instruction)
+        before = prefix[: len(prefix) - len(backbone.encode(text))]
+        prefixes.append(np.append(before, np.array(backbone.encode(preface + text), np.int64)))
+    return replace(tokens, prefixes=tuple(prefixes))

@@ -337,6 +337,7 @@ COMMANDS = {
         (
             "{program} audit --run=results/GenRec-ml-100k-2020.json --by=gender,age",
             "{program} audit --run=results/SASRecAll-ml-1m-2020.json --by=age --bins=25,35,50 --probe",
+            "{program} audit --run=results/PromptLLM-ml-100k-2020.json --by=gender --named=gender,occupation",
         ),
         (
             Option(
@@ -380,6 +381,20 @@ COMMANDS = {
                 "probe",
                 "also try to read the columns off the model's states of users, by a logistic regression; it needs the "
                 "run's checkpoint and data",
+            ),
+            Option(
+                "named",
+                "of PromptLLM: columns of the .user file whose values are named in the prompt, to compare the lists "
+                "with those of the neutral prompt (Jaccard, SERP*, PRAG*)",
+                names,
+                "COLUMNS",
+            ),
+            Option("named_users", "users that are asked for --named", positive_number, "N", default=100),
+            Option(
+                "sentences",
+                "a YAML file of the sentences of --named",
+                metavar="FILE",
+                default="the shipped properties/about_user/about_user.yaml",
             ),
             Option("output", "where the files go", metavar="FOLDER", default="the folder of the run"),
         ),

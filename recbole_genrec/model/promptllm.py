@@ -11,6 +11,7 @@ Deviations from the papers:
 * The prompts are worded differently.
 """
 
+from contextlib import contextmanager
 from dataclasses import replace
 from logging import getLogger
 
@@ -22,7 +23,7 @@ from recbole_genrec.backbone.loading import SCRATCH, read_backbone
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.questions import FewShot, QuestionWriter, TrainingCounts, draw_examples
 from recbole_genrec.batches.tasks import TaskData, task_columns
-from recbole_genrec.batches.tokens import prepend_examples
+from recbole_genrec.batches.tokens import prepend_examples, with_preface
 from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import build_index
 from recbole_genrec.catalogue.schemes import Given, draft_identifiers
@@ -182,8 +183,26 @@ class PromptLLM(GenRec):
             tokens = prepend_examples(
                 self.packer.tokens, self.template, self.backbone, self.catalogue.identifiers, self.examples
             )
-            longest, pad_id = self.arguments["prompt"].max_prompt_tokens, self.backbone.pad_id
-            self.packer = Packer(tokens, self.trie, self.engine.normalization, longest, pad_id)
+            self.packer = self._packer(tokens)
+
+    @contextmanager
+    def about_user(self, sentence):
+        """Say a sentence about the user in every prompt of a block, before the history and behind few-shot examples."""
+        preface, writer, packer = f"{sentence}\n", self.writer, getattr(self, "packer", None)
+        try:
+            writer.preface = preface
+            if self.chat is None:
+                tokens = with_preface(packer.tokens, self.template, self.backbone, preface)
+                self.packer = self._packer(tokens)
+            yield
+        finally:
+            writer.preface = ""
+            if self.chat is None:
+                self.packer = packer
+
+    def _packer(self, tokens):
+        longest, pad_id = self.arguments["prompt"].max_prompt_tokens, self.backbone.pad_id
+        return Packer(tokens, self.trie.to("cpu"), self.engine.normalization, longest, pad_id)
 
     def training_loader(self, config, train_dataset):
         """No batches: the language model is not trained."""

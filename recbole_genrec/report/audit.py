@@ -15,6 +15,7 @@ from recbole_genrec.files.atomic_file import AtomicFile
 from recbole_genrec.files.plain import plain
 from recbole_genrec.files.user_table import read_users
 from recbole_genrec.files.write import write_text
+from recbole_genrec.report.audit_named import check_named, named_lists
 from recbole_genrec.report.audit_tables import audit_markdown
 from recbole_genrec.report.statistics import holm
 from recbole_genrec.report.stored_runs import Run
@@ -33,6 +34,9 @@ class AuditSettings:
         topk: length of the lists.
         data_path: the folder that holds the dataset's folder; None for where it was in training.
         probe: whether a classifier tries to read the columns off the model's states of users.
+        named: columns whose values are named in the prompt.
+        named_users: how many users are asked with values named, drawn by the run's seed; None for 100.
+        sentences: a YAML file of the sentences; None for the shipped one.
     """
 
     by: list[str]
@@ -41,6 +45,16 @@ class AuditSettings:
     topk: int = 10
     data_path: str | None = None
     probe: bool = False
+    named: list[str] | tuple[str, ...] = ()
+    named_users: int | None = None
+    sentences: str | None = None
+
+    def __post_init__(self):
+        if not self.by:
+            raise GenRecError("--by names no column, such as --by=gender,age.")
+        for key in ("named_users", "sentences"):
+            if getattr(self, key) is not None and not self.named:
+                raise GenRecError(f"--{key} needs --named, such as --named=gender.")
 
 
 def audit(run, by, output=None, **options):
@@ -60,9 +74,9 @@ def audit(run, by, output=None, **options):
             value alone, or what needs the model finds no checkpoint.
     """
     path, settings = Path(run), AuditSettings(list(dict.fromkeys(by)), **options)
-    if not settings.by:
-        raise GenRecError("--by names no column, such as --by=gender,age.")
     stored = _read(path)
+    if settings.named:
+        check_named(stored.model)
     outcomes = _outcomes(path, stored, settings.topk)
     users, owner = np.unique(outcomes.users, return_inverse=True)
     groups = groups_of(stored, users, settings.by, settings)
@@ -71,6 +85,9 @@ def audit(run, by, output=None, **options):
     content["attributes"] = _attributes(outcomes, owner, groups, settings, stored.seed)
     if settings.probe:
         content["probe"] = _probed(path, stored, settings)
+    if settings.named:
+        asked = _values(groups_of(stored, users, dict.fromkeys(settings.named), settings), settings.least)
+        content["named"] = named_lists(path, stored, asked, settings)
     content = plain(content)
     folder = Path(output) if output else path.parent
     paths = [folder / f"{path.stem}.audit.{ending}" for ending in ("json", "md")]
@@ -161,6 +178,16 @@ def _named(difference, groups, large):
     content = asdict(difference)
     content["p"] = content.pop("p_value")
     return content | {key: groups.names[large[content[key]]] for key in ("highest", "lowest")}
+
+
+def _values(groups, least):
+    """The values of every column that are named: those of the groups that are compared."""
+    asked = {}
+    for group in groups:
+        asked[group.column] = [group.names[at] for at in group.large(least)]
+        if len(asked[group.column]) < 2:
+            raise GenRecError(f"--named: {group.column!r} has no two groups of {least} users; see --least.")
+    return asked
 
 
 def _probed(path, stored, settings):

@@ -23,6 +23,8 @@ def audit_tables(content):
     yield _differences(content)
     if "probe" in content:
         yield _probes(content["probe"])
+    for column, named in content.get("named", {}).items():
+        yield _named(column, named)
 
 
 def audit_markdown(content):
@@ -112,6 +114,22 @@ def _probes(probes):
         elif found["read_by_model"]:
             notes.append(f"The model reads {column} itself ('user_columns').")
     return "Attributes read off states of users", header, rows, " ".join(notes)
+
+
+def _named(column, named):
+    """Similarity to the neutral list by value that is named."""
+    titles = {"jaccard": "Jaccard", "serp": "SERP*", "prag": "PRAG*"}
+    rows = [
+        [value, *(_interval(name, *own["similarity"][name]) for name in titles)]
+        for value, own in named["values"].items()
+    ]
+    rows += [[kind.upper(), *(f"{named[kind][name]:.4f}" for name in titles)] for kind in ("snsr", "snsv")]
+    first = next(iter(named["values"].values()))["sentence"]
+    note = (
+        f"Each value is named to {named['users']:,} users, such as {first!r}; 1: the list is the neutral one. SNSR: "
+        "range over the values, SNSV: standard deviation (Zhang et al. 2023; PRAG* per pair)."
+    )
+    return f"Similarity to the neutral list where {column} is named", [column, *titles.values()], rows, note
 
 
 def _interval(metric, mean, low, high):

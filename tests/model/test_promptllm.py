@@ -122,3 +122,31 @@ def test_the_chat_is_checked_before_another_model_trains(local):
     with pytest.raises(GenRecError, match="needs 'chat_model'"):
         run_recbole_genrec("GenRec,PromptLLM", "tiny", config_dict=settings)
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("prompt", ["continuation", "instruction"])
+@pytest.mark.parametrize("few_shot", [0, 2])
+def test_a_sentence_about_the_user_stands_before_the_history(local, prompt, few_shot):
+    _, _, model = built(local | {"few_shot": few_shot, "prompt": prompt, "max_prompt_tokens": 1024})
+
+    def written():
+        prompts = model.packer.prompts(np.array([3, 4]), np.array([0]), np.array([2]))
+        return model.backbone.tokenizer.decode(prompts.input_ids[0])
+
+    neutral = written()
+    with model.about_user("The user is female."):
+        named = written()
+    titles = ["", *model.catalogue.texts]
+    own = f"{titles[3]}\n{titles[4]}\n"
+    if prompt == "instruction":
+        own = f"{model.template.prefix_text()} {titles[3]}, {titles[4]}{model.template.response_prefix}"
+    assert neutral.endswith(own)
+    assert named == f"{neutral.removesuffix(own)}The user is female.\n{own}"
+    assert written() == neutral
+
+
+def test_a_chat_is_told_of_the_user_right_before_the_question(local):
+    _, _, model = built(local)
+    model.writer.preface = "The user is {k}.\n"
+    text = model.writer.messages("sequential", model.writer.about_items(np.array([3])))[-1]["content"]
+    assert text.startswith("The user is {k}.\nA user chose")
