@@ -19,6 +19,7 @@ from recbole_genrec.config.arguments import (
     ScheduleArguments,
     Seq2SeqArguments,
     TrainerArguments,
+    UniTRecArguments,
     plugin_keys,
 )
 from recbole_genrec.config.config import GenRecConfig
@@ -174,6 +175,15 @@ def test_tallrecs_own_setting():
     assert (config["history_items"], config["few_shot"], config["threshold"]) == (10, 64, {"rating": 4})
     assert config["train_batch_size"] * trainer.gradient_accumulation_steps == 128
     assert (config["eval_args"]["split"], config["eval_args"]["group_by"]) == ({"RS": [0.8, 0.1, 0.1]}, "none")
+
+
+def test_unitrecs_own_setting():
+    config = config_of(FOLDER / "paper/unitrec-bart-base.yaml")
+    unitrec, trainer = UniTRecArguments.from_config(config), TrainerArguments.from_config(config)
+    assert (unitrec.local_layers, unitrec.train_negatives, unitrec.perplexity_weight) == (3, 4, 1)
+    assert (config["max_prompt_tokens"], config["targets_per_user"], config["epochs"]) == (1024, 0, 2)
+    assert config["train_batch_size"] * trainer.gradient_accumulation_steps == 64
+    assert (trainer.learning_rate, trainer.weight_decay, trainer.adam_betas) == (4e-5, 0, (0.9, 0.98))
 
 
 @named(sorted(FOLDER.glob("yes_no/*.yaml")))

@@ -27,6 +27,7 @@ MODELS = (
     "GenRecSeq2Seq",
     "TALLRec",
     "TIGER",
+    "UniTRec",
     "PromptLLM",
     "BERT4Rec",
     "SASRecAll",

@@ -34,6 +34,15 @@ class EncodedPrompts(NamedTuple):
         return EncodedPrompts(self.states[rows], self.mask[rows])
 
 
+class LocalAttention(NamedTuple):
+    """Attention within segments of a prompt, in the encoder's first layers; the others see the whole prompt."""
+
+    #: number of each token's segment ``[B, P]``; padding has one of its own.
+    segment: torch.Tensor
+    #: how many layers.
+    layers: int
+
+
 class Seq2SeqBackbone(Backbone):
     """An encoder-decoder of ``transformers`` whose positions can be set: the families of T5 and of BART.
 
@@ -49,6 +58,7 @@ class Seq2SeqBackbone(Backbone):
         super().__init__(model, tokenizer, embedding_dropout, hidden_dropout)
         decoder = self.causal_model.get_decoder()
         self._is_relative = hasattr(decoder, "block")
+        self._layers_name = "block" if self._is_relative else "layers"
         if not self._is_relative and not hasattr(getattr(decoder, "embed_positions", None), "offset"):
             raise GenRecError(
                 f"The encoder-decoder family {self.config.model_type!r} is not supported: neither T5's relative "
@@ -72,16 +82,23 @@ class Seq2SeqBackbone(Backbone):
         return self.tokenizer.mask_token_id
 
     @property
+    def n_encoder_layers(self):
+        """How many layers the encoder has."""
+        return len(getattr(self.causal_model.get_encoder(), self._layers_name))
+
+    @property
     def start_id(self):
         """The decoder's start token."""
         return self.config.decoder_start_token_id
 
-    def read(self, input_embeds, lengths):
+    def read(self, input_embeds, lengths, local=None):
         """Run the encoder over prompts.
 
         Args:
             input_embeds: ``[B, P, H]``, right-padded, from :meth:`embed`.
             lengths: ``[B]``.
+            local: :class:`LocalAttention`, or ``None``: every layer sees the whole prompt. Virtual tokens see, and are
+                seen by, all segments.
 
         Returns:
             :class:`EncodedPrompts`; the states of V virtual tokens stand behind the P of a prompt.
@@ -91,10 +108,34 @@ class Seq2SeqBackbone(Backbone):
             before = virtual_embeddings(self.model).to(embeds.dtype).expand(len(embeds), -1, -1)
             embeds, lengths = torch.cat([before, embeds], 1), lengths + virtual
         mask = torch.arange(embeds.shape[1], device=lengths.device) < lengths[:, None]
-        states = self.causal_model.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        with self._within_segments(local, mask, virtual, embeds.dtype):
+            states = self.causal_model.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         if virtual:  # to the end, so that a prompt's states begin at 0: the decoder does not look at their order
             states, mask = states.roll(-virtual, 1), mask.roll(-virtual, 1)
         return EncodedPrompts(states, mask)
+
+    @contextmanager
+    def _within_segments(self, local, known, virtual, dtype):
+        """Context in which the encoder's first layers have the mask of ``local``; ``known [B, P]``: the tokens.
+
+        ``transformers`` gives all layers one mask. Wrappers, not hooks, exchange it: gradient checkpointing calls a
+        layer again in the backward pass, with the arguments that it had, when hooks of the forward pass are gone.
+        """
+        if local is None or not local.layers:
+            yield
+            return
+        seen = local.segment[:, None] == local.segment[..., None]  # [B, P, P]; padding sees padding, so no row is empty
+        seen = nn.functional.pad(seen, (virtual, 0, virtual, 0), value=True)
+        seen[:, :virtual] &= known[:, None]
+        mask = self._mask_of_all_heads(seen, dtype)
+        encoder = self.causal_model.get_encoder()
+        layers = getattr(encoder, self._layers_name)
+        masked = [_MaskedLayer(layer, mask) for layer in layers[: local.layers]]
+        setattr(encoder, self._layers_name, nn.ModuleList([*masked, *layers[local.layers :]]))
+        try:
+            yield
+        finally:
+            setattr(encoder, self._layers_name, layers)
 
     def start(self, batch):
         """Embedded start token of the decoder ``[B, 1, H]``."""
@@ -190,6 +231,17 @@ class Seq2SeqBackbone(Backbone):
         if bias is None:
             return values
         return values + (bias[0] if token_ids is None else bias[0, token_ids])
+
+
+class _MaskedLayer(nn.Module):
+    """An encoder layer that takes a mask of its own in the place of the one it is given."""
+
+    def __init__(self, layer, mask):
+        super().__init__()
+        self.layer, self.mask = layer, mask
+
+    def forward(self, hidden, _, *args, **kwargs):
+        return self.layer(hidden, self.mask, *args, **kwargs)
 
 
 class Seq2SeqCache(EncoderDecoderCache):

@@ -41,6 +41,7 @@ TEST_KEYS = (
         "unseen_share",
         "unseen_every",
         "title_weight",
+        "rank_by",
         "eval_batch_size",
         "data_path",
         "results_dir",

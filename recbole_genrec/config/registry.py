@@ -43,6 +43,7 @@ MODELS = {
     "SASRecAll": Plugin("recbole_genrec.model.sasrecall:SASRecAll", _ALL_POSITIONS, parents=("SASRec",)),
     "TALLRec": Plugin("recbole_genrec.model.tallrec:TALLRec"),
     "TIGER": Plugin("recbole_genrec.model.tiger:TIGER"),
+    "UniTRec": Plugin("recbole_genrec.model.unitrec:UniTRec"),
 }
 #: general models of this package, which RecBole's trainer runs.
 OWN_GENERAL = ("RatingMF",)

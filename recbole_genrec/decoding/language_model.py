@@ -61,8 +61,8 @@ class LanguageModel(Protocol):
     def new_cache(self, *shape: Any) -> Cache:
         """A cache for B prompts of at most P tokens; of an encoder-decoder, for what it has read."""
 
-    def read(self, input_embeds: torch.Tensor, lengths: torch.Tensor) -> Any:
-        """What the encoder makes of prompts; encoder-decoders only."""
+    def read(self, input_embeds: torch.Tensor, lengths: torch.Tensor, local: Any = None) -> Any:
+        """What the encoder makes of prompts, with a mask of its first layers; encoder-decoders only."""
 
     def start(self, batch: int) -> torch.Tensor:
         """The start token's embeddings ``[B, 1, H]``; encoder-decoders only."""

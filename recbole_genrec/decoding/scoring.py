@@ -33,19 +33,29 @@ def score_catalogue(tree: PromptTree, normalization: str = "trie", edges_at_once
     """
     trie, batch = tree.trie, len(tree)
     fed = torch.nonzero(_must_be_fed(trie, normalization))[:, 0]
-    if edges_at_once is None:
-        n_tokens = min(TREE_TOKENS, 2**26 // (batch * tree.backbone.vocab_size))
-        mean_length = (trie.edge_end - trie.edge_begin)[fed].float().mean().nan_to_num(1)
-        edges_at_once = max(1, int(n_tokens / mean_length))
+    edges_at_once = edges_at_once or edges_of_a_forward(tree, fed)
     probabilities = tree.probabilities(normalization)
-    log_probs = _root(tree, probabilities)
+    log_probs = at_root(tree, probabilities)
     prompt = torch.arange(batch, device=log_probs.device)
     for edges in subtrees(trie, fed, edges_at_once):
         for chunk in edges.split(edges_at_once):
-            _follow(tree, probabilities, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs)
+            follow(tree, probabilities, prompt.repeat_interleave(len(chunk)), chunk.repeat(batch), log_probs)
         tree.rewind()
+    return of_items(trie, log_probs)
+
+
+def edges_of_a_forward(tree: PromptTree, edge: torch.Tensor) -> int:
+    """How many of the edges ``[M]`` are fed to all prompts at once, where logits over the vocabulary are taken."""
+    trie = tree.trie
+    n_tokens = min(TREE_TOKENS, 2**26 // (len(tree) * tree.backbone.vocab_size))
+    mean_length = (trie.edge_end - trie.edge_begin)[edge].float().mean().nan_to_num(1)
+    return max(1, int(n_tokens / mean_length))
+
+
+def of_items(trie: Trie, log_probs: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of items ``[B, I + 1]``, column 0 -inf, from those of edges ``[B, E]``."""
     owner, _ = ragged_arange(trie.path_offset.diff())
-    scores = torch.zeros(batch, trie.n_items + 1, device=log_probs.device)
+    scores = torch.zeros(len(log_probs), trie.n_items + 1, device=log_probs.device)
     scores.index_add_(1, owner, log_probs[:, trie.path_edge])
     scores[:, 0] = -torch.inf
     return scores
@@ -86,10 +96,10 @@ def score_pairs(
     owner, edge = paths(trie, item)
     row = prompt[owner]
     probabilities = tree.probabilities(normalization)
-    log_probs = _root(tree, probabilities)
+    log_probs = at_root(tree, probabilities)
     fed = _must_be_fed(trie, normalization)[edge]
     pairs = torch.unique(row[fed] * trie.n_edges + edge[fed])  # sorted: parents still come before children
-    _follow(tree, probabilities, pairs // trie.n_edges, pairs % trie.n_edges, log_probs)
+    follow(tree, probabilities, pairs // trie.n_edges, pairs % trie.n_edges, log_probs)
     return torch.zeros(len(item), device=item.device).index_add_(0, owner, log_probs[row, edge])
 
 
@@ -108,36 +118,51 @@ def _must_be_fed(trie: Trie, normalization: str) -> torch.Tensor:
     return leads_on if normalization == "trie" else leads_on | (trie.edge_end - trie.edge_begin > 1)
 
 
-def _root(tree: PromptTree, probabilities: EdgeProbabilities) -> torch.Tensor:
+def at_root(tree: PromptTree, probabilities: EdgeProbabilities) -> torch.Tensor:
     """Log-probabilities of edges ``[B, E]``, those of the root filled in."""
     log_probs = torch.zeros(len(tree), tree.trie.n_edges, device=tree.root_hidden.device)
     log_probs[:, : len(tree.trie.root_token)] = probabilities.of_root(tree.root_hidden)
     return log_probs
 
 
-def _follow(
+def follow(
     tree: PromptTree,
     probabilities: EdgeProbabilities,
     prompt: torch.Tensor,
     edge: torch.Tensor,
     log_probs: torch.Tensor,
-) -> None:
-    """Feed edges and write into ``log_probs [B, E]`` what they give: their forced tokens' and their children's."""
+    whole: bool = False,
+) -> torch.Tensor:
+    """Feed edges and write into ``log_probs [B, E]`` what they give: their forced tokens' and their children's.
+
+    Args:
+        tree: the tree.
+        probabilities: of its edges.
+        prompt: ``[M]``, the prompt that each edge continues.
+        edge: ``[M]``.
+        log_probs: written in place.
+        whole: feed the last token of the edges that end items, too, which predicts nothing.
+
+    Returns:
+        The last state that each edge has ``[M, H]``; without ``whole``, of those that lead on alone.
+    """
     if len(edge) == 0:
-        return
+        return tree.root_hidden[:0]
     trie, vocab = tree.trie, probabilities.normalization == "vocab"
     leads_on = trie.edge_child[edge] >= 0
-    hidden, owner = tree.extend(prompt, edge, drop_last=~leads_on)
+    hidden, owner = tree.extend(prompt, edge, drop_last=None if whole else ~leads_on)
     if vocab:
         # An edge's own entry is written by its parent, maybe in this very call: forced tokens are added after it.
         forced = probabilities.of_forced(hidden, owner, edge)
+    last = last_of(owner)
     node = trie.edge_child[edge[leads_on]]
-    state, prompt_on = hidden[last_of(owner) & leads_on[owner]], prompt[leads_on]
+    state, prompt_on = hidden[last & leads_on[owner]], prompt[leads_on]
     values, child = probabilities.of_children(state, node, prompt_on)
     real = values > -torch.inf
     log_probs[prompt_on[:, None].expand_as(child)[real], child[real]] = values[real]
     if vocab:
         log_probs[prompt, edge] += forced
+    return hidden[last] if whole else state
 
 
 @torch.no_grad()

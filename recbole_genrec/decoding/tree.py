@@ -182,7 +182,8 @@ class EncodedPromptTree(PromptTree):
     """The tree of an encoder-decoder: the encoder reads the prompts, the trie hangs off the decoder's start token.
 
     The arguments are those of :class:`PromptTree`; ``lengths`` become those of the decoder's own prompts, 1.
-    ``pointer [B]``, where given, says of which prompt token the start token carries the encoder's state.
+    ``pointer [B]``, where given, says of which prompt token the start token carries the encoder's state; ``local`` is
+    the :class:`~recbole_genrec.backbone.seq2seq.LocalAttention` of the encoder's first layers.
     """
 
     def __init__(
@@ -192,10 +193,11 @@ class EncodedPromptTree(PromptTree):
         input_embeds: torch.Tensor,
         lengths: torch.Tensor,
         pointer: torch.Tensor | None = None,
+        local: Any = None,
     ) -> None:
         self.backbone, self.trie, self.bias = backbone, trie, None
         batch, device = len(lengths), lengths.device
-        encoded = backbone.read(input_embeds, lengths)
+        encoded = backbone.read(input_embeds, lengths, local)
         self.cache = backbone.new_cache(encoded)
         self.lengths = torch.ones_like(lengths)
         self.prompt_mask = torch.ones(batch, 1, dtype=torch.bool, device=device)

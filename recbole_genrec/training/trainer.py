@@ -280,6 +280,12 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         self._stop_between_batches()
         return super()._neg_sample_batch_eval(*args)
 
+    def _spilt_predict(self, interaction, batch_size):
+        """RecBole's, for more candidates than ``eval_batch_size``; a model that ranks lists gets a user's together."""
+        if getattr(self.model, "ranks_lists", False):
+            return self.model.predict(interaction.to(self.device))
+        return super()._spilt_predict(interaction, batch_size)
+
     def _valid_epoch(self, valid_data, show_progress=False):
         self.average.swap_in()
         valid_score, self.valid_result = super()._valid_epoch(valid_data, show_progress)

@@ -66,6 +66,7 @@ CASES = {
         "TALLRec",
         LABELS | {"eval_args": {"mode": "full"}, "backbone": "base", "lora_r": 2, "max_prompt_tokens": 512},
     ),
+    "UniTRec": ("UniTRec", {}),
     "SASRecAll": ("SASRecAll", {"hidden_size": 16, "inner_size": 16}),
     "BSARec": ("BSARec", {"hidden_size": 16, "inner_size": 16, "low_frequencies": 3}),
     "HSTU": ("HSTU", {"hidden_size": 16, "time_bias": "request_time"}),

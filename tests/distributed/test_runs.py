@@ -18,6 +18,7 @@ MODELS = {
     "GenRecSeq2Seq": {"pretrain_epochs": 2},
     "TALLRec": LABELS | {"metrics": ["AUC", "LogLoss"], "valid_metric": "AUC", "max_prompt_tokens": 512},
     "TIGER": {"semantic_steps": 20},
+    "UniTRec": {"eval_args": {"mode": "uni5"}},
     "SASRec": STILL,
     "SASRecAll": STILL,
     "BSARec": STILL,

@@ -23,8 +23,11 @@ MORE_PARAMETERS = {
     "P5": {"edge_embedding": True, "item_prior": True},
     "TIGER": {"edge_embedding": True, "item_prior": True},
 }
-#: settings without which a model has nothing to learn from.
-NEEDED = {"TALLRec": LABELS | {"max_prompt_tokens": 512}}
+#: settings without which a model has nothing to learn from, or gives no score of an item alone.
+NEEDED = {
+    "TALLRec": LABELS | {"max_prompt_tokens": 512},
+    "UniTRec": {"rank_by": "sum"},  # which scores an item whatever its list
+}
 
 RANKING = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"}
 GENERATIVE = [name for name in sorted(MODELS) if issubclass(plugin_model(name), GenerativeRecommender)]

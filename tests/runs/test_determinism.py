@@ -16,7 +16,7 @@ from tests.builders import LABELS, write_labels
 STILL = {key: 0.0 for key in ("embedding_dropout", "hidden_dropout", "item_embedding_dropout")}
 #: all that an epoch has in one step.
 WHOLE = {"train_batch_tokens": 100_000, "train_batch_size": 100_000, "lr_scheduler": "constant"}
-MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER", "SASRec", "SASRecAll", "BSARec", "HSTU")
+MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER", "UniTRec", "SASRec", "SASRecAll", "BSARec", "HSTU")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch):
     def make(model="GenRec", folder="run", **more):
         own = {"data_path": data, "resume": "", "save_steps": 0}
         own |= {key: SETTINGS[key] for key in ("topk", "valid_metric", "show_progress")} | {"epochs": 2}
-        if model in ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER"):
+        if model in ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER", "UniTRec"):
             own = SETTINGS | own
         if model == "P5":
             own |= {"n_candidates": 5}

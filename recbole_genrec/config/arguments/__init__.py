@@ -16,6 +16,7 @@ from recbole_genrec.config.arguments.models import (
     Seq2SeqArguments,
     TALLRecArguments,
     TigerArguments,
+    UniTRecArguments,
 )
 from recbole_genrec.config.arguments.schema import ARGUMENT_GROUPS, plugin_keys
 from recbole_genrec.config.arguments.shared import (
@@ -48,5 +49,6 @@ __all__ = [
     "TigerArguments",
     "TextVectorArguments",
     "TrainerArguments",
+    "UniTRecArguments",
     "plugin_keys",
 ]

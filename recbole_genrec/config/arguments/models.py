@@ -276,6 +276,22 @@ class TALLRecArguments(Arguments):
 
 
 @group
+class UniTRecArguments(Arguments):
+    """How UniTRec (Mao et al. 2023) reads a history, what it compares a target with, and by what it ranks."""
+
+    models: ClassVar[tuple] = ("UniTRec",)
+
+    local_layers: Count = 1
+    """First layers of the encoder in which a token sees its own item alone: the paper takes 3 of BART-base's 6."""
+    train_negatives: Positive = 4
+    """Items, drawn by the seed of those that the user has not interacted with, that a target is compared with."""
+    perplexity_weight: AtLeast0 = 1.0
+    """Weight of the loss of the texts' likelihood, beside that of the discriminative scores, which has weight 1."""
+    rank_by: Literal["mean_rank", "sum", "discriminative", "perplexity"] = "mean_rank"
+    """``mean_rank``: the mean of the ranks by both scores. ``sum``: the sum of both scores. Or one score alone."""
+
+
+@group
 class BSARecArguments(Arguments):
     """BSARec's filter of frequencies (Shin et al. 2024), and how it is trained."""
 

@@ -30,7 +30,7 @@ Later sources override earlier ones: RecBole's defaults, `properties/overall.yam
 `properties/dataset/<dataset>.yaml`, the files of `--config_files` in order, `config_dict`, the command line. A section
 named after a model (`SASRec: {...}`) holds for that model alone. The defaults below are those of GenRec, or of the
 first model that reads the key. Generative models are GenRec, GenRecSeq2Seq, P5, PromptLLM,
-TALLRec and TIGER.
+TALLRec, TIGER and UniTRec.
 
 A value that does not fit is refused before anything is read or trained; so is a key of the command line that no model
 of the run reads, and a key that has no effect beside another. Keys of a file that no model of the run reads are listed
@@ -49,8 +49,9 @@ TITLES = {
     "PromptLLMArguments": "PromptLLM",
     "Seq2SeqArguments": "GenRecSeq2Seq",
     "TigerArguments": "TIGER",
-    "SequenceArguments": "GenRecSeq2Seq and TIGER: targets",
+    "SequenceArguments": "GenRecSeq2Seq, TIGER and UniTRec: targets",
     "TALLRecArguments": "TALLRec",
+    "UniTRecArguments": "UniTRec",
     "BSARecArguments": "BSARec",
     "HSTUArguments": "HSTU",
     "ScheduleArguments": "Schedule",

@@ -19,6 +19,7 @@ from recbole_genrec.config.arguments.models import (
     Seq2SeqArguments,
     TALLRecArguments,
     TigerArguments,
+    UniTRecArguments,
 )
 from recbole_genrec.config.arguments.recbole import (
     RECBOLE,
@@ -58,6 +59,7 @@ ARGUMENT_GROUPS = (
     TigerArguments,
     SequenceArguments,
     TALLRecArguments,
+    UniTRecArguments,
     BSARecArguments,
     HSTUArguments,
     ScheduleArguments,

@@ -12,7 +12,7 @@ from recbole_genrec.errors import GenRecError
 #: generative models that give items identifiers, train on them and rank by them.
 IDENTIFYING = ("GenRec", "GenRecSeq2Seq", "P5", "TIGER")
 #: generative models that are trained.
-TRAINED = (*IDENTIFYING, "TALLRec")
+TRAINED = (*IDENTIFYING, "TALLRec", "UniTRec")
 #: models that rank by the probabilities of identifiers.
 GENERATING = (*IDENTIFYING, "PromptLLM")
 #: models of vectors of items that train at all positions of a history at once.
@@ -258,7 +258,7 @@ class EngineArguments(Arguments):
 class SequenceArguments(Arguments):
     """What models train on that read a history with an encoder, a forward for each next item."""
 
-    models: ClassVar[tuple] = ("GenRecSeq2Seq", "TIGER")
+    models: ClassVar[tuple] = ("GenRecSeq2Seq", "TIGER", "UniTRec")
 
     targets_per_user: Annotated[Count, Needs("train_stage", "finetune", "both", models=("GenRecSeq2Seq",))] = 20
     """Next items that a user contributes to an epoch, of fine-tuning where there are stages. 0: all."""
