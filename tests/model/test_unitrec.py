@@ -1,5 +1,7 @@
 """UniTRec on a small world: masks, scores, the loss and the rule of ranks against plain computations; bad input."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.interactions.dataset import train_sequences
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.interactions.unseen import SEEN
+from recbole_genrec.runs.retest import retest
 from recbole_genrec.runs.run import build_model
 from recbole_genrec.serve.export import export
 from recbole_genrec.serve.recommender import GenRecommender
@@ -202,6 +205,14 @@ def test_a_list_longer_than_a_batch_is_ranked_whole(settings):
         more = SAMPLED | {"eval_batch_size": size, "epochs": 0}
         runs.append(run_recbole_genrec("UniTRec", "tiny", config_dict=settings | more)["test_result"])
     assert runs[0] == runs[1]
+
+
+def test_a_finished_run_is_tested_by_another_rule(settings):
+    settings = settings | {"epochs": 0} | SAMPLED
+    run_recbole_genrec("UniTRec", "tiny", config_dict=settings)
+    again = retest(Path("results/UniTRec-tiny-2020.json"), {"rank_by": "perplexity"})
+    expected = run_recbole_genrec("UniTRec", "tiny", config_dict=settings | {"rank_by": "perplexity"})
+    assert again["test_result"] == expected["test_result"]
 
 
 def test_negatives_are_unseen_and_follow_from_the_seed(settings):
