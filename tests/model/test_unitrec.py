@@ -215,6 +215,27 @@ def test_a_finished_run_is_tested_by_another_rule(settings):
     assert again["test_result"] == expected["test_result"]
 
 
+@pytest.mark.parametrize("adapter", ["lora", "prompt"])
+def test_an_adapted_bart_is_trained_and_read_back(settings, tmp_path, adapter):
+    base = {"backbone": write_base(tmp_path / "base", FAMILIES["bart"]), "adapter": adapter, "max_prompt_tokens": 128}
+    settings = settings | SAMPLED | base | {"lora_r": 2, "adapter_tokens": 3, "topk": [1, 3], "valid_metric": "NDCG@3"}
+    result = run_recbole_genrec("UniTRec", "tiny", config_dict=settings)
+    assert retest(Path("results/UniTRec-tiny-2020.json"))["test_result"] == result["test_result"]
+
+
+def test_virtual_tokens_stand_beside_all_segments_and_see_no_padding(settings, tmp_path):
+    base = {"backbone": write_base(tmp_path / "base", FAMILIES["bart"]), "adapter": "prompt", "max_prompt_tokens": 128}
+    backbone = built(settings | base, adapter_tokens=3)[2].backbone
+    tokens = torch.tensor([[1, 40, 41, 2, 50, 51, 52, 2], [1, 60, 2, 61, 2, 0, 0, 0]])
+    segment = torch.tensor([[0, 1, 1, 1, 2, 2, 2, 2], [0, 1, 1, 2, 2, -1, -1, -1]])
+    with torch.no_grad():
+        both = backbone.read(backbone.embed(tokens), torch.tensor([8, 5]), LocalAttention(segment, 2))
+        alone = backbone.read(backbone.embed(tokens[1:, :5]), torch.tensor([5]), LocalAttention(segment[1:, :5], 2))
+    assert both.mask.sum(1).tolist() == [11, 8]
+    torch.testing.assert_close(both.states[1, :5], alone.states[0, :5])
+    torch.testing.assert_close(both.states[1, 8:], alone.states[0, 5:])
+
+
 def test_negatives_are_unseen_and_follow_from_the_seed(settings):
     def drawn(**changes):
         config, data, model = built(settings, **changes)
