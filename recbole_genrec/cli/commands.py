@@ -342,15 +342,13 @@ COMMANDS = {
         (
             Option(
                 "run",
-                "the JSON of a run whose outcomes (.npz) lie beside it; start this in the folder in which the run was "
-                "made",
+                "the JSON of a run with its outcomes (.npz) beside it; start this in the folder of the run",
                 metavar="FILE",
                 required=True,
             ),
             Option(
                 "by",
-                "columns of the dataset's .user file with commas between them; a text is a group, numbers are cut into "
-                "ranges",
+                "columns of the .user file with commas between them; a text is a group, numbers are cut into ranges",
                 names,
                 metavar="COLUMNS",
                 required=True,
@@ -363,13 +361,7 @@ COMMANDS = {
                 "N|FROM,FROM",
                 default=4,
             ),
-            Option(
-                "least",
-                "groups of fewer users are listed, but not measured or compared",
-                positive_number,
-                "N",
-                default=20,
-            ),
+            Option("least", "groups of fewer users are listed, and not compared", positive_number, "N", default=20),
             Option("topk", "length of the lists", positive_number, "K", default=10),
             Option(
                 "data_path",
