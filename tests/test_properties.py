@@ -37,7 +37,7 @@ FOLDER = properties_folder()
 SETTINGS = sorted(
     path
     for path in FOLDER.rglob("*.yaml")
-    if path.parent.name not in ("prompt", "task", "chat", "report", "search", "yes_no")
+    if path.parent.name not in ("prompt", "task", "chat", "report", "search", "yes_no", "about_user")
 )
 #: models by the first word of a paper's or an ablation's file.
 MODEL_OF = {name.lower(): name for name in MODELS} | {"pod": "P5"}
@@ -65,7 +65,20 @@ def named(paths):
 
 def test_the_folders_are_those_that_this_file_knows():
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml")}
-    known = {".", "ablation", "chat", "dataset", "model", "paper", "prompt", "report", "search", "task", "yes_no"}
+    known = {
+        ".",
+        "about_user",
+        "ablation",
+        "chat",
+        "dataset",
+        "model",
+        "paper",
+        "prompt",
+        "report",
+        "search",
+        "task",
+        "yes_no",
+    }
     assert folders == known
     assert {path.stem for path in FOLDER.glob("model/*.yaml")} == MODELS.keys()
 

@@ -342,7 +342,7 @@ COMMANDS = {
         (
             Option(
                 "run",
-                "the JSON of a run with its outcomes (.npz) beside it; start this in the folder of the run",
+                "the JSON of a run whose outcomes (.npz) lie beside it; start this where the run was made",
                 metavar="FILE",
                 required=True,
             ),
@@ -382,12 +382,7 @@ COMMANDS = {
                 "COLUMNS",
             ),
             Option("named_users", "users that are asked for --named", positive_number, "N", default=100),
-            Option(
-                "sentences",
-                "a YAML file of the sentences of --named",
-                metavar="FILE",
-                default="the shipped properties/about_user/about_user.yaml",
-            ),
+            Option("sentences", "a YAML file of the sentences of --named", metavar="FILE", default="the shipped one"),
             Option("output", "where the files go", metavar="FOLDER", default="the folder of the run"),
         ),
         note="Writes <run>.audit.md and <run>.audit.json.",
