@@ -116,7 +116,7 @@ def sections_of(settings):
 
 def test_a_section_of_a_dataset_is_for_its_model_alone():
     toys = {name: GenRecConfig(name, "amazon14-toys") for name in ("GenRec", "GenRecSeq2Seq", "SASRec")}
-    assert toys["GenRec"]["item_prior"] is True and toys["GenRec"]["embedding_dropout"] == 0.2
+    assert toys["GenRec"]["item_prior"] is True and toys["GenRec"]["embedding_dropout"] == 0.4
     assert toys["GenRecSeq2Seq"]["item_prior"] is None
     assert toys["SASRec"]["weight_decay"] == 0 and "GenRec" not in toys["SASRec"].final_config_dict
     own = {"item_prior": False, "item_prior_loss": 0}

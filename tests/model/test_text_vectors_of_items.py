@@ -15,6 +15,7 @@ from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.interactions.dataset import seen_items
 from recbole_genrec.vectors.item_vectors import ItemVectors
+from recbole_genrec.vectors.text_vectors import SQUARED_LENGTH
 from tests.builders import randomize, write_base, write_checkpoint
 
 TITLES = ["Toy Story", "Toy Story 2", "Heat", "Heat Wave", "The Sting", "The Thing", "Alien", "Alien Nation"]
@@ -290,5 +291,5 @@ def test_vectors_by_a_backbone(settings, tmp_path):
     states = torch.stack(states)
     seen = torch.from_numpy(model._vector_training["seen"].numpy()[1:])
     centred = states - states[seen].mean(0)
-    expected = centred / centred[seen].square().mean().sqrt()
+    expected = centred * (SQUARED_LENGTH / centred[seen].square().sum(1).mean()).sqrt()
     torch.testing.assert_close(table[1:], expected, rtol=1e-3, atol=1e-3)
