@@ -25,8 +25,8 @@ from recbole_genrec.training.sharing import for_several_processes
 
 #: metrics of labels 0 and 1 that take probabilities.
 OF_PROBABILITIES = ("auc", "logloss")
-#: RecBole's sequential models whose ``predict`` gives probabilities of such labels, on which they train.
-RECBOLE_WITH_PROBABILITIES = ("DIN", "DIEN")
+#: RecBole's models whose ``predict`` gives probabilities of such labels, on which they train.
+RECBOLE_WITH_PROBABILITIES = ("DIN", "DIEN", "DMF", "FISM", "NAIS", "NeuMF", "NNCF")
 
 
 class Listener:

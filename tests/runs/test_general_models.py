@@ -112,4 +112,4 @@ def test_the_labels_of_a_file_are_learnt_from_and_predicted(settings, tmp_path, 
     }
     result = run_recbole_genrec("NeuMF", "tiny", config_dict=settings)
     assert result["config"]["train_neg_sample_args"]["distribution"] == "none"
-    assert result["test_result"]["auc"] == 1 and result["test_result"]["logloss"] < 0.6  # a coin has .69
+    assert result["test_result"]["auc"] == 1 and result["test_result"]["logloss"] < 0.3
