@@ -1,7 +1,6 @@
 """The data of a run: the dataset and its split, built once for all models, and loaders over them."""
 
 from contextlib import contextmanager
-from logging import getLogger
 from pathlib import Path
 from time import perf_counter
 
@@ -53,7 +52,6 @@ class SplitData:
         longest = max((max(own["topk"]) for own in configs if not predicts_ratings(own.model_class)), default=0)
         if longest >= self.dataset.item_num:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
-        getLogger().info(self.dataset)
         self.parts = self.dataset.build()
         self._check_parts(config)
         self.cold, count = self.dataset.cold_part, len(self.dataset.cold_items)

@@ -14,6 +14,9 @@ from recbole_genrec.distributed import threads
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError, without_passwords
 
+#: ``extra`` of log records that only the log file gets.
+FILE_ONLY = {"file_only": True}
+
 
 @contextmanager
 def recbole_logging(config, console=True):
@@ -34,6 +37,8 @@ def recbole_logging(config, console=True):
     own = list(root.handlers)
     for handler in own:
         handler.addFilter(_hide_passwords)
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(_for_the_console)
         if not console and not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.WARNING)
     for handler in before:
@@ -49,6 +54,11 @@ def recbole_logging(config, console=True):
             handler.close()
         root.setLevel(level)
         sys.stdout, sys.stderr = streams
+
+
+def _for_the_console(record):
+    """Leave out what only the log file gets."""
+    return not getattr(record, "file_only", False)
 
 
 def _hide_passwords(record):
@@ -106,7 +116,7 @@ def _remove_logs(handlers):
 
 def ready_cpu(config):
     """Log how a run's threads compute, and tune memory where the run asks for it and computes on the CPU."""
-    getLogger().info(threads.described())
+    getLogger().info(threads.described(), extra=FILE_ONLY)
     if config["tune_malloc"] and config["device"].type == "cpu":
         tune_malloc()
 

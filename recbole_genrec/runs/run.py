@@ -21,12 +21,14 @@ from recbole_genrec.evaluation.clock import Clock
 from recbole_genrec.files.plain import plain
 from recbole_genrec.interactions.dataset_files import check_dataset, convert_raw_dump
 from recbole_genrec.interactions.split import SplitData
+from recbole_genrec.runs.announce import announce, announce_data, announce_model, print_ending
 from recbole_genrec.runs.machine import hardware, versions
 from recbole_genrec.runs.measure import measure_cold, measure_test, selected_by_validation
 from recbole_genrec.runs.process import ready_cpu, recbole_logging, wandb_run
 from recbole_genrec.runs.result import Parameters, RunResult, Seconds
 from recbole_genrec.runs.summary import print_index, print_table, write_table
 from recbole_genrec.training.curves import Curves
+from recbole_genrec.training.progress import Progress
 
 #: data settings that may differ between the models of a run: they name columns, of which all models get the union.
 COLUMN_KEYS = ("load_col",)
@@ -75,17 +77,22 @@ def run_models(model, dataset, config_file_list=None, config_dict=None, command_
         share_data_settings(configs[0], config)
     check_effects(configs, options.beside)
     with joined() as world:
-        results = _run_in_turn(configs, options)
+        results, user = _run_in_turn(configs, options)
         if world.is_first:
             write_table(configs[0]["results_dir"], results)
             if options.shown:
                 print_table(results)
+                print_ending(results, configs[0]["results_dir"], user)
     contents = [plain(result.content()) for result in results]
     return contents if len(models) > 1 or not isinstance(model, (str, type)) else contents[0]
 
 
 def _run_in_turn(configs, options):
-    """Train and test the models one after the other, on the same data; their :class:`RunResult`."""
+    """Train and test the models one after the other, on the same data.
+
+    Returns:
+        Their :class:`RunResult`, and a raw user id as an example.
+    """
     first, world, results = configs[0], current(), []
     with world.in_turn():  # what has to be converted, the first process converts
         converted = convert_raw_dump(first)
@@ -99,6 +106,7 @@ def _run_in_turn(configs, options):
                 getLogger().warning(notice)
         ready_cpu(first)
         data = SplitData(configs)
+        announce_data(data.dataset)
         rehearse(configs[1:], data)
         for config in configs:
             if config is not first:
@@ -108,7 +116,7 @@ def _run_in_turn(configs, options):
                 results.append(_run_model(config, data, options.saved, first["results_dir"]))
             if world.is_first:
                 results[-1].write(first["results_dir"])
-    return results
+    return results, data.dataset.id2token(data.dataset.uid_field, 1)
 
 
 def show_index(dataset=None, config_file_list=None, config_dict=None, command_line=None):
@@ -162,11 +170,12 @@ def _run_model(config, data, saved, folder):
     """Train and test a model; returns its :class:`RunResult`, and writes the outcomes of the test into ``folder``."""
     started = perf_counter()
     settings = plain(config.final_config_dict)  # as asked for: models and RecBole write into the configuration
-    getLogger().info(config)
+    announce(config)
     trainer, loaders, building = _prepare(config, data)
     clock = Clock(saved)
-    trainer.listeners += [clock, Curves()]
-    best = trainer.fit(loaders["train"], loaders["valid"], saved=saved, show_progress=config["show_progress"])
+    trainer.listeners += [clock, Curves(), Progress(config["eval_step"])]
+    # RecBole's own lines of an epoch are left out: Progress has one
+    best = trainer.fit(loaders["train"], loaders["valid"], False, saved, config["show_progress"])
     tested = measure_test(trainer, data, loaders["test"], saved)
     tested.write_outcomes(folder, config)
     tasks = _test_tasks(trainer, data, loaders["test"], tested.metrics)
@@ -208,7 +217,7 @@ def _prepare(config, data):
     started = perf_counter()
     model = build_model(config, data)
     building = perf_counter() - started if config["MODEL_TYPE"] == ModelType.TRADITIONAL else 0.0
-    getLogger().info(model)
+    announce_model(model)
     loaders["train"] = data.train_loader(config, model)
     return get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model), loaders, building
 

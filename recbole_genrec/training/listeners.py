@@ -35,6 +35,12 @@ class Listener:
     def training_started(self, trainer):
         """``fit`` begins. A trainer that resumes knows its first epoch from the first ``epoch_...`` event on."""
 
+    def epoch_started(self, trainer, epoch, steps, done=0):
+        """An epoch, numbered from 1, begins: about ``steps`` optimizer steps, of which a resumed run has ``done``."""
+
+    def step_trained(self, trainer):
+        """The optimizer took a step."""
+
     def epoch_trained(self, trainer, epoch, loss, seconds):
         """An epoch, numbered from 1, was trained; ``loss`` is what RecBole reports of it, parts added up."""
 
@@ -72,8 +78,8 @@ class ListeningTrainer:
     """
 
     def __init__(self, config, model):
-        super().__init__(config, model)
         self.listeners, self.ranked_items = [], None
+        super().__init__(config, model)
         self.evaluator = RowEvaluator(config)
         self._squashes = self._measures_likes(config) and not self._has_probabilities(config["model"], model)
         if self._squashes:
@@ -136,7 +142,17 @@ class ListeningTrainer:
             self._tell("rows_measured", self.evaluator.rows)
         return result
 
+    def _build_optimizer(self, **kwargs):
+        """The trainer's optimizer, whose steps are told."""
+        optimizer = super()._build_optimizer(**kwargs)
+        if optimizer is not None:
+            optimizer.register_step_post_hook(lambda *_: self._tell("step_trained", self))
+        return optimizer
+
     def _train_epoch(self, train_data, epoch_idx, *args, **kwargs):
+        # RecBole's trainers take a step a batch and cannot go on within an epoch
+        steps = self.steps_of_epoch(train_data) if hasattr(self, "steps_of_epoch") else (len(train_data), 0)
+        self._tell("epoch_started", self, epoch_idx + 1, *steps)
         started = perf_counter()
         loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
         seconds = perf_counter() - started

@@ -166,6 +166,10 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
                 self.average.swap_in()
         return loss_sum / max(weight_sum, 1)
 
+    def steps_of_epoch(self, train_data):
+        """Optimizer steps of an epoch, and how many of the next one a resumed run has done."""
+        return math.ceil(len(train_data) / self.arguments.gradient_accumulation_steps), self._done[0]
+
     def _remaining(self, groups, steps):
         """Yield the batch groups that remain after ``steps``; random numbers continue from the checkpoint."""
         for _ in islice(groups, steps):
@@ -296,7 +300,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         if load_best_model and eval_data:
             folder = model_file or self.saved_model_file
             load_checkpoint_into(self.model, folder)
-            self.logger.info(f"Loading model structure and parameters from {folder}")
+            self.logger.debug(f"Weights of {folder}")
         self.model.reset_statistics()
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 

@@ -69,7 +69,7 @@ def test_each_model_has_curves_and_a_log_of_its_own(settings):
         assert steps == list(range(1, len(steps) + 1)) and len(steps) >= 6
         (log,) = Path("log", name).glob("*.log")
         text = log.read_text("utf-8")
-        assert text.count("epoch 2 training") == 1 and text.count("epoch 0 training") == 1
+        assert text.count("epoch 3 of 3  loss") == 1 and text.count("epoch 1 of 3  loss") == 1
         assert [other for other in names if f"\nmodel = {other}\n" in text or f"{other}(" in text] == [name]
 
     genrec = curves_of("GenRec")

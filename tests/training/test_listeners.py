@@ -33,10 +33,16 @@ class Notes(Listener):
     """Notes every event."""
 
     def __init__(self):
-        self.events, self.batches, self.rows = [], [], None
+        self.events, self.batches, self.rows, self.steps = [], [], None, []
 
     def training_started(self, trainer):
         self.events.append("started")
+
+    def epoch_started(self, trainer, epoch, steps, done=0):
+        self.steps.append([epoch, steps, done])
+
+    def step_trained(self, trainer):
+        self.steps[-1][2] += 1
 
     def epoch_trained(self, trainer, epoch, loss, seconds):
         assert loss > 0 and seconds > 0
@@ -85,6 +91,9 @@ def test_every_epoch_and_validation_is_told_in_order(make, name):
     _, best = trainer.fit(train, valid, verbose=False)
     assert notes.events == ["started", "epoch 1", "epoch 2", ("validated", dict(best)), "epoch 3", "ended"]
     assert later.events == notes.events
+    assert [epoch for epoch, _, _ in notes.steps] == [1, 2, 3]
+    for _, steps, taken in notes.steps:
+        assert taken >= 1 and abs(steps - taken) <= 1  # the number of packed batches differs a little between epochs
 
 
 LABELED = LABELS | {"eval_args": {"mode": "labeled"}, "metrics": ["AUC", "LogLoss"], "valid_metric": "AUC"}
