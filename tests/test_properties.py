@@ -45,7 +45,7 @@ MODEL_OF = {name.lower(): name for name in MODELS} | {"pod": "P5"}
 
 def model_of(path):
     """The model that a file of settings is for."""
-    if path.parent.name == "model":
+    if path.parent.name in ("model", "pretrained"):
         return path.stem
     return MODEL_OF.get(path.stem.split("-")[0], "GenRec")
 
@@ -56,6 +56,8 @@ def config_of(path):
         return GenRecConfig(path.stem, "mine")
     if path.parent.name == "dataset":
         return GenRecConfig("GenRec", path.stem)
+    if path.parent.name == "pretrained":  # nothing is loaded
+        return GenRecConfig(path.stem, "ml-1m", config_dict={"backbone": "some/model"})
     return GenRecConfig(model_of(path), "ml-100k", [str(path)])
 
 
@@ -73,6 +75,7 @@ def test_the_folders_are_those_that_this_file_knows():
         "dataset",
         "model",
         "paper",
+        "pretrained",
         "prompt",
         "report",
         "search",
@@ -123,6 +126,32 @@ def test_a_section_of_a_dataset_is_for_its_model_alone():
     assert GenRecConfig("GenRec", "amazon14-toys", config_dict=own)["item_prior"] is False
     stock = Config("GenRec", "amazon14-toys", config_dict={"data_path": "elsewhere"})
     assert stock["item_prior"] is True and stock["MAX_ITEM_LIST_LENGTH"] == 20
+
+
+PRETRAINED = sorted(FOLDER.glob("pretrained/*.yaml"))
+
+
+@named(PRETRAINED)
+def test_defaults_of_a_pretrained_backbone_are_no_others(path):
+    """They override what the model's and the data set's files say, and what the user gives overrides them."""
+    defaults, model = read_yaml(path), path.stem
+    config = config_of(path)
+    assert {key: config[key] for key in defaults} == defaults == config.pretrained_defaults
+    scratch = GenRecConfig(model, "ml-1m")
+    assert scratch.pretrained_defaults == {} and any(scratch[key] != value for key, value in defaults.items())
+    given = GenRecConfig(model, "ml-1m", config_dict={"backbone": "some/model", "learning_rate": 0.5})
+    assert given["learning_rate"] == 0.5 and given["hidden_dropout"] == 0
+    if hasattr(config.model_class, "not_plain") and model == "GenRec":
+        assert config.model_class.not_plain(config) == {} != config.model_class.not_plain(scratch)
+
+
+@pytest.mark.parametrize(("bfloat16", "use_gpu", "precision"), [(True, True, "bf16"), (False, True, "fp32")])
+def test_a_gpu_that_knows_bfloat16_fine_tunes_in_it(monkeypatch, bfloat16, use_gpu, precision):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda emulated: bfloat16)
+    monkeypatch.setattr("recbole.config.configurator.Config._init_device", lambda config: None)
+    config = GenRecConfig("GenRec", "mine", config_dict={"backbone": "some/model"})
+    assert TrainerArguments.from_config(config).precision == precision
 
 
 @named(sorted(FOLDER.glob("prompt/*.yaml")))

@@ -28,7 +28,11 @@ _RESUME = Option(
     setting=True,
 )
 _FILES = Option(
-    "config_files", "YAML files with spaces between them; later files override earlier ones", paths, "FILES"
+    "config_files",
+    "YAML files with spaces between them, or names of shipped ones such as paper/genrec-llama-7b; later files override "
+    "earlier ones",
+    paths,
+    "FILES",
 )
 _CHECKPOINT = Option("checkpoint", "a checkpoint folder", metavar="FOLDER", required=True)
 _TRUST = flag("trust_remote_code", "run Python code that comes with the checkpoint's backbone")

@@ -20,7 +20,7 @@ from recbole_genrec.config.keys import COMMAND_LINE, model_kind
 from recbole_genrec.config.metrics import WITHOUT_LENGTH, check_metrics
 from recbole_genrec.config.registry import MODELS, get_model, is_general, predicts_ratings, unsupported
 from recbole_genrec.config.sources import check_names, check_sources, is_section
-from recbole_genrec.config.yaml_settings import YamlLoader, read_yaml
+from recbole_genrec.config.yaml_settings import YamlLoader, named_file, read_yaml
 from recbole_genrec.distributed.world import current, own_gpu
 from recbole_genrec.errors import GenRecError, listed, shown, unknown_name
 from recbole_genrec.files.properties import read_shipped
@@ -44,6 +44,9 @@ class GenRecConfig(Config):
         config_dict: settings over the files'.
         command_line: settings over all others, parsed already.
         models: names or classes of every model of the run, whose keys are known too.
+
+    Attributes:
+        pretrained_defaults: the shipped defaults that hold because the backbone is pretrained, by key.
 
     Raises:
         GenRecError: a file, key or value is not accepted; the message names it.
@@ -79,7 +82,7 @@ class GenRecConfig(Config):
     def _load_config_files(self, file_list):
         merged = {}
         for path in file_list or ():
-            self.sources[str(path)] = self._present(read_yaml(path), path)
+            self.sources[str(path)] = self._present(read_yaml(named_file(path)), path)
             merged.update(self.sources[str(path)])
         return merged
 
@@ -116,7 +119,7 @@ class GenRecConfig(Config):
         self.external_config_dict.update(self._own_section)
         super()._load_internal_config_dict(model, model_class, dataset)
         self.internal_config_dict.update(read_shipped("overall.yaml", YamlLoader))
-        add_shipped_defaults(self, model, dataset)
+        self.pretrained_defaults = add_shipped_defaults(self, model, dataset)
 
     def _set_default_parameters(self):
         given, settings = self.external_config_dict, self.final_config_dict

@@ -10,7 +10,7 @@ from recbole_genrec.config.arguments.schema import all_settings, check_values
 from recbole_genrec.config.keys import COMMAND_LINE, TEST_KEYS, check_key, known_keys, model_kind, name_of
 from recbole_genrec.config.metrics import check_metrics
 from recbole_genrec.config.registry import check_model, is_model
-from recbole_genrec.config.yaml_settings import read_yaml
+from recbole_genrec.config.yaml_settings import named_file, read_yaml
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 
 
@@ -143,7 +143,7 @@ def check_command_line(models, dataset, files, settings):
     """
     for name in model_list(models):
         check_model(name)
-    sources = {str(path): read_yaml(path) for path in files} | {COMMAND_LINE: settings}
+    sources = {str(path): read_yaml(named_file(path)) for path in files} | {COMMAND_LINE: settings}
     sources = {source: with_present_names(settings, source)[0] for source, settings in sources.items()}
     given = {key: value for source in sources.values() for key, value in source.items()}
     dataset = dataset or given.get("dataset")

@@ -1,15 +1,21 @@
 """Settings as YAML: configuration files, and the values of a command line."""
 
 import re
+from difflib import get_close_matches
+from pathlib import Path
 
 import yaml
 
 from recbole_genrec.config.arguments.schema import is_text, takes_text
 from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.files.strict_yaml import YamlProblem, load_yaml, read_yaml_file
 
 #: separators stay as they are typed; a shell types no tab.
 SEPARATORS = {"field_separator": {r"\t": "\t"}, "seq_separator": {r"\t": "\t"}}
+
+#: folders of shipped files that hold settings.
+OF_SETTINGS = ("model", "dataset", "paper", "ablation", "pretrained")
 
 
 class YamlLoader(yaml.SafeLoader):
@@ -28,6 +34,28 @@ class CommandLineLoader(YamlLoader):
 
 
 CommandLineLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^None$"), ["N"])
+
+
+def named_file(path):
+    """The configuration file that a path stands for: itself, or a shipped one by its name.
+
+    ``paper/genrec-llama-7b`` names ``properties/paper/genrec-llama-7b.yaml`` from any folder, unless there is such a
+    file. With ``properties/`` before it, or ``.yaml`` behind it, the name is understood as well.
+
+    Raises:
+        GenRecError: there is no such file, and the nearest shipped one is named.
+    """
+    if Path(path).exists():
+        return path
+    name = str(path).removeprefix("properties/").removesuffix(".yaml")
+    folder = properties_folder()
+    shipped = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.glob("*/*.yaml")}
+    known = {name: file for name, file in shipped.items() if name.partition("/")[0] in OF_SETTINGS}
+    if name in known:
+        return known[name]
+    nearest = get_close_matches(name, known, n=1)
+    hint = f" Did you mean the shipped {nearest[0]!r}?" if nearest else ""
+    raise GenRecError(f"Cannot read configuration file {str(path)!r}: No such file or directory.{hint}")
 
 
 def read_yaml(path) -> dict:

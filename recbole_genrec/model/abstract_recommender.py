@@ -137,6 +137,15 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         return {}
 
     @classmethod
+    def not_plain(cls, settings) -> dict:
+        """The settings with which the language model alone gives other scores, with the values that would not."""
+        return {
+            key: wanted
+            for key, wanted in cls.plain_with.items()
+            if settings[key] != wanted and (settings[key] or wanted)  # empty, or not read by the model: nothing
+        }
+
+    @classmethod
     def check_settings(cls, config):
         """Refuse, before anything is built or trained, settings that name what there is not.
 

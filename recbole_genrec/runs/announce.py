@@ -17,12 +17,34 @@ _PLACES = frozenset({"data_path", "checkpoint_dir", "results_dir", "resume", "st
 
 def announce(config):
     """Log model, data set and seed, and the settings that differ from the shipped ones; all of them in the log file."""
-    changed = [f"{key}={shown}" for key, shown in changed_settings(config).items()]
-    given = ", ".join(changed) if changed else "as shipped"
+    given = _listed(changed_settings(config)) or "as shipped"
     getLogger().info(
         f"{config['model']} on {config['dataset']}, seed {config['seed']}, on {config['device']}. Settings: {given}"
     )
+    if config.pretrained_defaults:
+        used = {key: config[key] for key in config.pretrained_defaults if key not in config.external_config_dict}
+        getLogger().info(
+            f"The backbone {config['backbone']} is pretrained; defaults for fine-tuning it hold "
+            f"(properties/pretrained/{config['model']}.yaml): {_listed(used)}"
+        )
+        _announce_export(config)
     getLogger().info(config, extra=FILE_ONLY)
+
+
+def _announce_export(config):
+    """Say before training that a pretrained model will not be a plain one, which 'export' would refuse afterwards."""
+    if not hasattr(config.model_class, "not_plain"):
+        return
+    needed = config.model_class.not_plain(config)
+    if needed:
+        getLogger().info(
+            "'export' will refuse this checkpoint: its scores need more than the language model. What can be exported "
+            f"has {_listed(needed)}."
+        )
+
+
+def _listed(settings):
+    return ", ".join(f"{key}={plain(value)}" for key, value in settings.items())
 
 
 def changed_settings(config) -> dict:

@@ -111,12 +111,11 @@ def _check_output(output, overwrite):
 
 def _check_plain(folder, config, settings):
     """Refuse a model whose scores need more than its language model."""
-    for key, wanted in config.model_class.plain_with.items():
-        if settings[key] != wanted and (settings[key] or wanted):  # empty, or not read by the model: nothing
-            raise GenRecError(
-                f"The {config['model']} in {str(folder)!r} was trained with '{key}: {_yaml(settings[key])}', and its "
-                f"language model alone gives other scores. A run with '{key}: {_yaml(wanted)}' can be exported."
-            )
+    for key, wanted in config.model_class.not_plain(settings).items():
+        raise GenRecError(
+            f"The {config['model']} in {str(folder)!r} was trained with '{key}: {_yaml(settings[key])}', and its "
+            f"language model alone gives other scores. A run with '{key}: {_yaml(wanted)}' can be exported."
+        )
 
 
 def _check_form(folder, settings, merged):
