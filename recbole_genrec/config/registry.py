@@ -9,6 +9,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from recbole_genrec.errors import LONGEST_NAME, GenRecError, unknown_name
@@ -96,7 +97,7 @@ def all_models() -> list[str]:
     return [*MODELS, *sorted(found)]
 
 
-def _module(kind):
+def _module(kind: str) -> ModuleType:
     """RecBole's module of the models of a kind."""
     return import_module(f"recbole.model.{kind}_recommender")
 

@@ -5,7 +5,9 @@
     model.safetensors config.json generation_config.json    the language model, with ``merged``, or
     adapter_model.safetensors adapter_config.json           the adapter in peft's own form
     tokenizer.json ...                                      its tokenizer
-    prompt.yaml items.json                                  as in the checkpoint
+    prompt.yaml                                             as in the checkpoint
+    items.json                                              as in the checkpoint, with the prompt's tokens
+    constrained.py                                          keeps transformers and vLLM in the catalogue
     README.md                                               the model card
 """
 
@@ -29,12 +31,13 @@ from recbole_genrec.backbone.loading import (
     read_seq2seq,
     saved_code,
 )
-from recbole_genrec.checkpoint.folder import read_items, read_prompt, read_tensors, verify
+from recbole_genrec.checkpoint.folder import read_items, read_prompt, read_tensors, verify, write_json
 from recbole_genrec.config.arguments import ARGUMENT_GROUPS, BackboneArguments
 from recbole_genrec.config.arguments.shared import VIRTUAL
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.write import replacing_folder, settle
 from recbole_genrec.runs.reopen import read_config
+from recbole_genrec.serve import constrained
 from recbole_genrec.serve.model_card import Facts, write_card
 
 #: items of the history in the model card.
@@ -153,8 +156,10 @@ def _write_model(fresh, facts, tokenizer):
     else:
         shutil.copytree(folder / "adapter", fresh, dirs_exist_ok=True)
     _write_tokenizer(fresh, tokenizer)
-    for name in ("prompt.yaml", "items.json"):
-        shutil.copyfile(folder / name, fresh / name)
+    shutil.copyfile(folder / "prompt.yaml", fresh / "prompt.yaml")
+    prompt = facts.parts._asdict() | {"normalization": facts.settings["normalization"]}
+    write_json(fresh / "items.json", facts.items | {"prompt": prompt})
+    shutil.copyfile(constrained.__file__, fresh / "constrained.py")
     return facts
 
 

@@ -28,6 +28,7 @@ It answers the history of a user with the next of {n_items:,} items. Made by {mo
 
 - `items.json`: every item's token (its id in the data), text, and `identifiers`, the tokens that name it.
 - `prompt.yaml`: the prompt.
+- `constrained.py`: keeps `generate` of transformers and vLLM in the catalogue; it needs torch alone.
 
 ## Prompt
 
