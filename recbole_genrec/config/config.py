@@ -35,8 +35,8 @@ class GenRecConfig(Config):
     Differences: it never reads ``sys.argv``; strings are never evaluated; an unknown key is an error; RecBole's
     defaults are followed by ``properties/overall.yaml``, ``properties/model/<model>.yaml`` and
     ``properties/dataset/<dataset>.yaml``; a key that is the name of a model of the run holds settings for that model
-    alone; ``eval_args`` may be given in part; ``train_neg_sample_args`` is empty for a cross-entropy loss, and
-    RecBole's own for a general model that learns from negative samples.
+    alone, and overrides other keys of the same source; ``eval_args`` may be given in part; ``train_neg_sample_args`` is
+    empty for a cross-entropy loss, and RecBole's own for a general model that learns from negative samples.
 
     Args:
         model: name or class. dataset: name.
@@ -111,12 +111,14 @@ class GenRecConfig(Config):
     def _load_internal_config_dict(self, model, model_class, dataset):
         models = [*self.run_models, model_class]
         self.given_by = check_sources(self.sources, model_class, models, dataset)
-        given = self.external_config_dict.items()
-        sections = {key: value for key, value in given if is_section(key, value, models)}
-        for name in sections:
-            del self.external_config_dict[name]
-        self._own_section = sections.get(model, {})
-        self.external_config_dict.update(self._own_section)
+        self._own_section = {}
+        for source in self.sources.values():  # a later source overrides an earlier one, sections and all
+            sections = {key: value for key, value in source.items() if is_section(key, value, models)}
+            own = sections.get(model, {})
+            self.external_config_dict.update({k: v for k, v in source.items() if k not in sections} | own)
+            self._own_section = {k: v for k, v in self._own_section.items() if k not in source} | own
+            for name in sections:
+                self.external_config_dict.pop(name, None)
         super()._load_internal_config_dict(model, model_class, dataset)
         self.internal_config_dict.update(read_shipped("overall.yaml", YamlLoader))
         self.pretrained_defaults = add_shipped_defaults(self, model, dataset)

@@ -165,6 +165,16 @@ class TestUnknownKeys:
             config("GenRec", files=[write("mask_ratio: much")])
 
 
+def test_a_later_source_overrides_a_models_section(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("epochs: 1\nstopping_step: 2\nSASRec: {epochs: 3, stopping_step: 4, n_layers: 1}\n", "utf-8")
+    second.write_text("stopping_step: 5\nSASRec: {n_layers: 3}\n", "utf-8")
+    config = GenRecConfig("SASRec", "ml-100k", [first, second], command_line={"epochs": 7}, models=["SASRec", "GenRec"])
+    assert [config[key] for key in ("epochs", "stopping_step", "n_layers")] == [7, 5, 3]
+    other = GenRecConfig("GenRec", "ml-100k", [first, second], models=["SASRec", "GenRec"])
+    assert [other[key] for key in ("epochs", "stopping_step")] == [1, 5]
+
+
 def test_a_models_section_holds_for_that_model_alone():
     settings = {"SASRec": {"epochs": 2, "n_layers": 1}, "BERT4Rec": {"epochs": 9}, "epochs": 5}
     models = ["SASRec", "BERT4Rec", "GRU4Rec"]

@@ -28,8 +28,9 @@ KEY` prints the same for one key. This page is made by `python -m recbole_genrec
 
 Later sources override earlier ones: RecBole's defaults, `properties/overall.yaml`, `properties/model/<model>.yaml`,
 `properties/dataset/<dataset>.yaml`, the files of `--config_files` in order, `config_dict`, the command line. A section
-named after a model (`SASRec: {...}`) holds for that model alone. The defaults below are those of GenRec, or of the
-first model that reads the key. Generative models are GenRec, GenRecSeq2Seq, P5, PromptLLM,
+named after a model (`SASRec: {...}`) holds for that model alone, over other keys of the same file. The defaults
+below are those of GenRec, or of the first model that reads the key.
+Generative models are GenRec, GenRecSeq2Seq, P5, PromptLLM,
 TALLRec, TIGER and UniTRec.
 
 A value that does not fit is refused before anything is read or trained; so is a key of the command line that no model
