@@ -10,7 +10,7 @@ from recbole_genrec.catalogue.catalogue import Catalogue
 from recbole_genrec.catalogue.index import extend_index
 from recbole_genrec.catalogue.item_text import ItemColumn, item_columns, item_text
 from recbole_genrec.catalogue.schemes import draft_new_items
-from recbole_genrec.errors import GenRecError, unknown_name
+from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.files.atomic_file import AtomicFile
 from recbole_genrec.files.item_table import read_items
 from recbole_genrec.files.text import clean_text
@@ -68,9 +68,11 @@ def enlarge(ranker: Any, items: Sequence[NewItem]) -> Catalogue:
         A :class:`~recbole_genrec.catalogue.catalogue.Catalogue`.
 
     Raises:
-        GenRecError: an id is taken, a column unknown, or the indexing scheme cannot name new items.
+        GenRecError: an id is taken, a column unknown, a field of the wrong type, or the indexing scheme cannot name
+            new items.
     """
     old = ranker.catalogue
+    _check_types(items)
     tokens, known = [str(item.item_id) for item in items], set(old.item_tokens)
     for token in tokens:
         if token in known:
@@ -82,6 +84,19 @@ def enlarge(ranker: Any, items: Sequence[NewItem]) -> Catalogue:
     return Catalogue(
         [*old.item_tokens, *tokens], [*old.item_texts, *texts], index.symbols, index, _columns(old, tokens, items)
     )
+
+
+def _check_types(items: Sequence[NewItem]) -> None:
+    """Refuse items whose fields stand in the wrong order, such as columns in place of the text."""
+    for item in items:
+        if not isinstance(item, NewItem):
+            raise GenRecError(f"A new item is a NewItem(item_id, text, columns), not {shown(item)}.")
+        if not isinstance(item.text, str):
+            raise GenRecError(f"The text of the new item {item.item_id!r} is a text, not {shown(item.text)}.")
+        if not isinstance(item.columns, Mapping):
+            raise GenRecError(
+                f"The columns of the new item {item.item_id!r} are values by column name, not {shown(item.columns)}."
+            )
 
 
 def _columns(old: Catalogue, tokens: Iterable[str], items: Iterable[NewItem]) -> dict[str, ItemColumn] | None:

@@ -30,6 +30,8 @@ class SplitData:
 
     Attributes:
         dataset: the whole.
+        n_interactions: of the whole, after RecBole's filters.
+        statistics: RecBole's text about the whole.
         parts: training, validation and test.
         cold: the rows that ask for cold items, or ``None``.
         users: how many are evaluated, how many validated, and of how many.
@@ -52,6 +54,7 @@ class SplitData:
         longest = max((max(own["topk"]) for own in configs if not predicts_ratings(own.model_class)), default=0)
         if longest >= self.dataset.item_num:
             raise GenRecError(f"'topk' asks for {longest} items, but the catalogue has {self.dataset.item_num - 1}.")
+        self.n_interactions, self.statistics = self.dataset.inter_num, str(self.dataset)  # before rows become targets
         self.parts = self.dataset.build()
         self._check_parts(config)
         self.cold, count = self.dataset.cold_part, len(self.dataset.cold_items)

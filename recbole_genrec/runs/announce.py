@@ -57,13 +57,17 @@ def changed_settings(config) -> dict:
     }
 
 
-def announce_data(dataset):
-    """Log the size of the data set in one line; RecBole's statistics in the log file."""
+def announce_data(data):
+    """Log the size of the data set in one line; RecBole's statistics in the log file.
+
+    Args:
+        data: :class:`~recbole_genrec.interactions.split.SplitData`.
+    """
+    users, items = data.dataset.user_num - 1, data.dataset.item_num - 1
     getLogger().info(
-        f"{dataset.dataset_name}: {dataset.user_num - 1:,} users, {dataset.item_num - 1:,} items, "
-        f"{dataset.inter_num:,} interactions"
+        f"{data.dataset.dataset_name}: {users:,} users, {items:,} items, {data.n_interactions:,} interactions"
     )
-    getLogger().info(dataset, extra=FILE_ONLY)
+    getLogger().info(data.statistics, extra=FILE_ONLY)
 
 
 def announce_model(model):
@@ -88,9 +92,7 @@ def print_ending(results, folder, user=None):
         kept = f"checkpoint in {result.checkpoint}" if result.checkpoint else "no checkpoint"
         lines.append(f"{result.model}: results in {_json_of(result, folder)}, {kept}")
     lines += ["Next:", *(f"  {_PROGRAM} {command}" for command in next_commands(results, folder, user))]
-    console = Console()
-    for line in lines:
-        console.print(escape(line), soft_wrap=True, highlight=False)
+    Console().print(escape("\n".join(lines)), soft_wrap=True, highlight=False)
 
 
 def next_commands(results, folder, user=None) -> list[str]:

@@ -106,7 +106,7 @@ def _run_in_turn(configs, options):
                 getLogger().warning(notice)
         ready_cpu(first)
         data = SplitData(configs)
-        announce_data(data.dataset)
+        announce_data(data)
         rehearse(configs[1:], data)
         for config in configs:
             if config is not first:

@@ -1,6 +1,7 @@
 """What a run says at its start and at its end."""
 
 import logging
+import re
 import shlex
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from recbole_genrec.cli.commands import COMMANDS
 from recbole_genrec.cli.parser import parse
 from recbole_genrec.config.config import GenRecConfig
-from recbole_genrec.runs.announce import announce, changed_settings, next_commands, print_ending
+from recbole_genrec.interactions.split import SplitData
+from recbole_genrec.runs.announce import announce, announce_data, changed_settings, next_commands, print_ending
 from recbole_genrec.runs.process import recbole_logging
 from tests.results import EARLY, run_result
 
@@ -36,6 +38,14 @@ def test_all_settings_are_in_the_log_file_alone(tmp_path, monkeypatch, capfd):
     assert "GenRec on ml-100k, seed 2020, on cpu. Settings: learning_rate=0.5" in console
     assert "weight_decay" not in console and "weight_decay" in file
     assert logging.getLogger().level == logging.WARNING
+
+
+def test_the_size_of_the_data_is_that_of_the_file(tmp_path, caplog):
+    caplog.set_level("INFO")
+    announce_data(SplitData([config_of(tmp_path)]))
+    size, statistics = caplog.messages[-2:]
+    assert size == "ml-100k: 943 users, 1,682 items, 100,000 interactions"
+    assert re.search(r"The number of inters\S*: 100000\n", statistics)
 
 
 CONFIG = EARLY["config"] | {"repeatable": True}

@@ -119,6 +119,9 @@ class TestAddItems:
             ([NewItem("m0", "Other")], "has an item with the id 'm0' already"),
             ([NewItem("n0", "A"), NewItem("n0", "B")], "has an item with the id 'n0' already"),
             ([NewItem("n0", "A", {"genres": "Crime"})], "column of the new item 'n0': 'genres'. Did you mean 'genre'"),
+            ([NewItem("n0", {"genre": "Crime"})], "The text of the new item 'n0' is a text, not {'genre': 'Crime'}"),
+            ([NewItem("n0", "A", "Crime")], "The columns of the new item 'n0' are values by column name, not 'Crime'"),
+            ([("n0", "A")], r"A new item is a NewItem\(item_id, text, columns\), not \('n0', 'A'\)"),
             ([NewItem(end, f"{'word ' * 60}{end}") for end in "ab"], "'max_prompt_tokens' .* no room for a history"),
         ],
     )
