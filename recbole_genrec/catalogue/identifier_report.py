@@ -1,4 +1,4 @@
-"""What there is to say about the identifiers of a catalogue, as rows for people to read."""
+"""A readable report on the identifiers of a catalogue."""
 
 import numpy as np
 

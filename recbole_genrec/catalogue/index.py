@@ -1,4 +1,4 @@
-"""From a scheme's draft to unique identifiers in tokens, and back from the file that a checkpoint keeps."""
+"""Turn a scheme's draft into unique token identifiers, and read those that a checkpoint stores."""
 
 import json
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class ItemIndex:
 
 
 def build_index(draft, items, encode):
-    """Make the identifiers of a draft tokens, and unique.
+    """Tokenise the identifiers of a draft and make them unique.
 
     Identifiers are compared as tokens, not as texts, since a tokenizer may merge texts. The first item of an identifier
     keeps it, in the draft's order. Another one gets a suffix where the identifier ends with text, `` (2)``, `` (3)``,
@@ -64,7 +64,7 @@ def build_index(draft, items, encode):
 
 
 def extend_index(index, draft, items, encode):
-    """Make the identifiers of more items; those that there are stay as they are.
+    """Make identifiers for more items; existing identifiers do not change.
 
     Args:
         index: the :class:`ItemIndex` of I items.
@@ -125,7 +125,7 @@ def _with_context(item):
 
 
 def _resolve(pieces, symbols, order, encode):
-    """Make every identifier but the first of its kind another one, in place; returns how many were changed."""
+    """Resolve collisions in place: later items get a suffix. Returns the number of items changed."""
     # all identifiers are known before any is changed, so a suffix never takes a real title away
     taken, repeated = set(), []
     for index in order:

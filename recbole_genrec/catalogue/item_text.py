@@ -111,7 +111,7 @@ def categories(columns, names, item_field):
 
 
 class TextOfColumns:
-    """Makes texts of columns by a template, as :func:`item_text` does, for items that no file holds, too.
+    """Fill a template with column values, as :func:`item_text` does, also for items that are in no file.
 
     Args:
         template: text over the columns.

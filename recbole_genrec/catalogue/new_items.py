@@ -1,4 +1,4 @@
-"""Items that come after training: read, checked, named and put behind the others of a catalogue."""
+"""Items added after training: read them, check them, give them identifiers and append them to the catalogue."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ def read_new_items(
 
 
 def enlarge(ranker: Any, items: Sequence[NewItem]) -> Catalogue:
-    """The catalogue of a ranker with more items; those that there are keep numbers and identifiers.
+    """Append items to a ranker's catalogue; existing items keep their numbers and identifiers.
 
     Args:
         ranker: a :class:`~recbole_genrec.model.prompt_ranker.PromptRanker`.

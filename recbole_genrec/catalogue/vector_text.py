@@ -1,10 +1,10 @@
-"""The text that an item's vector is made of: its own text, or a template over its columns."""
+"""The text behind an item's vector: the item's own text, or a template over its columns."""
 
 from recbole_genrec.catalogue.item_text import TextOfColumns, title_template
 
 
 class VectorText:
-    """Makes the text of an item's vector: for the items of a file and for those that come later, in the same way.
+    """Make the text of an item's vector, in the same way for items of a file and for items added later.
 
     Args:
         template: the setting ``text_vectors_text``; empty: the item's own text.

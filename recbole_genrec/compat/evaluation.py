@@ -1,4 +1,4 @@
-"""What RecBole measures of a model: scores, losses, floating-point operations."""
+"""Patches of RecBole's measurements: scores, losses, floating-point operations."""
 
 from logging import getLogger
 

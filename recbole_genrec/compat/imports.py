@@ -1,4 +1,4 @@
-"""Modules that RecBole needs to import, and a global setting that its import must not change."""
+"""Stand-ins for modules that RecBole imports, and a global setting that its import must not change."""
 
 import sys
 import types

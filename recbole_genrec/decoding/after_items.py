@@ -1,4 +1,4 @@
-"""What a model says after prompts that end with an item: histories fed once, and items hung off them as a trie.
+"""Model outputs after prompts that end with an item: each history is computed once, and the items follow it as a trie.
 
 The trie of :func:`read_pairs` and :func:`read_catalogue` is one of
 :meth:`~recbole_genrec.decoding.trie.Trie.with_ending`: a path is an item and the text after it. The functions that
@@ -81,7 +81,7 @@ def read_catalogue(tree: PromptTree, read: Reader, edges_at_once: int | None = N
 def score_and_read_pairs(
     tree: PromptTree, prompt: torch.Tensor, item: torch.Tensor, read: Reader
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of some items' tokens in the vocabulary, end tokens included, and what is read after them.
+    """Log-probability over the vocabulary of some items' tokens, end tokens included, and the value read after them.
 
     Args: those of :func:`read_pairs`.
 

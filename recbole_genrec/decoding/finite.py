@@ -1,4 +1,4 @@
-"""Numbers that cannot be ranked: a logit that is not finite is named, with what is to blame, and no list is made of it.
+"""Refuse logits that are not finite, and name their cause: no list is made from them.
 
 NaN compares as false with everything, so that a search would drop what it stands for without a word.
 """
@@ -36,7 +36,7 @@ def check_scores(backbone: LanguageModel, trie: Trie | None, scores: torch.Tenso
 
 
 class FiniteLogits:
-    """A processor of logits for ``generate`` of ``transformers``: it changes none, and refuses NaN and infinity.
+    """A ``LogitsProcessor`` that refuses NaN and infinity and changes nothing.
 
     Minus infinity is left: other processors rule tokens out with it.
 

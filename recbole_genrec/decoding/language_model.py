@@ -1,4 +1,6 @@
-"""What this room needs of a language model; :class:`recbole_genrec.backbone.backbone.Backbone` has it.
+"""The interface of a language model that decoding needs.
+
+:class:`recbole_genrec.backbone.backbone.Backbone` implements it.
 
 Shapes: B rows, T new tokens, P cached tokens, H hidden size, V vocabulary, N chosen tokens.
 """
@@ -62,7 +64,7 @@ class LanguageModel(Protocol):
         """A cache for B prompts of at most P tokens; of an encoder-decoder, for what it has read."""
 
     def read(self, input_embeds: torch.Tensor, lengths: torch.Tensor, local: Any = None) -> Any:
-        """What the encoder makes of prompts, with a mask of its first layers; encoder-decoders only."""
+        """Run the encoder over prompts, with a mask for its first layers; encoder-decoders only."""
 
     def start(self, batch: int) -> torch.Tensor:
         """The start token's embeddings ``[B, 1, H]``; encoder-decoders only."""

@@ -24,13 +24,13 @@ ROUNDING = 1e-4
 
 @dataclass(frozen=True)
 class SearchEffort:
-    """How a search goes about it.
+    """The settings of a search.
 
     Attributes:
-        num_beams: 0 for the exact answer; else the width of a beam search whose steps are decisions (forced tokens
-            cost no step), at least K.
-        node_budget: nodes after which a prompt's search goes on as a beam search of width K.
-        expand_at_once: most nodes that a prompt expands in one forward, best first.
+        num_beams: 0: exact search; else the width of a beam search, at least K. A step is a decision: forced tokens
+            cost no step.
+        node_budget: number of nodes after which the search of a prompt continues as a beam search of width K.
+        expand_at_once: maximal number of nodes that one forward expands for a prompt, the best first.
     """
 
     num_beams: int = 0
@@ -59,7 +59,7 @@ class TopK:
 
 @dataclass
 class _Frontier:
-    """Edges that may still be followed, flat over all prompts; all ``[M]``."""
+    """The edges that the search may still follow, flat over all prompts; all ``[M]``."""
 
     prompt: torch.Tensor
     edge: torch.Tensor
@@ -167,7 +167,7 @@ class _Search:
         return True
 
     def _add(self, entries: _Frontier) -> None:
-        """Sort new edges into finished items and frontier, then drop what cannot enter the lists any more."""
+        """Sort new edges into finished items and frontier, then drop edges that can no longer enter a list."""
         done = self.trie.edge_item[entries.edge] > 0
         if self.normalization == "vocab":  # the tokens after the decision still have to be scored
             done &= self.trie.edge_end[entries.edge] - self.trie.edge_begin[entries.edge] == 1
@@ -195,7 +195,7 @@ class _Search:
         self.items[prompt[kept], rank[kept]] = item[kept]
 
     def _bound(self) -> torch.Tensor:
-        """Score below which an edge cannot matter, for each prompt ``[B]``."""
+        """The score below which an edge cannot enter the list, for each prompt ``[B]``."""
         bound = self.scores[:, self.k - 1]
         if self.normalization == "trie":
             promised = self._promised(self.frontier.prompt, self.frontier.edge, self.frontier.score)
@@ -213,7 +213,7 @@ class _Search:
         self.bound = self.scores[:, self.k - 1].where(prompts, self.bound)
 
     def _promised(self, prompt: torch.Tensor, edge: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
-        """Score that the best allowed item below each edge has at least; ``trie`` normalisation only."""
+        """A lower bound on the score of the best allowed item below each edge; ``trie`` normalisation only."""
         promised = score - (self.trie.edge_high[edge] - self.trie.edge_low[edge]).log() - ROUNDING
         if self.whole is None:
             return promised

@@ -193,7 +193,7 @@ class EdgeProbabilities:
         return values.masked_fill(~mask, -torch.inf), edge
 
     def of_forced(self, hidden: torch.Tensor, owner: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
-        """What the softmax over the vocabulary gives the forced tokens of some edges.
+        """Log-probabilities over the vocabulary of the forced tokens of some edges.
 
         Args:
             hidden: ``[R, H]``, the states after the edges' tokens, laid end to end.

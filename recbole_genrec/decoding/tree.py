@@ -119,7 +119,7 @@ class PromptTree:
     def extend(
         self, prompt: torch.Tensor, edge: torch.Tensor, drop_last: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Feed the tokens of some edges; all edges above them must have been fed before or be fed along.
+        """Feed the tokens of some edges. All edges above them must have been fed before, or be fed in the same call.
 
         Args:
             prompt: ``[M]``, which prompt each edge continues.
@@ -160,7 +160,7 @@ class PromptTree:
         return hidden[fed_row[block.row], block.column], owner
 
     def _mask(self, rows: torch.Tensor, seen: int) -> torch.Tensor:
-        """What the tree tokens of some rows see, those after the first ``seen`` ones ``[rows, Q, P + S + Q]``."""
+        """The mask of the tree tokens after the first ``seen`` ones, for some rows ``[rows, Q, P + S + Q]``."""
         low, high, depth = self.low[rows], self.high[rows], self.depth[rows]
         new_low, new_high, new_depth = (table[:, seen:, None] for table in (low, high, depth))
         above = (low[:, None] <= new_low) & (new_high <= high[:, None]) & (depth[:, None] <= new_depth)
@@ -179,7 +179,7 @@ class PromptTree:
 
 
 class EncodedPromptTree(PromptTree):
-    """The tree of an encoder-decoder: the encoder reads the prompts, the trie hangs off the decoder's start token.
+    """The tree of an encoder-decoder: the encoder reads the prompts, and the trie begins at the decoder's start token.
 
     The arguments are those of :class:`PromptTree`; ``lengths`` become those of the decoder's own prompts, 1.
     ``pointer [B]``, where given, says of which prompt token the start token carries the encoder's state; ``local`` is

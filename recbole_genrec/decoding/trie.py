@@ -159,7 +159,7 @@ class Trie:
         return replace(self, token=token, token_offset=offset, edge_end=edge_end, edge_token=first)
 
     def children(self, node: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Edges of some nodes, padded to the widest.
+        """The edges of some nodes, padded to the largest number of edges.
 
         Args:
             node: ``[D]``.

@@ -1,4 +1,4 @@
-"""Places of a list that are kept for items which training has not seen.
+"""List positions reserved for items unseen in training.
 
 Nothing in the training says how likely a new item is beside the known ones, so few of them reach a list by their own
 probability. A list can hold one anyway, the likeliest: at a place that costs the known items little.
@@ -19,7 +19,7 @@ from recbole_genrec.decoding.tree import PromptTree
 def search_with_unseen(
     tree: PromptTree, k: int, normalization: str = "trie", effort: SearchEffort | None = None, **choice: Any
 ) -> TopK:
-    """Find the K most probable items, with one that training has not seen in each of so many places.
+    """Find the K most probable items, and give items unseen in training one place in every ``unseen_every``.
 
     With the trie's ``unseen_every`` of 10, the likeliest unseen item that does not stand above takes place 10 of a list
     that has none up to there, place 20 of one that has fewer than two, and so on; the others keep their order. Where

@@ -1,1 +1,1 @@
-"""Several processes, a device each: who they are, how they are started, and how weights are spread over them."""
+"""Several processes with one device each: how they start, communicate and share weights."""

@@ -1,4 +1,4 @@
-"""``--nproc``: the same command line in several processes of this machine, watched by torch's own agent."""
+"""``--nproc``: run the same command line in several processes of this machine, supervised by torch's elastic agent."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ _AGREED = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def launch(processes, arguments):
-    """Run a command line in several processes; when one of them dies, the others are stopped.
+    """Run a command line in several processes; if one of them fails, the others are stopped.
 
     Args:
         processes: how many.
@@ -48,7 +48,7 @@ def launch(processes, arguments):
 
 
 def _explain(codes):
-    """Say which process has died, unless it has told why itself; returns the exit code of all."""
+    """Name the process that failed, unless it has printed an error itself. Returns the exit code of the run."""
     for code in _AGREED:
         if code in codes.values():
             return code

@@ -1,4 +1,4 @@
-"""Weights spread over the processes (FSDP): each holds a share of every layer, which is gathered while it computes.
+"""Sharded weights (FSDP): each process holds a part of every layer, which is gathered while the layer computes.
 
 Only the layers of the language model are spread, which hold nearly all of a large one: embeddings, the output layer and
 the package's own vectors are read row by row by the trie's softmax, and stay whole in every process.
@@ -15,7 +15,7 @@ from recbole_genrec.errors import GenRecError
 
 
 def spread_layers(module, device):
-    """Spread the layers of a language model; each goes to ``device`` by itself, so that the whole need not fit there.
+    """Shard the layers of a language model. Layers move to ``device`` one by one: the whole need not fit there.
 
     Args:
         module: of ``transformers``, perhaps with a LoRA adapter; its ``_no_split_modules`` say what a layer is.
@@ -45,18 +45,18 @@ def spread_layers(module, device):
 
 
 def is_spread(tensor):
-    """Whether a tensor is spread over the processes."""
+    """Whether a tensor is sharded over the processes."""
     return isinstance(tensor, DTensor)
 
 
 def spread_modules(module):
-    """The modules whose weights are spread."""
+    """The modules whose weights are sharded."""
     return [part for part in module.modules() if hasattr(part, "set_reshard_after_forward")]
 
 
 @contextmanager
 def whole(module):
-    """Gather all weights for a block, in which the processes may compute different things.
+    """Context with all weights gathered, so that the processes may compute different things.
 
     Changes of the weights within the block are lost. A block within a block changes nothing.
     """
@@ -73,7 +73,7 @@ def whole(module):
 
 
 def whole_state(module, kept=True):
-    """``module.state_dict()`` with spread weights gathered, these on the CPU; all processes call it alike.
+    """``module.state_dict()`` with sharded weights gathered on the CPU. All processes must call it.
 
     Args:
         module: any.
@@ -89,19 +89,19 @@ def whole_state(module, kept=True):
 
 
 def gathered(tensor):
-    """A tensor as a whole; all processes call it alike."""
+    """The whole tensor, gathered if it is sharded. All processes must call it."""
     return tensor.full_tensor().clone() if is_spread(tensor) else tensor
 
 
 def spread_like(value, target):
-    """A whole tensor in the form of ``target``: spread, where that one is."""
+    """Shard a whole tensor in the way ``target`` is sharded."""
     if not is_spread(target):
         return value
     return distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
 
 
 def clip_gradients(parameters, max_norm, norm_type=2):
-    """``torch.nn.utils.clip_grad_norm_`` where some gradients are spread.
+    """``torch.nn.utils.clip_grad_norm_`` for gradients of which some are sharded.
 
     Raises:
         GenRecError: the norm is not the Euclidean one.

@@ -1,4 +1,4 @@
-"""How the threads of OpenMP wait for work: a short spin, then asleep.
+"""How OpenMP threads wait for work: they spin for a short time, then sleep.
 
 torch computes on a CPU with a pool of OpenMP threads. Between two pieces of work they spin, so that the next one starts
 at once. Spun for long, they fight for the cores with every other process, and with the one thread they wait for: GNU's
@@ -20,13 +20,13 @@ CHOSEN = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
 
 
 def choose_waiting() -> None:
-    """Let threads spin shortly, unless the environment says how they wait or torch is loaded, when it is too late."""
+    """Let threads spin for a short time, unless the environment says how they wait, or torch is already loaded."""
     if "torch" not in sys.modules and not any(name in os.environ for name in WAITING):
         os.environ.update(CHOSEN)
 
 
 def waiting() -> str:
-    """The variables that say how threads wait, with their values; empty where the library does as it pleases."""
+    """The environment variables that say how threads wait, with their values; empty for the library's default."""
     return " ".join(f"{name}={os.environ[name]}" for name in WAITING if name in os.environ)
 
 

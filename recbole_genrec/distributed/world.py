@@ -1,4 +1,4 @@
-"""The processes of a run: which one this is, and what they tell each other.
+"""The processes of a run: the rank of this one, and their collective operations.
 
 Every process reads the same data, makes the same batches and takes its share of each; gradients, counts and results
 are put together, so that a run gives the numbers of a single process. ``torchrun`` says in the environment who is who.
@@ -25,7 +25,7 @@ BUCKET = 1 << 24
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run, as one of them sees them. A single process has nobody to talk to, and does not.
+    """The processes of a run, seen from one of them. With a single process no operation communicates.
 
     Attributes:
         rank: number of this process, from 0.
@@ -58,7 +58,7 @@ class World:
         return summed.tolist()
 
     def gather(self, value):
-        """Everyone's ``value``, in the order of the processes."""
+        """The ``value`` of every process, by rank."""
         if self.size == 1:
             return [value]
         values = [None] * self.size
@@ -67,7 +67,7 @@ class World:
         return values
 
     def from_first(self, make):
-        """What ``make()`` gives the first process; the others do not call it."""
+        """The result of ``make()`` in the first process; the others do not call it."""
         if self.size == 1:
             return make()
         box = [make() if self.is_first else None]
@@ -81,12 +81,12 @@ class World:
         return [result for share in self.gather(own) for result in share]
 
     def wait(self):
-        """Go on when all have come here."""
+        """Wait until all processes have reached this call."""
         self.total([0])
 
     @contextmanager
     def in_turn(self):
-        """Let the first process through a block before the others: it writes what they read."""
+        """Context that the first process runs before the others: it writes files that they read."""
         if not self.is_first:
             self.wait()
         yield
@@ -94,7 +94,7 @@ class World:
             self.wait()
 
     def sum_gradients(self, parameters):
-        """Give every process the sum of all gradients; a parameter that nobody has one of is left without.
+        """Sum gradients over the processes. A parameter without a gradient in any process keeps none.
 
         One message a step for many tensors: what is trained here is small beside what is computed, so that hooks which
         send each gradient as soon as it is there would gain little.
@@ -114,7 +114,7 @@ class World:
                     parameter.grad = part.view_as(parameter).clone()
 
     def spread(self, tensors):
-        """Overwrite everyone's tensors with those of the first process."""
+        """Copy the tensors of the first process to all others."""
         if self.size > 1:
             with _together():
                 for tensor in tensors:
@@ -137,7 +137,7 @@ def _buckets(parameters):
 
 @contextmanager
 def _together():
-    """Talk to the others.
+    """Run a collective operation.
 
     Raises:
         PeerLost: one of them is gone.
@@ -169,7 +169,7 @@ def _number(key, default):
 
 @contextmanager
 def joined():
-    """Connect the processes for the length of a block: by NCCL between GPUs, by gloo between CPUs.
+    """Context in which the processes are connected: by NCCL between GPUs, by gloo between CPUs.
 
     Raises:
         GenRecError: the environment does not say where they meet.
@@ -188,7 +188,7 @@ def joined():
 
 
 def _die_with_the_agent():
-    """Let the system end this process with the agent that has started it: nobody else would tell it that all is over.
+    """End this process together with the agent that started it, which would otherwise leave it running.
 
     What is trained is safe, as it is whenever a process is killed.
     """
@@ -201,7 +201,7 @@ _gpu = None
 
 
 def own_gpu(visible=None):
-    """The GPU of this process, as ``CUDA_VISIBLE_DEVICES`` shall name it; the same one whenever it is asked for.
+    """The GPU of this process as a value of ``CUDA_VISIBLE_DEVICES``; every call returns the same one.
 
     Args:
         visible: the GPUs that the processes of this machine may use, with commas between them; ``""`` for none,

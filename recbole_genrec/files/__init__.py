@@ -1,1 +1,1 @@
-"""What people edit, read and written: YAML, JSON, atomic files, plain text, shipped properties."""
+"""Reading and writing files that people edit: YAML, JSON, atomic files, plain text, shipped properties."""

@@ -1,4 +1,4 @@
-"""The reader of RecBole's atomic files, such as ``.inter``, ``.item`` and ``.user``: every part of the package uses it.
+"""The package's one reader of RecBole's atomic files: ``.inter``, ``.item``, ``.user`` and others.
 
 A line feed ends a row; a carriage return right before it belongs to it, any other one to its cell. Nothing else is
 interpreted: a quote is a character, and an id may be called ``NA``. A byte order mark is skipped. The separator may
@@ -87,7 +87,7 @@ class AtomicFile:
         return columns
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Numbers, from 2, and texts of the lines that are rows; empty lines are none."""
+        """Line numbers, from 2, and texts of all rows; empty lines are skipped."""
         with self.open() as text:
             for number, line in enumerate(text, start=1):
                 if number > 1 and line.strip("\r\n"):
@@ -99,7 +99,7 @@ class AtomicFile:
 
     @contextmanager
     def reading(self) -> Iterator["Reading"]:
-        """Open the file to read it once, from the header to its end; gives a :class:`Reading`.
+        """Context for reading the file once, from the header to the end: a :class:`Reading`.
 
         Raises:
             GenRecError: the header is malformed, or the bytes are no text in this encoding.
@@ -163,7 +163,7 @@ class Reading:
         return self._blocks.rows
 
     def table(self, types: Mapping[str, Any], missing: Mapping[str, Iterable[str]] | None = None) -> Any:
-        """Read columns with pandas' C parser; every row is checked as :meth:`check` does, on its way to the parser.
+        """Read columns with pandas' C parser. Every row is checked, as in :meth:`check`, before it reaches the parser.
 
         RecBole reads with pandas' Python parser (``recbole/data/dataset/dataset.py:483``): for a million rows of three
         columns that takes seven times as long and 330 MB instead of 35. It also takes what stands between two quotes

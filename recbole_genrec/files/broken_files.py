@@ -1,4 +1,4 @@
-"""Errors that the libraries of Hugging Face raise for a file that is damaged, was edited, or cannot be written."""
+"""Errors of the Hugging Face libraries for files that are damaged, edited or not writable."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -14,7 +14,7 @@ UNREADABLE = (
 
 
 class ReplaceError:
-    """Context manager: replace an error of one of ``kinds``, or a bare ``Exception``, by another error.
+    """Context manager that replaces an error of one of ``kinds``, or a bare ``Exception``, by another error.
 
     The tokenizers library raises a bare ``Exception`` for everything. A subclass that ``kinds`` does not name
     comes from another library and passes, as an error of the program.

@@ -1,4 +1,4 @@
-"""The text of an atomic file in blocks of whole lines, checked on its way to a parser: no second reading is needed."""
+"""An atomic file in blocks of whole lines, checked on the way to a parser, so that the file is read only once."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -74,11 +74,11 @@ class CheckedBlocks:
 
     @staticmethod
     def _first_nul(block: str) -> int:
-        """Where a NUL is, -1 without one: pandas ends a cell there, and two ids that part behind it would be one."""
+        """Position of the first NUL, or -1. pandas ends a cell there: ids that differ behind it would become one."""
         return block.find("\0")
 
     def _regular_lines(self, encoded: bytes) -> int | None:
-        """How many lines there are, each with a cell for each column; ``None`` where one differs, or may be empty."""
+        """Number of lines if each has a cell for every column; ``None`` if one differs or may be empty."""
         width = len(self._columns)
         marks = encoded.translate(None, self._others)
         lines, rest = divmod(len(marks), width)

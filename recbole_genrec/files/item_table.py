@@ -1,4 +1,4 @@
-"""The items of an ``.item`` file as it stands: every cell a text, of an item's rows the first."""
+"""The items of an ``.item`` file, unconverted: every cell is text, and the first row of an item counts."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""JSON that a pydantic model describes: one message for what looks different, in the words of :mod:`.json_shape`."""
+"""JSON described by a pydantic model: one clear message for the first mismatch, worded as in :mod:`.json_shape`."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -11,7 +11,7 @@ from recbole_genrec.files.json_shape import NAMES
 
 
 class JSONModel(BaseModel):
-    """An object of JSON. Keys that nobody described are kept: other versions write them."""
+    """A JSON object. Unknown keys are kept, as other versions may have written them."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
@@ -21,7 +21,7 @@ class JSONModel(BaseModel):
 
 
 class Checked:
-    """Metadata of a dictionary: it must look like a model, and stays a dictionary, keys in their order.
+    """Type metadata: a dictionary that must match a model, and stays a dictionary with its order of keys.
 
     Args:
         model: the :class:`JSONModel`.

@@ -1,4 +1,4 @@
-"""What JSON has to look like that somebody may have edited."""
+"""Check the shape of JSON that a user may have edited."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or
 
 
 def check_shape(value: Any, shape: Any, where: str) -> None:
-    """Compare a JSON value with the shape that its readers take for granted.
+    """Compare a JSON value with the shape that its readers rely on.
 
     Args:
         value: what ``json.loads`` has given.

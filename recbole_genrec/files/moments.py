@@ -1,4 +1,4 @@
-"""What the times of a file of interactions mean: where they begin, and whether a calendar can be read off them."""
+"""The meaning of a file's timestamps: their origin, their unit, and whether they are calendar times."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
@@ -58,12 +58,12 @@ class Clock:
 
     @property
     def has_calendar(self) -> bool:
-        """Whether the times tell a date."""
+        """Whether the times are calendar times."""
         return self.unit != NO_CLOCK
 
     @property
     def seconds(self) -> float:
-        """Seconds of a unit of the times, which must tell a date."""
+        """Seconds in one unit of the times, which must be calendar times."""
         return UNITS[self.unit][0].total_seconds()
 
     def since_first(self, moment: "datetime | str | float", what: str) -> int:

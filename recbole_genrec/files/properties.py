@@ -1,4 +1,4 @@
-"""The shipped YAML files: where they are, and what they hold."""
+"""The shipped YAML files: their folder and their content."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""YAML as its writer meant it: no key twice, no alias that unfolds without end, and every mistake with its line."""
+"""Strict YAML: no duplicate keys, no aliases that unfold without end, and a line number for every mistake."""
 
 from os import PathLike
 from typing import Any
@@ -28,7 +28,7 @@ class YamlProblem(ValueError):
 
 
 def load_yaml(text: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
-    """The value of a YAML text; nothing of it is run.
+    """The value of a YAML text; no code in it is run.
 
     Args:
         text: the text.

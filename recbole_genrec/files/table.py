@@ -1,4 +1,4 @@
-"""The one writer of tables: rows of cells as Markdown, CSV and LaTeX, and on the console.
+"""The package's one writer of tables: Markdown, CSV, LaTeX and the console.
 
 A cell is a text, as it is to be read, or a :class:`Figure`; each format escapes and emphasises it in its own way.
 """
@@ -100,7 +100,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def print_rows(title: str | None, rows: Sequence[Sequence[str]]) -> None:
-    """Print a header and rows as a table, turned round where the terminal is narrow."""
+    """Print a header and rows as a table, transposed on a narrow terminal."""
     from rich.console import Console  # not every table is for a console
 
     console = Console()

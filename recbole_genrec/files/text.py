@@ -1,4 +1,4 @@
-"""Text as data: HTML entities become the characters that they stand for, and nothing in it can break a prompt apart."""
+"""Cleaning of item texts: HTML entities become characters, and characters that could break a prompt become spaces."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""Columns of a ``.user`` file, such as age and occupation, and the numbers that stand for values of columns."""
+"""Columns of a ``.user`` file, such as age and occupation, and the numbers that encode their values."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ LARGEST = 3e38
 
 @dataclass(frozen=True)
 class ValueColumn:
-    """What a column of users, or of items, holds.
+    """A column of users or items: its type and its values.
 
     Attributes:
         kind: ``token`` or ``float``.

@@ -1,4 +1,4 @@
-"""Write files and folders so that a reader never meets half of one: under a temporary name, on the disk, then renamed.
+"""Write files and folders atomically: under a temporary name, synced to disk, then renamed.
 
 A file ``x`` is written as ``.x.tmp``. A folder ``x`` is written as ``.x.new``; while it replaces another one, that one
 is ``.x.old``, from where :func:`settle` brings it back after a crash.
@@ -39,7 +39,7 @@ def write_text(path: str | PathLike[str], text: str, shared: bool = False) -> No
 
 
 def put_file(temporary: Path, path: str | PathLike[str]) -> None:
-    """Bring a whole file to the disk, then give it the name ``path``, which may be another file's."""
+    """Sync a finished file to disk, then rename it to ``path``, replacing any file there."""
     sync(temporary)
     temporary.replace(path)
 
@@ -82,7 +82,7 @@ def _put_folder(fresh: Path, folder: Path) -> None:
 
 
 def settle(folder: str | PathLike[str]) -> None:
-    """Undo what a crash in the middle of a replacement has left beside ``folder``."""
+    """Clean up what a crash during a replacement has left beside ``folder``."""
     folder = Path(os.path.abspath(folder))  # "." has a name, too
     former = _former(folder)
     if not former.exists():
@@ -98,7 +98,7 @@ def _former(folder: Path) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
+    """Sync a file, or the names in a folder, to disk."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders, and keeps renames by itself
         return
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)

@@ -1,1 +1,1 @@
-"""Vectors of texts: made by one source or several, cached, and added to what a model learns of its items."""
+"""Text vectors: computed by one or several sources, cached, and added to a model's item vectors."""

@@ -1,4 +1,4 @@
-"""A learned vector of each item beside the vector of its text, which one learned matrix projects.
+"""Item vectors: a learned vector for each item plus the projected vector of its text.
 
 Reference for dropping the learned part: Maksims Volkovs, Guangwei Yu and Tomi Poutanen. "DropoutNet: Addressing Cold
 Start in Recommender Systems", NeurIPS 2017.
@@ -19,7 +19,7 @@ from recbole_genrec.errors import GenRecError
 
 
 class ItemVectors(nn.Module):
-    """Stands where an ``nn.Embedding`` of items stands: ``learned[item] + table[item] @ projection``.
+    """A replacement for an item ``nn.Embedding``: ``learned[item] + table[item] @ projection``.
 
     The projection begins at zero: until it is trained, the module is the embedding alone.
 
@@ -73,7 +73,7 @@ class ItemVectors(nn.Module):
             self._weight = None
 
     def draw(self) -> None:
-        """Draw the items that go without their learned vector in the training step that begins."""
+        """Draw the items whose learned vector is dropped in the coming training step."""
         if self.training and self.dropout:
             kept = torch.rand(len(self.learned), device=self.learned.device) >= self.dropout
             if self.padding_idx is not None:
@@ -96,7 +96,7 @@ class ItemVectors(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The vectors of all items ``[I, H]``, padding's too."""
+        """The vectors of all items ``[I, H]``, padding included."""
         if self._weight is not None:
             return self._weight
         mask = self._mask()
@@ -113,7 +113,7 @@ class ItemVectors(nn.Module):
             self._more = None
 
     def _mask(self) -> Tensor | None:
-        """What learned vectors are multiplied with ``[I]``; ``None``: nothing. Only training needs it."""
+        """The dropout factor of each learned vector ``[I]``; ``None`` outside of training."""
         if not self.training:
             return None
         if self._kept is None or not self.dropout:
@@ -133,7 +133,7 @@ class ItemVectors(nn.Module):
 
 
 def _fingerprint(table: Tensor) -> Tensor:
-    """Numbers that tell one table ``[I, D]`` from another, and not from itself with other rounding: float64 ``[4]``."""
+    """A fingerprint of a table ``[I, D]`` that does not depend on rounding: float64 ``[4]``."""
     random = np.random.default_rng(0)
     left = torch.from_numpy(random.standard_normal((4, len(table))))
     right = torch.from_numpy(random.standard_normal(table.shape[1]))

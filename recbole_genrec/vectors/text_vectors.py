@@ -1,4 +1,4 @@
-"""Vectors of texts by one source or several, and what makes those of texts that come later.
+"""Text vectors from one or several sources, and encoders for texts that come later.
 
 A source is ``tfidf``, ``backbone``, or the folder or hub id of a sentence encoder; ``tfidf+/models/minilm`` are two.
 The vectors of several stand side by side. Each is centred on the mean of the texts that training has seen, and scaled
@@ -53,7 +53,7 @@ def read_sources(value, key="text_vectors"):
 
 @dataclass(frozen=True)
 class Maker:
-    """What sources need beside the texts."""
+    """The arguments that sources need beside the texts."""
 
     #: the setting that names the sources, for messages.
     key: str = "text_vectors"
@@ -112,7 +112,7 @@ class Maker:
         return Tfidf(kind, facts["terms"], arrays["idf"], arrays["directions"])
 
     def identity(self, name):
-        """What tells a source from another of the same name: the fingerprint of its folder, or id and revision."""
+        """The identity of a source: the fingerprint of its folder, or its id and revision."""
         if name == TFIDF:
             return ""
         place, revision = (self.backbone or ("", "")) if name == BACKBONE else (name, self.revision)
@@ -147,7 +147,7 @@ def raw_vectors(value, texts, n_seen, maker):
 
 @dataclass(frozen=True, eq=False)
 class TextVectors:
-    """What makes vectors of texts: the sources, and what they have learned of the items that training has seen."""
+    """An encoder of texts: the sources, fitted to the items seen in training."""
 
     #: the names of the sources, and what tells each from others of that name (:meth:`Maker.identity`).
     sources: tuple
@@ -193,7 +193,7 @@ class TextVectors:
 
     @property
     def dimensions(self):
-        """How many entries a vector has, D."""
+        """Number of dimensions, D."""
         return sum(len(centre) for centre in self.centres)
 
     def encode(self, texts, maker):
@@ -243,7 +243,7 @@ def _mean(vectors):
 
 @dataclass(frozen=True, eq=False)
 class CatalogueVectors:
-    """The vectors of a catalogue, and what has made them."""
+    """The vectors of a catalogue and their encoder."""
 
     made: TextVectors
     #: of the items in the catalogue's order, without padding, float32 ``[I, D]``.

@@ -1,4 +1,4 @@
-"""Latent semantic analysis: TF-IDF of a text's terms, cut to a few dimensions by SVD; offline, in seconds.
+"""Latent semantic analysis: TF-IDF of terms, reduced by SVD. It needs no download and takes seconds.
 
 Reference: Scott Deerwester et al. "Indexing by Latent Semantic Analysis", JASIS 1990.
 
@@ -25,7 +25,7 @@ _TERMS = {
 
 @dataclass(frozen=True, eq=False)
 class Tfidf:
-    """What makes a vector of a text."""
+    """A fitted TF-IDF encoder."""
 
     #: ``words`` or ``parts of words``.
     kind: str

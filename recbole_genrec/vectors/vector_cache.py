@@ -1,4 +1,4 @@
-"""A cache of arrays by content: the name of a file is the SHA-256 of all that its arrays follow from.
+"""A cache of arrays by content: a file is named by the SHA-256 of everything that determines its arrays.
 
 The folder is that of the environment variable ``RECBOLE_GENREC_CACHE``, else ``recbole_genrec`` in the user's folder of
 caches. It can be deleted at any time.
@@ -80,7 +80,7 @@ def _digest(arrays):
 
 
 def fingerprint_of_folder(folder):
-    """A text that changes with the files of a folder: their names, sizes, and content, of large ones both ends.
+    """A fingerprint of a folder: names, sizes and content of its files; of large files, both ends.
 
     Hidden files and texts for people (``.md``) do not count.
     """

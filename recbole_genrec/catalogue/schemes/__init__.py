@@ -59,7 +59,7 @@ class Sequences(NamedTuple):
 
 @dataclass(frozen=True)
 class Given:
-    """All that a scheme may look at.
+    """The input of a scheme: everything it may use.
 
     :func:`draft_identifiers` takes it in catalogue order and hands it to the scheme in the order described below.
     """
@@ -90,7 +90,7 @@ class Given:
 
 @dataclass
 class Draft:
-    """Identifiers in pieces, before they are tokens and unique."""
+    """Identifiers as pieces, before they are tokenised and made unique."""
 
     #: for each item a tuple of texts and :class:`Code`; an empty one is written ``item <token>`` later.
     pieces: list
@@ -137,7 +137,7 @@ def needs_interactions(scheme):
 
 
 def draft_new_items(scheme, pieces, texts):
-    """Have a scheme write identifiers of items that come after training.
+    """Let a scheme write the identifiers of items added after training.
 
     Args:
         scheme: name of an indexing scheme.
@@ -170,7 +170,7 @@ def _scheme(name):
 
 
 def draft_identifiers(scheme, given):
-    """Have a scheme write identifiers.
+    """Let a scheme write the identifiers of a catalogue.
 
     Args:
         scheme: name of an indexing scheme.

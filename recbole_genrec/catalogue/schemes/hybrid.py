@@ -1,4 +1,4 @@
-"""Hybrid indexing: a few codes that similar items have in common, then an identifier of the item alone.
+"""Hybrid indexing: a few codes shared by similar items, then an identifier of the single item.
 
 Reference: Wenyue Hua et al. "How to Index Item IDs for Recommendation Foundation Models", 2023, arXiv 2305.06569 (HID:
 a collaborative path and an independent token). The other combinations work the same way.
