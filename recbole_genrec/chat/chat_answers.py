@@ -1,4 +1,4 @@
-"""Answers of a chat model: an OpenAI-compatible server names titles, and they are found in the catalogue."""
+"""Answers of a chat model: an OpenAI-compatible server names titles, which are matched with the catalogue."""
 
 from recbole_genrec.chat.grounding import GroundingReport, read_number, read_text
 
@@ -7,7 +7,7 @@ ANSWER_KEYS = {"rating": "rating", "explanation": "explanation", "review": "summ
 
 
 class ChatAnswers:
-    """Asks a server, and reads what it writes.
+    """Ask a server and read its answers.
 
     Args:
         client: :class:`~recbole_genrec.chat.client.ChatClient`.

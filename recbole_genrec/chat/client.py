@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible server: many at a time, repeated where that helps, answered from disk if known."""
+"""Requests to an OpenAI-compatible server: concurrent, retried where that helps, and cached on disk."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ class Answer:
 
 @dataclass
 class Usage:
-    """What a run has used. A request counts once, even if its answer is used several times."""
+    """The usage of a run. A request counts once, even if its answer is used several times."""
 
     requests: int = 0
     #: requests answered from the cache.
@@ -54,11 +54,11 @@ class Usage:
 
 
 class _Abandoned(Exception):
-    """A request was not sent, because another one has failed after all attempts."""
+    """A request was not sent because another one failed in all its attempts."""
 
 
 class ChatClient:
-    """Asks a server and keeps its answers.
+    """Send requests to a server and cache the answers.
 
     Args:
         settings: :class:`~recbole_genrec.config.arguments.PromptLLMArguments`.

@@ -27,7 +27,7 @@ def is_entry(entry):
 
 
 class AnswerCache:
-    """Keeps the answers of a server, so that no request is paid for twice.
+    """A cache of a server's answers, so that no request is paid for twice.
 
     A file is written completely and then renamed: a run that is killed keeps every answer it has received. Several runs
     may use one folder.

@@ -1,4 +1,4 @@
-"""What a checkpoint says of the context of histories: the clock of its times, and columns of users and of items."""
+"""The context of histories in a checkpoint: the clock of its times, and columns of users and items."""
 
 from pathlib import Path
 

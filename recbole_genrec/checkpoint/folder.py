@@ -225,7 +225,7 @@ def _tied(text, weights, folder):
 
 
 def misfit(state, own):
-    """Why stored tensors cannot replace the tensors ``own`` of a model, or ``None``."""
+    """The reason why stored tensors cannot replace the tensors ``own`` of a model, or ``None``."""
     if missing := sorted(own.keys() - state.keys()):
         return f"it lacks {missing[0]!r}"
     if unknown := sorted(state.keys() - own.keys()):
@@ -336,7 +336,7 @@ def read_settings(folder):
 
 
 class Parts(NamedTuple):
-    """What a model of a checkpoint is built of before its weights are loaded."""
+    """What is needed to build the model of a checkpoint, before its weights are loaded."""
 
     folder: Path
     #: what the model's ``prompt_settings`` gave.

@@ -1,4 +1,4 @@
-"""Files that the checkpoints of one run have in common, because training does not change them: tokenizer and items."""
+"""Files shared by the checkpoints of one run, since training does not change them: tokenizer and items."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ class _Stored:
 
 
 class SharedFiles:
-    """Write the parts that do not change once a run, and link them into each later checkpoint of it.
+    """Write unchanging parts once a run, and link them into each later checkpoint.
 
     Every folder stays complete: a file is there until the last folder that has it is deleted. A file that was changed,
     replaced or deleted since the last save is written anew. Where the file system has no links, files are copied.
@@ -71,7 +71,7 @@ class SharedFiles:
         return entries
 
     def _is_same(self, part, source):
-        """Whether the last save has the part, made of the same, and nobody has touched its files since."""
+        """Whether the last save holds the same part and its files are untouched since."""
         former, former_length = self._sources.get(part, (None, 0))
         if self._folder is None or former is not source[0] or former_length != source[1]:
             return False

@@ -1,4 +1,4 @@
-"""What of a checkpoint only training needs: the optimizer, running averages and random numbers."""
+"""The parts of a checkpoint that only training needs: optimizer, running averages and random numbers."""
 
 import json
 import math
@@ -19,7 +19,7 @@ ADAM_STATE = frozenset(("step", "exp_avg", "exp_avg_sq"))
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a training stores in a checkpoint.
+    """The training state that a checkpoint stores.
 
     Attributes:
         trainer: what the trainer wants back, a dict that JSON can hold.
@@ -55,7 +55,7 @@ def read_average(folder):
 
 
 def optimizer_state(optimizer):
-    """The state of an optimizer, ``None`` of none; tensors that are spread over processes are gathered."""
+    """The state of an optimizer, ``None`` without one; sharded tensors are gathered."""
     if optimizer is None:
         return None
     state = optimizer.state_dict()
@@ -115,7 +115,7 @@ def _slots(values):
 
 
 def _unfit_value(values, parameters):
-    """What is wrong with the first stored value that belongs to none of the parameters, or ``None``."""
+    """Describe the first stored value that belongs to no parameter, or return ``None``."""
     for key, value in values.items():
         index, _, name = key.partition(".")
         if not index.isdecimal() or int(index) >= len(parameters) or not name:
@@ -130,7 +130,7 @@ def _unfit_value(values, parameters):
 
 
 def _incomplete(slots, optimizer):
-    """What some parameters lack that others, or Adam, have; or ``None``."""
+    """Describe what some parameters lack that others, or Adam, have; or return ``None``."""
     kinds = set(map(frozenset, slots.values()))
     if len(kinds) > 1:
         return f"a parameter has {listed(sorted(min(kinds, key=len)))} alone"
@@ -140,7 +140,7 @@ def _incomplete(slots, optimizer):
 
 
 def _other_groups(stored, own):
-    """What sets stored groups of parameters apart from an optimizer's own, or ``None``."""
+    """Describe how stored parameter groups differ from the optimizer's own, or return ``None``."""
     if [group["params"] for group in stored] != [group["params"] for group in own]:
         return "its groups of parameters are others"
     for number, (group, expected) in enumerate(zip(stored, own)):
@@ -152,7 +152,7 @@ def _other_groups(stored, own):
 
 
 def _alike(value, own):
-    """Whether a stored setting is of the type of the optimizer's own: a rate may be whole, and a switch not set."""
+    """Whether a stored setting has the type of the optimizer's own; a rate may be an integer, a flag may be unset."""
     if isinstance(own, list):
         return isinstance(value, list) and len(value) == len(own) and all(map(_alike, value, own))
     if isinstance(own, bool) or own is None:

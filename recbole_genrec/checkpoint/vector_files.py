@@ -1,4 +1,4 @@
-"""Text vectors in a checkpoint: those of its items, and what makes those of texts that come later.
+"""Text vectors in a checkpoint: those of its items, and the encoder for texts that come later.
 
 ``text_vectors.json`` names the sources, with scales and, of TF-IDF, the terms; ``text_vectors.safetensors`` holds
 

@@ -1,1 +1,1 @@
-"""What is measured of a model beside RecBole's metrics: outcomes of users, intervals, cold items, seconds."""
+"""Measurements beside RecBole's metrics: outcomes by user, confidence intervals, cold items, time."""

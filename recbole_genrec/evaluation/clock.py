@@ -1,4 +1,4 @@
-"""What training cost and how it went: seconds, losses and validations of every epoch, whichever trainer it is."""
+"""Time, loss and validation of every epoch, for any trainer."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from recbole_genrec.training.listeners import Listener
 
 
 class Clock(Listener):
-    """Keeps the curve of a training.
+    """Record the curve of a training.
 
     Args:
         saved: keep the curve beside the checkpoints, where the trainer has a folder for them: a run that resumes then
@@ -37,7 +37,7 @@ class Clock(Listener):
         self._add(trainer, last | {"valid_seconds": seconds, "valid_result": dict(result)})
 
     def training_ended(self, trainer):
-        """Read what a run has that resumed after its last epoch: no other event came."""
+        """Read the curve of a run that resumed after its last epoch, for which no other event comes."""
         self._read(trainer)
 
     @property
@@ -61,7 +61,7 @@ class Clock(Listener):
         return sum(epoch.get("valid_seconds", 0.0) for epoch in self.curve)
 
     def _read(self, trainer):
-        """Take over the epochs before the one that a run resumes with, once."""
+        """Read the epochs before the one that a run resumes with, once."""
         if self._started:
             return
         self._started = True

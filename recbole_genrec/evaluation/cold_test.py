@@ -1,10 +1,10 @@
-"""The test that asks for cold items, of the weights that the usual test has just had."""
+"""The test on cold items, with the weights of the usual test."""
 
 from recbole_genrec.evaluation.confidence import RowMetrics, bootstrap_intervals
 
 
 def evaluate_cold(config, dataset, make_loader, trainer):
-    """Test on the rows that ask for cold items: among all items, and among the cold ones alone.
+    """Test the rows whose target is a cold item: ranked among all items, and among cold items only.
 
     A loss over the whole catalogue, as RecBole's models have it, teaches that an item which is never a target is never
     next. Among the cold ones alone that is the same for all of them: what is left is what a model knows of each.
@@ -35,7 +35,7 @@ def evaluate_cold(config, dataset, make_loader, trainer):
 
 
 def row_users(loader):
-    """Whose row each row of an evaluation is: with sampled candidates a row is a user, else an interaction."""
+    """The user of each evaluation row. With sampled candidates a row is a user, else an interaction."""
     if hasattr(loader, "uid_list"):
         return loader.uid_list
     return loader._dataset.inter_feat[loader._dataset.uid_field].numpy()

@@ -11,7 +11,7 @@ DRAWN_AT_ONCE = 10_000_000
 
 
 class RowMetrics(Listener):
-    """Keeps what the top-k metrics gave every row of the last evaluation.
+    """Record the top-k metrics of every row of the last evaluation.
 
     Attributes:
         values: by name, such as ``ndcg@10``, the metric of every row ``[R]``.

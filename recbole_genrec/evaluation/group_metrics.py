@@ -1,4 +1,4 @@
-"""What a test gave groups of users: metrics with intervals, what was recommended to them, and how far groups differ.
+"""Test results by group of users: metrics with intervals, exposure, and differences between groups.
 
 Letters: R rows of a test, U users, G groups, M metrics, K length of a list.
 """
@@ -19,7 +19,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference between groups, one metric.
+    """The largest difference of one metric between groups.
 
     Attributes:
         highest, lowest: groups with the highest and the lowest mean.
@@ -37,7 +37,7 @@ class Difference:
 
 
 def row_values(outcomes, length):
-    """What every row scored, by metric ``[R]``.
+    """The value of every row, by metric ``[R]``.
 
     Args:
         outcomes: :class:`~recbole_genrec.evaluation.outcomes.Outcomes` with lists.
@@ -88,7 +88,7 @@ def popularity_deciles(item_counts):
 
 
 def exposure(lists, item_counts):
-    """Which items lists show.
+    """The exposure of items in lists.
 
     Args:
         lists: item ids, 0 for a gap ``[R, K]``.

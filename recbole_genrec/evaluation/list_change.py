@@ -1,4 +1,4 @@
-"""How far lists change when a prompt names an attribute of the user: similarity of each list to the neutral one.
+"""The change of lists when a prompt names an attribute of the user: their similarity to the neutral list.
 
 Reference: Jizhi Zhang et al. "Is ChatGPT Fair for Recommendation? Evaluating Fairness in Large Language Model
 Recommendation", RecSys 2023, section 3. Let ``N`` be the neutral list of a user and ``S`` the list with the attribute,

@@ -1,4 +1,4 @@
-"""What a test gave every row: the list, and each target's rank in it; one compressed file beside the run's JSON.
+"""The outcome of every test row: its list and the ranks of its targets, in one compressed file beside the run's JSON.
 
 A file that is kept for long has the places without the lists, and counts of the items recommended. What all runs of a
 test have in common, such as users and targets, is in a file of its own then, which theirs name.
@@ -227,7 +227,7 @@ def _read_test(path, name):
 
 
 class RankedLists(Listener):
-    """Keeps the lists of an evaluation and the targets' places in them: RecBole's collector keeps no items.
+    """Record the lists of an evaluation and the ranks of the targets; RecBole's collector keeps no items.
 
     Args:
         length: of the lists, K.
@@ -250,7 +250,7 @@ class RankedLists(Listener):
         self._n_rows += len(lists)
 
     def _take_in(self, everyone):
-        """Put the batches of all processes one after the other."""
+        """Concatenate the batches of all processes."""
         self._lists, self._rows, self._targets, self._places, self._n_rows = [], [], [], [], 0
         for lists, rows, targets, places, n_rows in everyone:
             self._lists += lists

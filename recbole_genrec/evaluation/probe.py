@@ -1,4 +1,4 @@
-"""A probe: whether a linear classifier reads an attribute off the states that a model has of its users.
+"""A probe: can a linear classifier predict an attribute from a model's user states?
 
 Letters: U users, H hidden size, G groups.
 """
@@ -22,7 +22,7 @@ MOST_USERS = 5000
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe found.
+    """The result of a probe.
 
     Attributes:
         users: how many took part.
@@ -41,7 +41,7 @@ class Probe:
 
 
 def probe(states, group, seed):
-    """Read groups off states by a cross-validated logistic regression.
+    """Predict groups from states by a cross-validated logistic regression.
 
     Args:
         states: ``[U, H]``.

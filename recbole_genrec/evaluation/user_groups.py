@@ -1,4 +1,4 @@
-"""Users in groups by a column of the ``.user`` file: a text is a group, numbers are cut into ranges.
+"""Groups of users by a column of the ``.user`` file: each text is a group, numbers are cut into ranges.
 
 Letters: U users, G groups.
 """

@@ -1,4 +1,4 @@
-"""The vector that a sequential model makes of a user's history: what it ranks by.
+"""User states: the vector that a sequential model computes from a history and ranks by.
 
 Letters: U users, B users of a batch, L history length, H hidden size.
 """

@@ -1,1 +1,1 @@
-"""Trainers, each RecBole's with what its model needs beside; the table in ``config/registry.py`` names them."""
+"""Trainers: RecBole's, extended for each kind of model; the table in ``config/registry.py`` names them."""

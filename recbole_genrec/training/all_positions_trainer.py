@@ -9,7 +9,7 @@ from recbole_genrec.training.schedule import WeightAverage, learning_rate_factor
 
 
 class AllPositionsTrainer(Trainer):
-    """RecBole's trainer with the schedule of the generative models: learning rate, and the average of the weights.
+    """RecBole's trainer with the learning-rate schedule and weight average of the generative models.
 
     The windows of an epoch follow from its number.
 
@@ -30,7 +30,7 @@ class AllPositionsTrainer(Trainer):
             model.training_state, model.other_parameter_name = {}, ["training_state"]  # RecBole's checkpoints keep it
 
     def _build_optimizer(self, **kwargs):
-        """RecBole's optimizer, told about every step: RecBole's epoch has no place between two steps."""
+        """RecBole's optimizer with hooks before and after each step, as RecBole's epoch loop has none."""
         optimizer = super()._build_optimizer(**kwargs)
         optimizer.register_step_pre_hook(self._before_step)
         optimizer.register_step_post_hook(self._after_step)
@@ -72,7 +72,7 @@ class AllPositionsTrainer(Trainer):
         train_data.set_stage(stage, first_epoch=0 if pretrains else self.n_pretrain)
 
     def _renew(self):
-        """Start fine-tuning: what the optimizer, the schedule and the average have seen belongs to pretraining."""
+        """Start fine-tuning with a new optimizer, schedule and average."""
         self.step = 0
         self.optimizer = self._build_optimizer()
         self.average = WeightAverage(list(self.model.parameters()), self.schedule.ema_decay)

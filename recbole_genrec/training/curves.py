@@ -19,7 +19,7 @@ from recbole_genrec.training.listeners import Listener
 
 
 class Curves(Listener):
-    """Writes to the TensorBoard of a trainer, and closes it when the training is over.
+    """Write curves to the TensorBoard of a trainer, and close it after training.
 
     A trainer of the plugin says by its ``writes_steps`` that it writes losses itself.
     """

@@ -1,4 +1,4 @@
-"""Listeners: objects to which a trainer reports what it has trained, validated and ranked.
+"""Listeners: objects that a trainer notifies of training, validation and ranking.
 
 A listener overrides the events that it needs. Every trainer of a run comes from :func:`trainer_class` and reports to
 ``trainer.listeners``::
@@ -67,7 +67,7 @@ class Listener:
 
 
 class ListeningTrainer:
-    """Mixin before a trainer: reports to its listeners, and can rank among some items alone.
+    """Mixin for a trainer: notifies listeners, and can restrict the ranking to some items.
 
     Where labels are measured, scores of models that give no probabilities pass through a sigmoid, in double precision
     so that no two scores become one: AUC is that of the scores then, LogLoss compares nothing.
@@ -99,7 +99,7 @@ class ListeningTrainer:
 
     @contextmanager
     def listening(self, *listeners):
-        """Report to these listeners, too, for the length of a block."""
+        """Context with additional listeners."""
         before = self.listeners
         self.listeners = [*before, *listeners]
         try:
@@ -109,7 +109,7 @@ class ListeningTrainer:
 
     @contextmanager
     def ranking_among(self, items):
-        """Let evaluations rank some items alone, for the length of a block.
+        """Context in which evaluations rank some items only.
 
         The model scores every item then, whatever ``decoding`` says: a search finds the best of the whole catalogue.
 
@@ -193,7 +193,7 @@ class ListeningTrainer:
 
 @cache
 def trainer_class(kind, processes=1):
-    """The class of which a run makes its trainer: RecBole's or the plugin's, which then has listeners.
+    """The trainer class of a run: RecBole's or the plugin's, with listeners.
 
     Args:
         kind: the trainer class that belongs to the model.

@@ -1,4 +1,4 @@
-"""What a run says while it trains: one line an epoch, how long it will take, and that it is still alive."""
+"""The log of a training: one line per epoch, the remaining time, and a heartbeat."""
 
 from logging import getLogger
 from time import perf_counter
@@ -12,7 +12,7 @@ SILENCE = 60.0
 
 
 class Progress(Listener):
-    """Logs a line for every epoch, an estimate of the time to go, and a heartbeat where nothing else is said.
+    """Log a line for every epoch, an estimate of the remaining time, and a heartbeat in long silences.
 
     Remaining times are upper bounds: they assume that no early stopping ends the training.
 
@@ -34,12 +34,12 @@ class Progress(Listener):
         self._started = self._last_line = self._now()
 
     def epoch_started(self, trainer, epoch, steps, done=0):
-        """Say what is left to say of the epoch before."""
+        """Log the line of the previous epoch, if it was not validated."""
         self._flush(trainer)
         self._epoch, self._n_steps, self._steps, self._timed_steps = epoch, steps, done, 0
 
     def step_trained(self, trainer):
-        """Count, and say something where there was nothing for long."""
+        """Count the step; log the estimate, or a heartbeat after a long silence."""
         self._steps += 1
         now = self._now()
         if self._timed_steps:
@@ -62,7 +62,7 @@ class Progress(Listener):
         self._seconds_a_step = seconds / max(self._n_steps, 1)
 
     def batch_scored(self, scores, rows, targets):
-        """Say that an evaluation is under way."""
+        """Log a heartbeat during a long evaluation."""
         self._rows += len(targets)
         if self._now() - self._last_line >= SILENCE:
             self._say(f"{self._rows:,} rows ranked so far")

@@ -1,4 +1,4 @@
-"""Checkpoints of a training, ``best`` and ``last``: when they are written, what they hold, and how a run goes on.
+"""The checkpoints ``best`` and ``last`` of a training: when they are written, what they hold, how a run resumes.
 
 RecBole's ``fit`` chooses the best epoch, by validation, and has it written.
 """
@@ -25,7 +25,7 @@ START = (0, 0.0, 0)
 
 
 class Resuming:
-    """Mixin before RecBole's trainer: checkpoints in a folder of the run.
+    """Mixin for RecBole's trainer: checkpoints in a folder of the run.
 
     The trainer that it is mixed into has ``world``, ``run_folder``, ``average``, ``scaler``, ``step``,
     ``valid_result``, ``_resume_from``, ``_saves``, ``_done`` and ``_random_states``. Of several processes the first one
@@ -111,7 +111,7 @@ class Resuming:
         return next((folder for folder in (last, previous) if is_checkpoint(folder)), None)
 
     def resume_checkpoint(self, resume_file):
-        """Go on after the epoch of a checkpoint folder; new checkpoints are written beside it.
+        """Resume after the epoch of a checkpoint folder; new checkpoints are written beside it.
 
         Raises:
             GenRecError: the checkpoint is damaged or does not fit, or the run's ``best`` is missing.
@@ -142,7 +142,7 @@ class Resuming:
 
 
 def nothing_to_resume(config, folder):
-    """What a run says that is to go on but has no checkpoint: which stored run comes nearest, and where it differs.
+    """The message of a run that finds no checkpoint to resume: it names the nearest stored run and the difference.
 
     Args:
         config: of the run. folder: of the runs' folders.

@@ -1,4 +1,4 @@
-"""RecBole's evaluator, which averages its metrics over the rows of an evaluation and forgets them; this one keeps them.
+"""RecBole's evaluator, extended to keep the metrics of single rows, which RecBole only averages.
 
 Letter: R rows.
 """

@@ -1,4 +1,4 @@
-"""How training proceeds over steps: the learning rate, and the average of the weights."""
+"""Schedules over optimizer steps: the learning rate and the average of the weights."""
 
 import math
 
@@ -32,7 +32,7 @@ def learning_rate_factor(step, total_steps, schedule):
 
 
 class WeightAverage:
-    """Exponential moving average of weights, in the model's place while it is evaluated and kept.
+    """Exponential moving average of the weights, used for evaluation and checkpoints.
 
     The decay grows with the steps, ``min(decay, (1 + step) / (10 + step))``, so that the first steps are forgotten.
 
@@ -78,14 +78,14 @@ class WeightAverage:
 
     @torch.no_grad()
     def resume(self, weights):
-        """Go on where the average stands in the model; ``weights`` are those it was taken of, empty without one."""
+        """Resume while the average is in the model; ``weights`` are the averaged ones, empty without an average."""
         for own, stored in zip(self.tensors, weights):
             own.copy_(stored)
         self._swapped = bool(weights)
 
     @torch.no_grad()
     def load(self, tensors):
-        """Go on from stored averages, where there are any.
+        """Resume from stored averages, if there are any.
 
         Raises:
             GenRecError: they are of other weights.

@@ -27,7 +27,7 @@ COLLECTED = ("rec.items", "rec.topk", "rec.meanrank", "rec.score", "data.label")
 
 
 class SharedCollector(Collector):
-    """RecBole's collector, which hands out the rows of all processes."""
+    """RecBole's collector, extended to return the rows of all processes."""
 
     def get_data_struct(self):
         """What was collected, each process's rows after those of the one before; then begin anew."""

@@ -1,4 +1,4 @@
-"""Trainers of GenRec and GenRecSeq2Seq: stage after stage."""
+"""Trainers with stages: pretraining and fine-tuning of GenRec and GenRecSeq2Seq."""
 
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
 from recbole_genrec.config.arguments import PretrainArguments, Seq2SeqArguments
@@ -66,7 +66,7 @@ class StagedTrainer(GenRecTrainer):
             train_data.set_stage(stage, first_epoch=0 if stage == "pretrain" else self._ends["pretrain"])
 
     def _renew(self):
-        """Start a stage: what the optimizer, the schedule and the average have seen belongs to the one before."""
+        """Start a stage with a new optimizer, schedule and average."""
         self.step = 0
         self.optimizer = self._build_optimizer()
         self.average = WeightAverage(self._trainable(), self.schedule.ema_decay)

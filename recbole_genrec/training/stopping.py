@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop, which it does where nothing is lost."""
+"""Stop a run on a signal, at a point where nothing is lost."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Takes note of SIGTERM and Ctrl-C instead of dying of them.
+    """Record SIGTERM and Ctrl-C instead of ending at once.
 
     Attributes:
         signal: number of the signal that came, or 0.
@@ -21,7 +21,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self):
-        """Listen for the length of a block. A second signal is no longer listened to: it does what it did before.
+        """Context that records signals. A second signal has its usual effect.
 
         Python hands signals to the main thread alone; elsewhere nothing is changed.
         """

@@ -1,4 +1,4 @@
-"""RecBole's trainer with what language models need: accumulation, schedule, mixed precision, several processes."""
+"""RecBole's trainer for language models: gradient accumulation, schedule, mixed precision, several processes."""
 
 import math
 import signal
@@ -269,7 +269,7 @@ class GenRecTrainer(Resuming, SharedEvaluation, Trainer):
         return max(weight, 1), n_tokens
 
     def _compute_along(self):
-        """Compute along with the processes that have rows where this one has none: they share their layers."""
+        """Run a forward and backward pass with a zero loss, so that processes with rows can gather sharded layers."""
         if not self._is_spread:
             return
         if self._last_batch is None:

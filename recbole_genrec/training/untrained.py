@@ -1,11 +1,11 @@
-"""The trainer of PromptLLM, which validates and tests alone."""
+"""The trainer of PromptLLM, which only validates and tests."""
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.training.trainer import GenRecTrainer
 
 
 class PromptLLMTrainer(GenRecTrainer):
-    """Validates a model that is not trained, once, whatever ``epochs`` says; there are no checkpoints."""
+    """Validate an untrained model once, whatever ``epochs`` says; it writes no checkpoints."""
 
     def __init__(self, config, model):
         super().__init__(config, model)
