@@ -6,7 +6,7 @@ import numpy as np
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import train_sequences
-from recbole_genrec.prompt.question_prompts import fill
+from recbole_genrec.prompt.pieces import fill
 from recbole_genrec.prompt.task_prompts import TARGETS
 
 #: items of an example's history, at most: the newest.

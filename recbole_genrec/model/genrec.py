@@ -42,6 +42,7 @@ from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.pretraining import ahead_weight, mask_vector, pairs_ahead, row_weights
 from recbole_genrec.model.vectors_of_items import Knowledge, catalogue_vectors, check_vectors
 from recbole_genrec.model.warm_start import check_source, source_vectors, take_over
+from recbole_genrec.prompt.wordings import evaluate_wordings
 from recbole_genrec.vectors.hidden_states import embed_texts
 from recbole_genrec.vectors.item_vectors import ItemVectors
 from recbole_genrec.vectors.text_vectors import NONE
@@ -254,6 +255,21 @@ class GenRec(GenerativeRecommender):
         if learnt.all():
             return loss
         return loss + self.prior_loss(states[target.cell[~learnt]], target.item[~learnt])
+
+    def evaluate_tasks(self, dataset, config, ranked, evaluate_ranking):
+        """Test the ranking once more by each of the instructions that are held out of training.
+
+        Args:
+            dataset: the part of the split to test on.
+            config: RecBole's configuration.
+            ranked: RecBole's ranking metrics there, by the first instruction.
+            evaluate_ranking: gives those of the model as it is.
+
+        Returns:
+            ``{"sequential": ...}``, see :func:`~recbole_genrec.prompt.wordings.evaluate_wordings`.
+        """
+        tested = evaluate_wordings(self.template.held_out, self.worded, ranked, evaluate_ranking)
+        return {"sequential": tested} if tested else {}
 
     def pack_interaction(self, interaction):
         """Lay RecBole's rows, a history and its target each, out as single prompts.

@@ -57,6 +57,7 @@ from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.task_prompts import TARGETS, load_tasks, parse_prompt, tasks_of
+from recbole_genrec.prompt.wordings import SEEN, UNSEEN
 
 
 class P5(GenerativeRecommender):
@@ -337,7 +338,7 @@ class P5(GenerativeRecommender):
 
     def _tested_prompts(self, family):
         """A trained prompt and the held-out one; of direct ones also a trained one with candidates."""
-        tested = {"seen": 0, "unseen": self.tasks.held_out(family)}
+        tested = {SEEN: 0, UNSEEN: self.tasks.held_out(family)}
         with_candidates = [n for n in self.tasks.trained(family) if self.tasks.has(family, n, "candidates")]
         return {**tested, "seen, candidates": with_candidates[0]} if with_candidates else tested
 

@@ -3,7 +3,8 @@
 Letters: B prompts, L history length, T tokens, H hidden size, I items.
 """
 
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -105,18 +106,40 @@ class PromptRanker:
         return tuple(dict.fromkeys([*self.arguments["context"].columns, *self.template.value_columns]))
 
     def _lay_out(self):
-        """Build the trie of the identifiers, and what lays histories out as tokens."""
+        """Build the trie of the identifiers, and what lays histories out as tokens.
+
+        Raises:
+            GenRecError: a wording of the prompt, held out or not, leaves no room for a history.
+        """
         tokens = self._prompt_tokens(self.catalogue.identifiers)
         self.trie = build_trie(self.catalogue.identifiers, tokens.end)
+        self.packer = self._make_packer(tokens)
+        for wording in self.template.held_out:
+            with self.worded(wording):
+                pass
+
+    def _make_packer(self, tokens):
+        """What lays out histories of a prompt in tokens, :class:`~recbole_genrec.batches.tokens.PromptTokens`."""
         longest = self.max_seq_length if self._has_slots else None
-        self.packer = Packer(
+        return Packer(
             tokens,
-            self.trie,
+            replace(self.trie, item_vectors=None, edge_embedding=None).to("cpu"),  # which would move along
             self.engine.normalization,
             self.arguments["prompt"].max_prompt_tokens,
             self.backbone.pad_id,
             longest,
         )
+
+    @contextmanager
+    def worded(self, instruction):
+        """Ask with another instruction in a block, such as one that is held out of training."""
+        template, packer = self.template, self.packer
+        try:
+            self.template = template.worded(instruction)
+            self.packer = self._make_packer(self._prompt_tokens(self.catalogue.identifiers))
+            yield
+        finally:
+            self.template, self.packer = template, packer
 
     def _prompt_tokens(self, identifiers):
         """Items with ``identifiers`` and the template as :class:`~recbole_genrec.batches.tokens.PromptTokens`."""
@@ -179,7 +202,7 @@ class PromptRanker:
 
     def prompt_settings(self):
         """The prompts in a form that YAML can hold, for checkpoints."""
-        return asdict(self.template)
+        return self.template.as_dict()
 
     def _encode_pieces(self, backbone, texts, follows):
         """Tokens of texts in identifiers; ``follows``: each continues text of the same identifier."""

@@ -20,7 +20,6 @@ import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_genrec.backbone.loading import SCRATCH, read_backbone
-from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.questions import FewShot, QuestionWriter, TrainingCounts, draw_examples
 from recbole_genrec.batches.tasks import TaskData, task_columns
 from recbole_genrec.batches.tokens import prepend_examples, with_preface
@@ -40,13 +39,12 @@ from recbole_genrec.config.arguments import (
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.genrec import GenRec
+from recbole_genrec.model.question_tests import QuestionTests
 from recbole_genrec.model.scoring_answers import ScoringAnswers
-from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.question_prompts import load_questions
-from recbole_genrec.prompt.task_prompts import TARGETS
 
 
-class PromptLLM(GenRec):
+class PromptLLM(QuestionTests, GenRec):
     """PromptLLM; see the module's header and :class:`GenerativeRecommender`.
 
     The model asks questions, and ``answers`` has them answered: by the model's own backbone or, with ``ranking: chat``,
@@ -177,13 +175,11 @@ class PromptLLM(GenRec):
         # as beside an adapter: weights that are not trained may stay in half precision, or be quantised
         return read_backbone(replace(self.arguments["backbone"], adapter="lora"), corpus, checkpoint)
 
-    def _lay_out(self):
-        super()._lay_out()
-        if self.examples:
-            tokens = prepend_examples(
-                self.packer.tokens, self.template, self.backbone, self.catalogue.identifiers, self.examples
-            )
-            self.packer = self._packer(tokens)
+    def _prompt_tokens(self, identifiers):
+        tokens = super()._prompt_tokens(identifiers)
+        if not self.examples:
+            return tokens
+        return prepend_examples(tokens, self.template, self.backbone, identifiers, self.examples)
 
     @contextmanager
     def about_user(self, sentence):
@@ -193,16 +189,12 @@ class PromptLLM(GenRec):
             writer.preface = preface
             if self.chat is None:
                 tokens = with_preface(packer.tokens, self.template, self.backbone, preface)
-                self.packer = self._packer(tokens)
+                self.packer = self._make_packer(tokens)
             yield
         finally:
             writer.preface = ""
             if self.chat is None:
                 self.packer = packer
-
-    def _packer(self, tokens):
-        longest, pad_id = self.arguments["prompt"].max_prompt_tokens, self.backbone.pad_id
-        return Packer(tokens, self.trie.to("cpu"), self.engine.normalization, longest, pad_id)
 
     def training_loader(self, config, train_dataset):
         """No batches: the language model is not trained."""
@@ -331,49 +323,3 @@ class PromptLLM(GenRec):
             filled.append(ranked[: self.k])
         self._count(torch.tensor(filled))
         return scores.to(self.compute_device)
-
-    # ---- the other tasks ----
-
-    @torch.no_grad()
-    def evaluate_tasks(self, dataset, config, ranked, evaluate_ranking):
-        """Test the tasks that ``tasks`` asks for beside the ranking.
-
-        Args:
-            dataset: the part of the split to test on.
-            config: RecBole's configuration.
-            ranked: RecBole's ranking metrics there, of the task that is not among these.
-            evaluate_ranking: gives them for the current :attr:`task`.
-
-        Returns:
-            By task and ``zero-shot`` or ``<k>-shot``, its metrics.
-        """
-        self.eval()
-        found = {}
-        for task in self.tasks:
-            if task != "direct":
-                result = self._evaluate_texts(task, dataset.inter_feat.place, config)
-            elif config["eval_args"]["mode"]["test"] != "full":
-                continue  # its own candidates are not RecBole's sampled ones
-            else:
-                self.task = "direct"
-                result = dict(evaluate_ranking())
-                self.task = "sequential"
-                result |= self.answers.grounding()
-            found[task] = {f"{len(self.examples)}-shot" if self.examples else "zero-shot": result}
-        return found
-
-    def _evaluate_texts(self, task, places, config):
-        target = self.data.texts[TARGETS[task]]
-        complete = self.data.texts["review"] if task == "review" else target
-        places = [place for place in places.tolist() if target[place] and complete[place]]
-        if not places:
-            return {"examples": 0}
-        size, answers, read = config["eval_batch_size"], [], {}
-        for start in range(0, len(places), size):
-            answers += self.answers.answer(task, places[start : start + size])
-        if task == "rating":
-            rated = self.data.texts["rating"][self.data.seen]
-            mean = float(np.mean([float(text) for text in rated if text]))
-            read = {"unread": sum(answer is None for answer in answers)}
-            answers = [mean if answer is None else answer for answer in answers]
-        return text_task_metrics(task, answers, [target[place] for place in places], config) | read

@@ -16,7 +16,7 @@ Deviations from the paper and its code:
 * It ranks candidates, too, by the log-odds of yes.
 """
 
-from dataclasses import asdict
+from contextlib import contextmanager
 from logging import getLogger
 
 import numpy as np
@@ -35,6 +35,7 @@ from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.prompt.wordings import evaluate_wordings
 from recbole_genrec.prompt.yes_no_prompts import load_yes_no, yes_no_of
 
 #: items above which a ranking of the whole catalogue is warned about.
@@ -115,7 +116,7 @@ class TALLRec(GenerativeRecommender):
 
     def prompt_settings(self):
         """The prompt, as it is kept in a checkpoint."""
-        return asdict(self.template)
+        return self.template.as_dict()
 
     def _item_texts(self, items, item_tokens):
         """See the base class.
@@ -137,6 +138,21 @@ class TALLRec(GenerativeRecommender):
         self.writer = AnswerWriter(self.template, self.backbone, self.catalogue.identifiers, limits)
         self.trie = build_trie(self.catalogue.identifiers, _NO_TOKEN).with_ending(self.writer.ending)
         self.register_buffer("answers", torch.tensor(self.writer.answers), persistent=False)
+        for wording in self.template.held_out:  # refused here where it does not fit
+            with self.worded(wording):
+                pass
+
+    @contextmanager
+    def worded(self, text):
+        """Ask in other words in a block, such as those that are held out of training."""
+        own = self.template, self.writer, self.trie, self.answers
+        try:
+            self.template = self.template.worded(text)
+            self._lay_out()
+            self.trie, self.answers = self.trie.to(self.compute_device), self.answers.to(self.compute_device)
+            yield
+        finally:
+            self.template, self.writer, self.trie, self.answers = own
 
     # ---- training ----
 
@@ -195,6 +211,21 @@ class TALLRec(GenerativeRecommender):
         return binary_cross_entropy_with_logits(self(batch.input_ids, batch.lengths), batch.label)
 
     # ---- answers ----
+
+    def evaluate_tasks(self, dataset, config, ranked, evaluate_ranking):
+        """Test the prompt once more in each of the words that are held out of training.
+
+        Args:
+            dataset: the part of the split to test on.
+            config: RecBole's configuration.
+            ranked: the metrics there, in the words of the training.
+            evaluate_ranking: gives those of the model as it is.
+
+        Returns:
+            ``{"yes_no": ...}``, see :func:`~recbole_genrec.prompt.wordings.evaluate_wordings`.
+        """
+        tested = evaluate_wordings(self.template.held_out, self.worded, ranked, evaluate_ranking)
+        return {"yes_no": tested} if tested else {}
 
     def generation_statistics(self):
         """See the base class; nothing where no list was made."""

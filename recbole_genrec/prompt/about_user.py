@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_genrec.errors import GenRecError, shown, unknown_name
+from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.files.properties import properties_folder
 from recbole_genrec.files.strict_yaml import read_yaml_file
-from recbole_genrec.prompt.question_prompts import fill
+from recbole_genrec.prompt.pieces import fill
+from recbole_genrec.prompt.prompt_file import check_keys
 
 #: the file that is shipped.
 SHIPPED = "about_user"
@@ -45,9 +46,7 @@ def load_about_user(path=None):
     content = read_yaml_file(path, "file of sentences about users ")
     if not isinstance(content, dict) or type(content.get("version")) is not int:
         raise GenRecError(f"{path} must hold 'version: <number>' and 'sentences'.")
-    for key in content:
-        if key not in _KEYS:
-            raise unknown_name(f"key in {path}:", key, _KEYS)
+    check_keys(content, _KEYS, str(path))
     sentences, values = content.get("sentences"), content.get("values", {})
     if not _is_texts(sentences) or ANY not in sentences:
         raise GenRecError(f"{path}, 'sentences': give a text for each column, and for {ANY!r}.")

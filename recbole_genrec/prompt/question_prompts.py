@@ -1,13 +1,15 @@
 """The questions of PromptLLM, one for each task, with named fields, in one versioned YAML file."""
 
-import re
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
 
-from recbole_genrec.errors import GenRecError, shown, unknown_name
-from recbole_genrec.files.properties import properties_folder
-from recbole_genrec.files.strict_yaml import read_yaml_file
+from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.prompt.pieces import named_fields
+from recbole_genrec.prompt.prompt_file import PromptKind, check_keys
+from recbole_genrec.prompt.wordings import checked_wordings
 
+KIND = PromptKind(
+    "chat", "question prompts", "file of question prompts", "'version: <number>' and a question for each task"
+)
 #: by task, the required and the optional fields of its question; ``k`` is the number of items asked for.
 QUESTIONS = {
     "sequential": ({"history"}, {"k"}),
@@ -19,7 +21,6 @@ QUESTIONS = {
 }
 #: tasks for which a local model uses the template of ``prompt`` instead.
 WITHOUT_CUE = ("sequential", "choice")
-_FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Question:
     cue: str = ""
     #: a few-shot example; ``{target}`` is its answer.
     example: str = ""
+    #: the question in other words, to be tested beside it.
+    held_out: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,10 @@ class QuestionPrompts:
     #: by task, its :class:`Question`.
     tasks: dict
 
-
-def fill(text, values):
-    """Put values into the fields of a text; a field's pattern inside a value is left as it is."""
-    return _FIELD.sub(lambda match: str(values[match[1]]), text)
+    def worded(self, task, question):
+        """The questions with that of a task in other words, such as one of its ``held_out``."""
+        tasks = {**self.tasks, task: replace(self.tasks[task], question=question, held_out=())}
+        return replace(self, tasks=tasks)
 
 
 def load_questions(name_or_path):
@@ -61,25 +64,14 @@ def load_questions(name_or_path):
     Raises:
         GenRecError: no such file, or it is malformed; the message names the file, the task and the key.
     """
-    path, folder = Path(name_or_path), properties_folder() / "chat"
-    if path.suffix not in (".yaml", ".yml"):
-        shipped = sorted(file.stem for file in folder.glob("*.yaml"))
-        if name_or_path not in shipped:
-            raise unknown_name("question prompts", name_or_path, shipped)
-        path = folder / f"{name_or_path}.yaml"
-    elif not path.is_file():
-        raise GenRecError(f"The file of question prompts {path} does not exist.")
-    content = read_yaml_file(path, "file of question prompts ")
-    if not isinstance(content, dict) or type(content.get("version")) is not int:
-        raise GenRecError(f"{path} must hold 'version: <number>' and a question for each task.")
+    path, content = KIND.read(name_or_path)
+    KIND.check_version(content, path)
     texts = {key: content.pop(key, "") for key in ("system", "examples")}
     for key, text in texts.items():
         if not isinstance(text, str):
             raise GenRecError(f"{path}: {key!r} must be text, not {shown(text)}.")
     version = content.pop("version")
-    for task in content:
-        if task not in QUESTIONS:
-            raise unknown_name(f"task in {path}:", task, QUESTIONS)
+    check_keys(content, QUESTIONS, str(path), "task")
     for task in QUESTIONS:
         if task not in content:
             raise GenRecError(f"{path} has no question for {task!r}.")
@@ -89,15 +81,24 @@ def load_questions(name_or_path):
 
 def _parse(content, task, where):
     keys = [field.name for field in fields(Question)]
-    if not isinstance(content, dict) or not all(isinstance(text, str) for text in content.values()):
+    texts = {key: text for key, text in content.items() if key != "held_out"} if isinstance(content, dict) else {}
+    if not texts or not all(isinstance(text, str) for text in texts.values()):
         raise GenRecError(f"{where}: give texts for {', '.join(keys)}.")
-    for key in content:
-        if key not in keys:
-            raise unknown_name(f"key in {where}:", key, keys)
+    check_keys(texts, keys, where)
     needed = ["question", "answer"] if task in WITHOUT_CUE else ["question", "answer", "cue"]
     for key in needed:
-        if not content.get(key):
+        if not texts.get(key):
             raise GenRecError(f"{where} lacks the key {key!r}.")
+    question = Question(**texts, held_out=checked_wordings(content.get("held_out", ()), where))
+    for key, text in texts.items():
+        _check_fields(text, key, task, where)
+    for text in question.held_out:
+        _check_fields(text, "question", task, f"{where}, 'held_out'")
+    return question
+
+
+def _check_fields(text, key, task, where):
+    """Refuse a text of a task with a field that it does not know, or a question without one that it needs."""
     required, allowed = QUESTIONS[task]
     known = {
         "question": required | allowed,
@@ -105,12 +106,10 @@ def _parse(content, task, where):
         "cue": set(),
         "example": (required | allowed | {"target"}) - {"k", "scale", "candidates"},
     }
-    for key, text in content.items():
-        for field in _FIELD.findall(text):
-            if field not in known[key]:
-                accepted = ", ".join(sorted(known[key])) or "none"
-                raise GenRecError(f"{where}, {key!r}: unknown field {shown(field)}. Accepted: {accepted}.")
-    for field in required:
-        if field not in _FIELD.findall(content["question"]):
-            raise GenRecError(f"{where}: 'question' must have the field {{{field}}}.")
-    return Question(**content)
+    for field in named_fields(text):
+        if field not in known[key]:
+            accepted = ", ".join(sorted(known[key])) or "none"
+            raise GenRecError(f"{where}, {key!r}: unknown field {shown(field)}. Accepted: {accepted}.")
+    for field in required if key == "question" else ():
+        if field not in named_fields(text):
+            raise GenRecError(f"{where}: {key!r} must have the field {{{field}}}.")

@@ -5,14 +5,14 @@ Predict Paradigm (P5)", RecSys 2022, arXiv 2203.13366.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from string import Formatter
-from typing import NamedTuple
 
 from recbole_genrec.errors import GenRecError, shown, unknown_name
-from recbole_genrec.files.properties import properties_folder
-from recbole_genrec.files.strict_yaml import read_yaml_file
+from recbole_genrec.prompt.pieces import parse_spaced, written
+from recbole_genrec.prompt.prompt_file import PromptKind
 
+KIND = PromptKind(
+    "task", "task prompts", "file of task prompts", "'version: <number>' and a list of prompts for each family"
+)
 #: what each family generates.
 TARGETS = {
     "sequential": "item",
@@ -38,24 +38,13 @@ ALLOWED = {
 }
 
 
-class Piece(NamedTuple):
-    """A part of a prompt: a ``field`` to fill in, or plain ``text``.
-
-    A field is written with a space before it, which belongs to it as it does in the vocabularies of language models;
-    the text before it has no space at its end.
-    """
-
-    text: str
-    field: str
-
-
 @dataclass(frozen=True)
 class TaskPrompts:
     """The prompts of a file."""
 
     name: str
     version: int
-    #: by family, its prompts, each a tuple of :class:`Piece`.
+    #: by family, its prompts, each a tuple of :class:`~recbole_genrec.prompt.pieces.Piece`.
     families: dict
 
     def trained(self, family):
@@ -72,14 +61,8 @@ class TaskPrompts:
 
     def as_dict(self):
         """The content of a file of these prompts, see :func:`tasks_of`."""
-        families = {family: list(map(_written, prompts)) for family, prompts in self.families.items()}
+        families = {family: list(map(written, prompts)) for family, prompts in self.families.items()}
         return {"version": self.version, **families}
-
-
-def _written(prompt):
-    """A prompt as :func:`parse_prompt` reads it: a field with the space before it, a brace in text doubled."""
-    text = "".join(p.text.replace("{", "{{").replace("}", "}}") or f" {{{p.field}}}" for p in prompt)
-    return text if prompt[0].text else text[1:]
 
 
 def load_tasks(name_or_path):
@@ -88,15 +71,8 @@ def load_tasks(name_or_path):
     Raises:
         GenRecError: no such file, or it is malformed; the message names the file, the family and the prompt.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        shipped = sorted(file.stem for file in (properties_folder() / "task").glob("*.yaml"))
-        if name_or_path not in shipped:
-            raise unknown_name("task prompts", name_or_path, shipped)
-        path = properties_folder() / "task" / f"{name_or_path}.yaml"
-    elif not path.is_file():
-        raise GenRecError(f"The file of task prompts {path} does not exist.")
-    return tasks_of(read_yaml_file(path, "file of task prompts "), path.stem, path)
+    path, content = KIND.read(name_or_path)
+    return tasks_of(content, path.stem, path)
 
 
 def tasks_of(content, name, where):
@@ -110,8 +86,7 @@ def tasks_of(content, name, where):
     Raises:
         GenRecError: it is malformed.
     """
-    if not isinstance(content, dict) or type(content.get("version")) is not int:
-        raise GenRecError(f"{where} must hold 'version: <number>' and a list of prompts for each family.")
+    KIND.check_version(content, where)
     families = {}
     for family, prompts in content.items():
         if family == "version":
@@ -127,28 +102,14 @@ def tasks_of(content, name, where):
 
 
 def parse_prompt(text, family, where):
-    """The tuple of :class:`Piece` of a prompt of ``family``; ``where`` names it in errors.
+    """The tuple of :class:`~recbole_genrec.prompt.pieces.Piece` of a prompt of ``family``.
+
+    ``where`` names it in errors.
 
     Raises:
         GenRecError: the prompt has a field that the family lacks, or lacks one that it needs.
     """
-    try:
-        parsed = list(Formatter().parse(text))
-    except ValueError as error:
-        raise GenRecError(f"{where}: {error}.") from error
-    pieces = []
-    for literal, field, form, conversion in parsed:
-        text_before = literal if field is None else literal.removesuffix(" ")
-        if text_before:
-            pieces.append(Piece(text_before, ""))
-        if field is None:
-            continue
-        if form or conversion:
-            raise GenRecError(f"{where}: write {{{field}}} without a format.")
-        known = REQUIRED[family] | ALLOWED[family]
-        if field not in known:
-            raise GenRecError(f"{where}: unknown field {shown(field)}. Accepted: {', '.join(sorted(known))}.")
-        pieces.append(Piece("", field))
+    pieces = parse_spaced(text, REQUIRED[family] | ALLOWED[family], where)
     if not REQUIRED[family] & {piece.field for piece in pieces}:
         raise GenRecError(f"{where}: one of {', '.join(sorted(REQUIRED[family]))} must be in it.")
-    return tuple(pieces)
+    return pieces

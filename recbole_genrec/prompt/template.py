@@ -9,15 +9,15 @@ a tokenizer cuts a title into the same tokens in the history and in the response
 may hold what an interaction carries beside its item; see :mod:`recbole_genrec.prompt.value_phrases`.
 """
 
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
-from recbole_genrec.errors import GenRecError, shown, unknown_name
-from recbole_genrec.files.properties import properties_folder
-from recbole_genrec.files.strict_yaml import read_yaml_file
+from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.prompt.prompt_file import PromptKind, of_fields
 from recbole_genrec.prompt.value_phrases import GAP, fields_of, fill_values
+from recbole_genrec.prompt.wordings import checked_wordings
 
+KIND = PromptKind("prompt", "prompt", "prompt file")
 #: value of ``end`` that stands for the tokenizer's end-of-sequence token.
 END_OF_SEQUENCE = "eos"
 _INSTRUCTION = "{instruction}"
@@ -52,6 +52,8 @@ class PromptTemplate:
     item_suffix: str = ""
     #: text between the history and the target.
     response_prefix: str = ""
+    #: instructions that are held out of training, to test wordings that it has not seen.
+    held_out: tuple = ()
 
     def __post_init__(self):
         where = f"prompt template {shown(self.name)}"
@@ -74,8 +76,19 @@ class PromptTemplate:
             if not isinstance(instruction, str):
                 raise GenRecError(f"{where}: every one of 'instructions' must be text, not {shown(instruction)}.")
         object.__setattr__(self, "instructions", tuple(self.instructions))
+        object.__setattr__(self, "held_out", checked_wordings(self.held_out, where))
+        if self.held_out and not any(self.instructions):
+            raise GenRecError(f"{where}: 'held_out' gives instructions in other words: it needs 'instructions'.")
         if any(self.instructions) != (_INSTRUCTION in self.prefix):
             raise GenRecError(f"{where}: 'instructions' and {_INSTRUCTION!r} in 'prefix' go together; one is missing.")
+
+    def worded(self, instruction):
+        """The template with one instruction alone, such as one of ``held_out``."""
+        return replace(self, instructions=(instruction,), held_out=())
+
+    def as_dict(self):
+        """The fields by name, as :func:`template_of` reads them; ``held_out`` where there are any."""
+        return {key: value for key, value in asdict(self).items() if value or key != "held_out"}
 
     def prefix_text(self, instruction=0):
         """The text before the history, with instruction number ``instruction`` filled in."""
@@ -138,7 +151,7 @@ class PromptTemplate:
 
 def available_templates():
     """Names of the shipped templates, sorted."""
-    return sorted(path.stem for path in (properties_folder() / "prompt").glob("*.yaml"))
+    return KIND.shipped()
 
 
 def load_template(name_or_path):
@@ -147,23 +160,11 @@ def load_template(name_or_path):
     Raises:
         GenRecError: no such template, or the file is malformed; the message names the file and the key.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        if name_or_path not in available_templates():
-            raise unknown_name("prompt", name_or_path, available_templates())
-        path = properties_folder() / "prompt" / f"{name_or_path}.yaml"
-    elif not path.is_file():
-        raise GenRecError(f"The prompt file {path} does not exist. Shipped: {', '.join(available_templates())}.")
-    content = read_yaml_file(path, "prompt file ")
-    if not isinstance(content, dict):
-        raise GenRecError(f"The prompt file {path} must hold 'key: value' lines.")
-    if "name" in content:
-        raise GenRecError(f"The prompt file {path} has the key 'name': its name is that of the file.")
-    return template_of({"name": path.stem, **content}, f"the prompt file {path}")
+    return template_of(*KIND.read_named(name_or_path))
 
 
 def template_of(content, where):
-    """The template of named fields, as :func:`dataclasses.asdict` gives them.
+    """The template of named fields, as :meth:`PromptTemplate.as_dict` gives them.
 
     Args:
         content: a dict.
@@ -172,11 +173,4 @@ def template_of(content, where):
     Raises:
         GenRecError: a key is unknown or missing, or its value is not accepted.
     """
-    keys = [field.name for field in fields(PromptTemplate)]
-    for key in content:
-        if key not in keys:
-            raise unknown_name(f"key in {where}:", key, keys)
-    for key in ("name", "version", "end"):
-        if key not in content:
-            raise GenRecError(f"{where[:1].upper()}{where[1:]} lacks the key {key!r}.")
-    return PromptTemplate(**content)
+    return of_fields(PromptTemplate, content, where)

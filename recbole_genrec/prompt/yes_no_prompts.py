@@ -4,24 +4,16 @@ Reference: Keqin Bao et al. "TALLRec: An Effective and Efficient Tuning Framewor
 Recommendation", RecSys 2023, arXiv 2305.00447.
 """
 
-from dataclasses import dataclass, fields
-from pathlib import Path
-from string import Formatter
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, replace
 
-from recbole_genrec.errors import GenRecError, shown, unknown_name
-from recbole_genrec.files.properties import properties_folder
-from recbole_genrec.files.strict_yaml import read_yaml_file
+from recbole_genrec.errors import GenRecError, shown
+from recbole_genrec.prompt.pieces import parse_pieces
+from recbole_genrec.prompt.prompt_file import PromptKind, of_fields
+from recbole_genrec.prompt.wordings import checked_wordings
 
+KIND = PromptKind("yes_no", "yes-or-no prompt", "file of a yes-or-no prompt")
 #: the fields of a prompt's text. The candidate comes last, so that candidates share all that stands before.
 FIELDS = ("liked", "disliked", "candidate")
-
-
-class Piece(NamedTuple):
-    """A part of a prompt: plain ``text``, or a ``field`` to fill in."""
-
-    text: str
-    field: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +34,8 @@ class YesNoPrompt:
     yes_answer: str
     #: the other answer.
     no_answer: str
+    #: other wordings of ``text`` that are held out of training, to test what it has not seen.
+    held_out: tuple = ()
 
     def __post_init__(self):
         where = f"yes-or-no prompt {shown(self.name)}"
@@ -51,15 +45,19 @@ class YesNoPrompt:
             value = getattr(self, key)
             if not isinstance(value, str) or not value:
                 raise GenRecError(f"{where}: {key!r} must be text that is not empty, not {shown(value)}.")
+        object.__setattr__(self, "held_out", checked_wordings(self.held_out, where))
+        for text in self.held_out:
+            self.worded(text)  # refuses a text that is none
         asked = [piece.field for piece in self.pieces() if piece.field]
         if sorted(asked) != sorted(FIELDS) or asked[-1] != "candidate":
             raise GenRecError(
                 f"{where}: 'text' must have the fields {{liked}} and {{disliked}}, each once, and {{candidate}} after "
                 "both."
             )
-        if not self.pieces()[0].text:
+        if self.pieces()[0].field:
             raise GenRecError(f"{where}: 'text' must begin with text, not with a field.")
-        if [piece.field for piece in _parse(self.item, ("title",), f"{where}, 'item'") if piece.field] != ["title"]:
+        of_item = parse_pieces(self.item, ("title",), f"{where}, 'item'")
+        if [piece.field for piece in of_item if piece.field] != ["title"]:
             raise GenRecError(f"{where}: 'item' must have the field {{title}} once.")
         if not self.ending:
             raise GenRecError(
@@ -67,14 +65,22 @@ class YesNoPrompt:
             )
 
     def pieces(self):
-        """The text as a list of :class:`Piece`, in order."""
-        return _parse(self.text, FIELDS, f"yes-or-no prompt {shown(self.name)}, 'text'")
+        """The text as a list of :class:`~recbole_genrec.prompt.pieces.Piece`, in order."""
+        return parse_pieces(self.text, FIELDS, f"yes-or-no prompt {shown(self.name)}, 'text'")
+
+    def worded(self, text):
+        """The prompt in other words, such as one of ``held_out``."""
+        return replace(self, text=text, held_out=())
+
+    def as_dict(self):
+        """The fields by name, as :func:`yes_no_of` reads them; ``held_out`` where there are any."""
+        return {key: value for key, value in asdict(self).items() if value or key != "held_out"}
 
     @property
     def around_title(self):
         """The text of an item before its title and after it."""
         texts, after = ["", ""], 0
-        for piece in _parse(self.item, ("title",), ""):
+        for piece in parse_pieces(self.item, ("title",), ""):
             after = 1 if piece.field else after
             texts[after] += piece.text
         return tuple(texts)
@@ -100,48 +106,17 @@ class YesNoPrompt:
         return "".join(lists.get(piece.field, piece.text) for piece in self.pieces())
 
 
-def _parse(text, known, where):
-    """The :class:`Piece` list of a text with fields."""
-    try:
-        parsed = list(Formatter().parse(text))
-    except ValueError as error:
-        raise GenRecError(f"{where}: {error}.") from error
-    pieces = []
-    for literal, field, form, conversion in parsed:
-        if literal or not pieces:
-            pieces.append(Piece(literal, ""))
-        if field is None:
-            continue
-        if form or conversion or field not in known:
-            raise GenRecError(f"{where}: unknown field {shown(field)}. Accepted: {', '.join(known)}.")
-        pieces.append(Piece("", field))
-    return pieces
-
-
 def load_yes_no(name_or_path):
     """Load a yes-or-no prompt by the name of a shipped one or by the path of a YAML file.
 
     Raises:
         GenRecError: no such prompt, or the file is malformed; the message names the file and the key.
     """
-    path, folder = Path(name_or_path), properties_folder() / "yes_no"
-    if path.suffix not in (".yaml", ".yml"):
-        shipped = sorted(file.stem for file in folder.glob("*.yaml"))
-        if name_or_path not in shipped:
-            raise unknown_name("yes-or-no prompt", name_or_path, shipped)
-        path = folder / f"{name_or_path}.yaml"
-    elif not path.is_file():
-        raise GenRecError(f"The file of a yes-or-no prompt {path} does not exist.")
-    content = read_yaml_file(path, "file of a yes-or-no prompt ")
-    if not isinstance(content, dict):
-        raise GenRecError(f"{path} must hold 'key: value' lines.")
-    if "name" in content:
-        raise GenRecError(f"{path} has the key 'name': its name is that of the file.")
-    return yes_no_of({"name": path.stem, **content}, str(path))
+    return yes_no_of(*KIND.read_named(name_or_path))
 
 
 def yes_no_of(content, where):
-    """The prompt of named fields, as :func:`dataclasses.asdict` gives them.
+    """The prompt of named fields, as :meth:`YesNoPrompt.as_dict` gives them.
 
     Args:
         content: a dict.
@@ -150,11 +125,4 @@ def yes_no_of(content, where):
     Raises:
         GenRecError: a key is unknown or missing, or its value is not accepted.
     """
-    keys = [field.name for field in fields(YesNoPrompt)]
-    for key in content:
-        if key not in keys:
-            raise unknown_name(f"key in {where}:", key, keys)
-    for key in keys:
-        if key not in content:
-            raise GenRecError(f"{where} lacks the key {key!r}.")
-    return YesNoPrompt(**content)
+    return of_fields(YesNoPrompt, content, where)

@@ -109,7 +109,7 @@ class RunResult(JSONModel):
     seconds: Seconds
     users_per_second: float
     parameters: Parameters
-    #: of P5 and PromptLLM, the metrics of the tasks beside the ranking.
+    #: by task and kind of prompt, the metrics of P5's and PromptLLM's tasks, and of wordings held out of training.
     tasks: dict[str, Any] = {}
     #: of PromptLLM's chat, requests and tokens.
     usage: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from recbole_genrec.runs.machine import hardware, versions
 from recbole_genrec.runs.measure import measure_cold, measure_test, selected_by_validation
 from recbole_genrec.runs.process import ready_cpu, recbole_logging
 from recbole_genrec.runs.result import Seconds, read_run
-from recbole_genrec.runs.run import build_model
+from recbole_genrec.runs.run import build_model, test_tasks
 from recbole_genrec.runs.stored_model import check_checkpoint, stored_config
 from recbole_genrec.runs.summary import print_table
 
@@ -54,6 +54,7 @@ def retest(run, settings=None):
         validated, validation = _validate(trainer, valid_data, path, stored.checkpoint)
         tested = measure_test(trainer, data, test_data, checkpoint=stored.checkpoint)
         tested.write_outcomes(folder, config)
+        tasks = test_tasks(trainer, data, test_data, tested.metrics)
         cold = measure_cold(trainer, data)
     seconds = {"data": data.seconds, "train": stored.seconds.train, "validate": validation, "test": tested.seconds}
     # a checkpoint does not know how many titles collided
@@ -63,7 +64,7 @@ def retest(run, settings=None):
         **selected_by_validation(config, validated[config["valid_metric"].lower()], validated),
         curve=[_without_validation(epoch) for epoch in stored.curve],
         cold=cold,
-        tasks={},
+        tasks=tasks,
         users_per_second=(len(data.parts[1]) + len(data.parts[2])) / (validation + tested.seconds),
         seconds=Seconds(**seconds, total=perf_counter() - started),
         tested_again=_again(stored, changes, config["device"]),

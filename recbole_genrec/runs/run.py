@@ -178,7 +178,7 @@ def _run_model(config, data, saved, folder):
     best = trainer.fit(loaders["train"], loaders["valid"], False, saved, config["show_progress"])
     tested = measure_test(trainer, data, loaders["test"], saved)
     tested.write_outcomes(folder, config)
-    tasks = _test_tasks(trainer, data, loaders["test"], tested.metrics)
+    tasks = test_tasks(trainer, data, loaders["test"], tested.metrics)
     cold = measure_cold(trainer, data)
     _log_tests(trainer.wandblogger, tested.metrics, cold)
     evaluated = clock.validations * len(data.parts[1]) + len(data.parts[2])
@@ -222,8 +222,15 @@ def _prepare(config, data):
     return get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model), loaders, building
 
 
-def _test_tasks(trainer, data, loader, ranked):
-    """Metrics of the tasks beside the ranking, of a model that has any; ``ranked`` holds those of the ranking."""
+def test_tasks(trainer, data, loader, ranked):
+    """Metrics of the tasks beside the ranking, and of held-out wordings, of a model that has any.
+
+    Args:
+        trainer: holds the model.
+        data: :class:`SplitData`.
+        loader: of the test.
+        ranked: the metrics of the ranking.
+    """
     config, model = trainer.config, trainer.model
     if not hasattr(model, "evaluate_tasks") or config["test_tasks"] is False:
         return {}

@@ -3,7 +3,8 @@ import yaml
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.properties import properties_folder
-from recbole_genrec.prompt.question_prompts import QUESTIONS, fill, load_questions
+from recbole_genrec.prompt.pieces import fill
+from recbole_genrec.prompt.question_prompts import QUESTIONS, load_questions
 
 SHIPPED = properties_folder() / "chat" / "promptllm.yaml"
 

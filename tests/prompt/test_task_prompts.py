@@ -2,7 +2,8 @@ import pytest
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.properties import properties_folder
-from recbole_genrec.prompt.task_prompts import TARGETS, Piece, load_tasks
+from recbole_genrec.prompt.pieces import Piece
+from recbole_genrec.prompt.task_prompts import TARGETS, load_tasks
 
 
 def test_the_shipped_families_are_p5s():

@@ -123,8 +123,8 @@ class P5Arguments(Arguments):
     """Number of items to choose from in prompts that list candidates."""
     max_target_tokens: Annotated[int, Ge(1), Le(1_000_000)] = 64
     """Longest text that is learnt and generated, in tokens."""
-    test_tasks: Flag = True
-    """Test each task family after the ranking test, with a prompt of the training and the one held out."""
+    test_tasks: Annotated[Flag, Reads("P5", "PromptLLM", "GenRec", "TALLRec")] = True
+    """After the test of the ranking, test each task family, and each wording that is held out of training."""
     review_field: Text = "review_text"
     """Column of reviews in the ``.inter`` file."""
     summary_field: Text = "summary"
