@@ -25,6 +25,7 @@ class EpochSettings:
         batch_tokens: padded tokens in a batch, at least one row; 0: count rows instead.
         history_dropout: fraction of the interactions that each epoch leaves out, as if they had not happened.
         shuffle: false plans every epoch like the first.
+        user_dropout: fraction of the windows that go without their user, where prompts name one.
     """
 
     seed: int
@@ -32,6 +33,7 @@ class EpochSettings:
     batch_tokens: int = 0
     history_dropout: float = 0.0
     shuffle: bool = True
+    user_dropout: float = 0.0
 
 
 def epoch_settings(config, engine):

@@ -98,17 +98,20 @@ class HistoryContext:
         asked: of prompts, the moment that each one asks at, int64 ``[W]``; ``None``: not known.
         around: :class:`~recbole_genrec.batches.value_texts.Surroundings` of the items, once they are written; ``None``
             also where the template has the same text around every item.
+        user: of prompts, the number of each one's user, 0 for one who is not known ``[W]``; ``None``: none is.
     """
 
     times: np.ndarray | None = None
     values: dict = field(default_factory=dict)
     asked: np.ndarray | None = None
     around: Surroundings | None = None
+    user: np.ndarray | None = None
 
     def kept(self, chosen):
         """That of the interactions that an index chooses, nothing of it written yet."""
         times = None if self.times is None else self.times[chosen]
-        return HistoryContext(times, {name: column[chosen] for name, column in self.values.items()}, self.asked)
+        values = {name: column[chosen] for name, column in self.values.items()}
+        return HistoryContext(times, values, self.asked, user=self.user)
 
 
 @dataclass
@@ -132,7 +135,7 @@ class Trunk:
         return ItemCells(torch.from_numpy(cell), torch.from_numpy(self.items.item), values)
 
 
-def lay_trunk(tokens, items, bounds, instruction, around=None):
+def lay_trunk(tokens, items, bounds, instruction, around=None, user=None):
     """Prefix and items of windows.
 
     Args:
@@ -141,16 +144,14 @@ def lay_trunk(tokens, items, bounds, instruction, around=None):
         bounds: of each window, where its first item is in ``items`` and where its last one ends, a pair of ``[W]``.
         instruction: number of the instruction that each window uses ``[W]``.
         around: :class:`~recbole_genrec.batches.value_texts.Surroundings` of ``items``, where they vary.
+        user: number of each window's user ``[W]``; ``None``: nobody is known.
 
     Returns:
         :class:`Trunk`.
     """
     first, stop = bounds
-    prefix_length = np.array([len(prefix) for prefix in tokens.prefixes])
-    prefix_offset = prefix_length.cumsum() - prefix_length
-    prefix_row, prefix_order = ragged(prefix_length[instruction])
-    prefix_token = np.concatenate(tokens.prefixes)[prefix_offset[instruction[prefix_row]] + prefix_order]
-    prefix = Cells(prefix_row, prefix_order, prefix_token)
+    prefix_length, prefix_token = tokens.prefix_of(instruction, user)
+    prefix = Cells(*ragged(prefix_length), prefix_token)
 
     item_row, item_order = ragged(stop - first)
     flat_index = first[item_row] + item_order
@@ -158,10 +159,10 @@ def lay_trunk(tokens, items, bounds, instruction, around=None):
     item_length, item_token = _written(tokens, item, flat_index, item_order == 0, around)
     running = item_length.cumsum()
     row_begin = np.concatenate([[0], running])[(stop - first).cumsum() - (stop - first)]
-    item_stop = prefix_length[instruction][item_row] + running - row_begin[item_row]
+    item_stop = prefix_length[item_row] + running - row_begin[item_row]
     item_start = item_stop - item_length
     owner, order = ragged(item_length)
-    length = prefix_length[instruction] + np.bincount(item_row, item_length, len(first)).astype(np.int64)
+    length = prefix_length + np.bincount(item_row, item_length, len(first)).astype(np.int64)
     cells = prefix.joined(Cells(item_row[owner], item_start[owner] + order, item_token))
     return Trunk(cells, length, TrunkItems(item_row, item, flat_index, item_start, item_stop))
 

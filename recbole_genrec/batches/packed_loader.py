@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from recbole_genrec.batches.epoch_loader import EpochLoader, batches_of_like_length, check_dropout
 from recbole_genrec.batches.layout import HistoryContext
 
@@ -35,18 +37,31 @@ class PackedLoader(EpochLoader):
         kept, offsets = self._kept(generator)
         items = self.items[kept]
         context = self.packer.describe(items, self.context.kept(kept))  # times pass between the interactions kept
-        windows = self.packer.plan(items, offsets, self.min_history, generator, context)
+        windows = self._with_users(self.packer.plan(items, offsets, self.min_history, generator, context), offsets)
         learnt = generator.random(len(items)) < self.branch_share if self.branch_share < 1 else None
         lengths = self.packer.sequence_lengths(items, windows, learnt, context)
         order = generator if self.settings.shuffle else None
         batches = batches_of_like_length(lengths, self.settings.batch_tokens, self.settings.batch_size, order)
         return (items, windows, learnt, context), batches
 
-    def _draw(self, plan, batch):
-        """The number of an instruction for each window."""
-        return plan.generator.integers(len(self.packer.tokens.prefixes), size=len(batch))
+    def _with_users(self, windows, offsets):
+        """The windows with their users, where prompts name some."""
+        if self.packer.tokens.users is None:
+            return windows
+        return replace(windows, user=self.users[np.searchsorted(offsets, windows.first, side="right") - 1])
 
-    def _write(self, plan, batch, instruction):
+    def _draw(self, plan, batch):
+        """The number of an instruction for each window, and whether its user is named ``[B, 2]``."""
+        instruction = plan.generator.integers(len(self.packer.tokens.prefixes), size=len(batch))
+        named, dropout = np.ones(len(batch), np.int64), self.settings.user_dropout
+        if self.packer.tokens.users is not None and dropout:
+            named = plan.generator.random(len(batch)) >= dropout
+        return np.stack([instruction, named], 1)
+
+    def _write(self, plan, batch, drawn):
         items, windows, learnt, context = plan.rows
-        packed = self.packer.pack(items, windows[batch], instruction, learnt, context)
+        windows, (instruction, named) = windows[batch], drawn.T
+        if windows.user is not None:
+            windows = replace(windows, user=windows.user * named)
+        packed = self.packer.pack(items, windows, instruction, learnt, context)
         return replace(packed, learnt_share=self.branch_share)

@@ -33,127 +33,16 @@ an index into the flattened sequences ``[W * T]``.
 """
 
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from recbole_genrec.backbone.time_bias import CellTimes, causal_bias
-from recbole_genrec.batches.layout import (
-    Branches,
-    Cells,
-    HistoryContext,
-    ItemCells,
-    Labels,
-    PackedAttention,
-    lay_trunk,
-    moved,
-)
+from recbole_genrec.batches.layout import Branches, Cells, HistoryContext, ItemCells, Labels, lay_trunk
+from recbole_genrec.batches.packed_batch import PackedBatch, Prompts, Windows
 from recbole_genrec.batches.times import packed_times, prompt_times
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
-
-
-@dataclass
-class Windows:
-    """Parts of item sequences laid end to end, all arrays ``[W]`` of indices into the flat array of items.
-
-    A window's history begins at ``first``, its targets at ``target``; both end before ``stop``.
-    """
-
-    first: np.ndarray
-    target: np.ndarray
-    stop: np.ndarray
-
-    def __len__(self):
-        return len(self.first)
-
-    def __getitem__(self, index):
-        return Windows(self.first[index], self.target[index], self.stop[index])
-
-
-@dataclass
-class PackedBatch:
-    """What one training forward needs.
-
-    Attributes:
-        input_ids: ``[W, T]``, right-padded.
-        attention: :class:`~recbole_genrec.batches.layout.PackedAttention`, or ``None`` where attention is plainly
-            causal and positions simply count.
-        items: :class:`~recbole_genrec.batches.layout.ItemCells` of the histories.
-        labels: :class:`~recbole_genrec.batches.layout.Labels` of the targets whose identifiers are learnt.
-        targets: :class:`~recbole_genrec.batches.layout.ItemCells` of all targets: the cell before the first token of
-            each one's identifier, and which item it is.
-        learnt: booleans, whether each of them is learnt.
-        times: :class:`~recbole_genrec.backbone.time_bias.CellTimes` of all cells; ``None``: time plays no part.
-        n_tokens: tokens without padding.
-        n_decisions: terms that the mean loss is taken over: the labels of all targets, learnt or not.
-        learnt_share: expected share of the targets that are learnt.
-    """
-
-    input_ids: torch.Tensor
-    attention: PackedAttention | None
-    items: ItemCells
-    labels: Labels
-    targets: ItemCells
-    learnt: torch.Tensor
-    times: CellTimes | None
-    n_tokens: int
-    n_decisions: int
-    learnt_share: float = 1.0
-
-    @property
-    def position_ids(self):
-        """``[W, T]``, or ``None`` where positions simply count."""
-        return None if self.attention is None else self.attention.position_ids
-
-    @property
-    def n_targets(self):
-        """Targets in the batch."""
-        return len(self.targets.item)
-
-    def to(self, device):
-        """The same batch on another device."""
-        return moved(self, device)
-
-    def mask(self, kind="dense", time_bias=None):
-        """Attention mask.
-
-        Args:
-            kind: ``dense``, or a form that skips what nobody sees: ``branches`` for a
-                :class:`~recbole_genrec.backbone.branches.BranchMask`, ``blocks`` for a ``BlockMask`` of FlexAttention.
-            time_bias: :class:`~recbole_genrec.backbone.time_bias.TimeBias`, which takes no blocks; ``None``: none.
-
-        Returns:
-            The mask, if dense boolean ``[W, T, T]``, or with a bias float ``[W, A, T, T]``; ``None`` for plain causal
-            attention.
-        """
-        if time_bias is None:
-            return None if self.attention is None else self.attention.mask(kind)
-        if self.attention is None:
-            return causal_bias(time_bias, self.times)
-
-        def bias(query, key, seen):
-            return time_bias.masked(self.times[:, query], self.times.known[:, key], seen)
-
-        return self.attention.mask(kind, bias)
-
-
-@dataclass
-class Prompts:
-    """Prompts up to the target.
-
-    Attributes:
-        input_ids: ``[W, T]``, right-padded.
-        lengths: ``[W]``.
-        items: :class:`~recbole_genrec.batches.layout.ItemCells` of the histories.
-        times: as in :class:`PackedBatch`.
-    """
-
-    input_ids: torch.Tensor
-    lengths: torch.Tensor
-    items: ItemCells
-    times: CellTimes | None = None
 
 
 class Packer:
@@ -186,19 +75,35 @@ class Packer:
         last = np.zeros(len(self.item_length), np.int64)
         last[1:] = self.label_depth[self.label_offset[2:] - 1]
         self.target_length = last
-        longest = max(map(len, tokens.prefixes)) + len(tokens.response) + int(last.max())
-        self.history_budget = max_prompt_tokens - longest
+        self.max_prompt_tokens, self.longest_history = max_prompt_tokens, longest_history
+        self._set_budget()
+
+    def _set_budget(self):
+        """Count the tokens that are left for histories."""
+        longest = self.tokens.longest_prefix + len(self.tokens.response) + int(self.target_length.max())
+        self.history_budget = self.max_prompt_tokens - longest
         if self.history_budget < 1:
             raise GenRecError(
-                f"'max_prompt_tokens' ({max_prompt_tokens}) leaves no room for a history: the prompt's fixed text and "
-                f"the longest identifier take {longest} tokens. The target is never cut; raise it."
+                f"'max_prompt_tokens' ({self.max_prompt_tokens}) leaves no room for a history: the prompt's fixed text "
+                f"and the longest identifier take {longest} tokens. The target is never cut; raise it."
             )
-        self.history_budget = min(self.history_budget, longest_history or self.history_budget)
+        self.history_budget = min(self.history_budget, self.longest_history or self.history_budget)
 
     def with_history_items(self, tokens):
         """This packer over a table with more items behind the catalogue's: in histories only, never as targets."""
         packer = copy(self)
         packer.tokens, packer.item_length = tokens, np.diff(tokens.item_offset)
+        return packer
+
+    def with_users(self, users):
+        """This packer with another table of users, :class:`~recbole_genrec.batches.user_tokens.UserTokens`.
+
+        Raises:
+            GenRecError: the words of one leave no room for a history.
+        """
+        packer = copy(self)
+        packer.tokens = replace(self.tokens, users=users)
+        packer._set_budget()
         return packer
 
     def describe(self, items, context=None):
@@ -274,12 +179,13 @@ class Packer:
             begin, end, target, rank = begin[unfinished], end[unfinished], stop[unfinished], rank + 1
         if not parts:
             return Windows(*(np.zeros(0, np.int64) for _ in range(3)))
-        return Windows(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Windows)))
+        columns = ([getattr(part, name) for part in parts] for name in ("first", "target", "stop"))
+        return Windows(*map(np.concatenate, columns))
 
     def sequence_lengths(self, items, windows, learnt=None, context=None):
         """Tokens of each window's packed sequence, the longest prefix counted ``[W]``; see :meth:`pack`."""
         total = self.cumulative(items, context)
-        prefix = max(map(len, self.tokens.prefixes))
+        prefix = self.tokens.longest_prefix
         if self.tokens.continues:
             return prefix + total[windows.stop] - total[windows.first]
         target = self.target_length[items] if learnt is None else self.target_length[items] * learnt
@@ -299,7 +205,8 @@ class Packer:
         """
         context = self.describe(items, context)
         first = self.history_start(items, first, stop, context)
-        trunk = lay_trunk(self.tokens, items, (first, stop), np.zeros(len(first), np.int64), context.around)
+        instruction = np.zeros(len(first), np.int64)
+        trunk = lay_trunk(self.tokens, items, (first, stop), instruction, context.around, context.user)
         response = self.tokens.response
         length = trunk.length + len(response)
         table = np.full((len(first), length.max()), self.pad_id, np.int64)
@@ -328,7 +235,8 @@ class Packer:
         count = len(windows)
         instruction = np.zeros(count, np.int64) if instruction is None else instruction
         context = self.describe(items, context)
-        trunk = lay_trunk(self.tokens, items, (windows.first, windows.stop), instruction, context.around)
+        bounds = windows.first, windows.stop
+        trunk = lay_trunk(self.tokens, items, bounds, instruction, context.around, windows.user)
         targets = trunk.items.kept(trunk.items.flat_index >= windows.target[trunk.items.row])
         is_learnt = np.ones(len(targets.item), bool) if learnt is None else learnt[targets.flat_index]
         several = (windows.stop - windows.target > 1).any()  # else a branch just ends its trunk

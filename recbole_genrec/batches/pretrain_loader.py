@@ -70,19 +70,19 @@ class PretrainLoader(PackedLoader):
         super().set_stage(stage, first_epoch)
 
     def _draw(self, plan, batch):
-        """Numbers of instructions, and for ``pretrain`` where in its history the mask stands, from 0 to 1."""
-        instruction = super()._draw(plan, batch)
+        """What the base class draws, and for ``pretrain`` where in its history the mask stands, from 0 to 1."""
+        drawn = super()._draw(plan, batch)
         if self._stage != "pretrain":
-            return instruction
-        return np.stack([instruction, plan.generator.random(len(batch))], 1)
+            return drawn
+        return np.column_stack([drawn, plan.generator.random(len(batch))])
 
     def _write(self, plan, batch, drawn):
         if self._stage != "pretrain":
             return super()._write(plan, batch, drawn)
         written = PretrainBatch(len(batch))
         if self.pretraining.looks_ahead:
-            written = replace(written, packed=super()._write(plan, batch, drawn[:, 0].astype(np.int64)))
-        return self._with_masks(written, plan, batch, drawn[:, 1]) if self.pretraining.masks else written
+            written = replace(written, packed=super()._write(plan, batch, drawn[:, :2].astype(np.int64)))
+        return self._with_masks(written, plan, batch, drawn[:, -1]) if self.pretraining.masks else written
 
     def _with_masks(self, written, plan, batch, place):
         items, windows, _, context = plan.rows
@@ -99,7 +99,9 @@ class PretrainLoader(PackedLoader):
         shown = items[flat]
         target = torch.from_numpy(shown[masked])
         shown[masked] = len(self.packer.item_length)
-        prompts = self.masked_packer.prompts(shown, begin, begin + count, context.kept(flat))
+        user = None if windows.user is None else windows.user[long_enough]
+        context = replace(context.kept(flat), user=user)
+        prompts = self.masked_packer.prompts(shown, begin, begin + count, context)
         return replace(written, prompts=prompts, masked_item=target)
 
 

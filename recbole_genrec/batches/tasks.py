@@ -123,7 +123,13 @@ class TaskWriter:
         item_texts: by item id, ``""`` for padding.
         normalization: ``trie`` (labels are edges) or ``vocab`` (labels are tokens).
         limits: :class:`TokenLimits`.
+
+    Attributes:
+        users: names of users, :class:`~recbole_genrec.batches.user_tokens.UserTokens`; each is one word. ``None``:
+            they are called by their numbers.
     """
+
+    users = None
 
     def __init__(self, prompts, backbone, trie, item_texts, normalization, limits):
         self.prompts, self.backbone, self.item_texts, self.limits = prompts, backbone, item_texts, limits
@@ -168,7 +174,8 @@ class TaskWriter:
             elif piece.field == "item":
                 parts.append([self.identifier[example.item]])
             elif piece.field == "user":
-                parts.append([self.encode(f" user {example.user}")])
+                name = self._user(example.user)
+                parts.append([name] if len(name) else [])
             else:
                 parts.append(self._words(self.encode(piece.text or f" {self._field_text(example, piece.field)}")))
         room = self.limits.prompt - 1  # for the end token
@@ -182,6 +189,9 @@ class TaskWriter:
         numbers = np.repeat(np.arange(1, len(words) + 1), list(map(len, words)))[:room]
         return np.append(tokens, self.backbone.eos_id), np.append(numbers, numbers[-1] + 1)
 
+    def _user(self, number):
+        return self.encode(f" user {number}") if self.users is None else self.users[number]
+
     def check_candidates(self, count):
         """Refuse more candidates than fit into a prompt, whichever they are: one that is cut off could be the target.
 
@@ -189,11 +199,12 @@ class TaskWriter:
             GenRecError: they do not fit; the message says how many do.
         """
         longest = max(map(len, self.identifier)) + len(self.encode(BETWEEN_ITEMS))
+        field = max(len(self.encode(" user 1000000")), 0 if self.users is None else self.users.longest)
         for prompts in self.prompts.families.values():
             for prompt in prompts:
                 if not any(piece.field == "candidates" for piece in prompt):
                     continue
-                fixed = sum(len(self.encode(piece.text or " user 1000000")) for piece in prompt)
+                fixed = sum(len(self.encode(piece.text)) if piece.text else field for piece in prompt)
                 fitting = (self.limits.prompt - 1 - fixed) // longest
                 if count > fitting:
                     raise GenRecError(

@@ -6,12 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbole_genrec.batches.user_tokens import MIDDLE, FlatTokens, UserTokens, interleaved
 from recbole_genrec.batches.value_texts import ValueTexts
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.prompt.value_phrases import fill_values
-
-#: any text: stands before a piece of template that never begins a prompt, so that it is tokenised as in the middle.
-MIDDLE = "x"
 
 
 class Around(NamedTuple):
@@ -38,6 +36,9 @@ class PromptTokens:
         end: the token that ends a target.
         reads_titles: whether items of a history read as their identifiers; see :func:`as_slots`.
         values: writes what stands around an identifier where that varies; ``None``: it is ``around``.
+        after_user: of a template that names the user, the tokens between the user and the history, one array for each
+            instruction; ``prefixes`` are then those before the user. Empty: it names none.
+        users: the tokens of users; ``None``: prompts have none.
     """
 
     prefixes: tuple
@@ -48,6 +49,33 @@ class PromptTokens:
     end: int
     reads_titles: bool = True
     values: ValueTexts | None = None
+    after_user: tuple = ()
+    users: UserTokens | None = None
+
+    @property
+    def longest_prefix(self):
+        """The most tokens before a history."""
+        after = self.after_user or [()] * len(self.prefixes)
+        longest = max(len(before) + len(rest) for before, rest in zip(self.prefixes, after))
+        return longest + (0 if self.users is None else self.users.longest)
+
+    def prefix_of(self, instruction, user=None):
+        """The tokens before some histories.
+
+        Args:
+            instruction: number of each one's instruction ``[W]``.
+            user: of each one's user ``[W]``; ``None``: nobody is known.
+
+        Returns:
+            Lengths ``[W]``, and the tokens of all, end to end.
+        """
+        user = np.zeros(len(instruction), np.int64) if user is None else user
+        table = FlatTokens.of(self.prefixes)
+        if not self.after_user:
+            return table.written(instruction)
+        users = self.users or FlatTokens.of([()])
+        user = user if self.users is not None else np.zeros_like(user)
+        return interleaved([(table, instruction), (users, user), (FlatTokens.of(self.after_user), instruction)])
 
     @property
     def between(self):
@@ -109,9 +137,11 @@ def tokenize_prompt(template, backbone, identifiers, clock=None):
         return np.array(backbone.encode(text, context=MIDDLE), np.int64)
 
     start = [] if backbone.bos_id is None else [backbone.bos_id]
-    prefixes = []
+    prefixes, after_user = [], []
     for instruction in range(len(template.instructions)):
-        prefix = start + backbone.encode(template.prefix_text(instruction)) or [backbone.eos_id]
+        before, *after = template.around_user(instruction)
+        after_user += [encode(text) for text in after]
+        prefix = start + backbone.encode(before) or [backbone.eos_id]
         if None in prefix:
             raise GenRecError(
                 f"Prompt {template.name!r} has no 'prefix', and the backbone's tokenizer no token to begin a prompt "
@@ -140,6 +170,7 @@ def tokenize_prompt(template, backbone, identifiers, clock=None):
         response=response,
         end=end[0],
         values=values,
+        after_user=tuple(after_user),
     )
 
 

@@ -14,6 +14,7 @@
     text_vectors.json text_vectors.safetensors    of a model with ``text_vectors``: see :mod:`.vector_files`
     user_columns.json    of a model with ``user_columns``: their types and values
     item_values.json     of a model with ``item_columns``: their types and categories
+    users.json           of a model whose prompts name users: what they are called
     clock.json           of a model that reads times: the first time of its data, and their unit
     trainer.json rng.json optimizer.json optimizer.safetensors average.safetensors    what resuming needs
 """
@@ -26,6 +27,8 @@ import yaml
 from safetensors import SafetensorError
 
 from recbole_genrec.backbone.loading import check_tokenizer
+from recbole_genrec.catalogue.user_index import UserIndex
+from recbole_genrec.checkpoint.context_files import read_user_index
 from recbole_genrec.checkpoint.folder import (
     BACKBONE_PREFIX,
     FORMAT,
@@ -134,6 +137,7 @@ def load_checkpoint_into(model, folder, optimizer=None):
     folder = verify(folder)
     _check_items(folder, model)
     _check_prompts(folder, model)
+    _check_users(folder, model)
     check_tokenizer(folder, model.backbone.tokenizer, model.arguments["backbone"])
     trainer, state = read_json(folder / "trainer.json"), read_state_dict(folder)
     _check_weights(folder, model, state)
@@ -213,6 +217,8 @@ def _write_model(folder, model, weights, shared):
     if model.item_values is not None:
         stored = {name: column.as_json() for name, column in model.item_values.columns.items()}
         write_json(folder / "item_values.json", stored)
+    if model.user_index != UserIndex():
+        write_json(folder / "users.json", model.user_index.as_json())
     if model.clock is not None:
         write_json(folder / "clock.json", model.clock.as_json())
     prompts = yaml.safe_dump(_prompts_of(model), sort_keys=False, allow_unicode=True)
@@ -269,6 +275,12 @@ def _check_prompts(folder, model):
                 f"The checkpoint {str(folder)!r} does not fit: it belongs to other prompts (prompt.yaml: {key!r} is "
                 f"{shown(value)} there and {shown(own.get(key))} here)."
             )
+
+
+def _check_users(folder, model):
+    stored = read_user_index(folder)
+    if stored is not None and stored.as_json() != model.user_index.as_json():
+        raise GenRecError(f"The checkpoint {str(folder)!r} does not fit: it calls users by other names (users.json).")
 
 
 def _check_weights(folder, model, state):

@@ -1,7 +1,8 @@
-"""The context of histories in a checkpoint: the clock of its times, and columns of users and items."""
+"""The context of histories in a checkpoint: the clock of its times, its users, and columns of users and items."""
 
 from pathlib import Path
 
+from recbole_genrec.catalogue.user_index import UserIndex
 from recbole_genrec.checkpoint.folder import damage_of, read_json
 from recbole_genrec.files.moments import Clock
 from recbole_genrec.files.user_table import ValueColumn
@@ -36,3 +37,16 @@ def read_value_columns(folder, name):
     with damage_of(folder):
         stored = read_json(folder / name)
         return {name: ValueColumn.from_json(column) for name, column in stored.items()}
+
+
+def read_user_index(folder):
+    """The :class:`~recbole_genrec.catalogue.user_index.UserIndex` of a checkpoint, or ``None`` where it has none.
+
+    Raises:
+        GenRecError: the file is damaged; the message names the checkpoint.
+    """
+    folder = Path(folder)
+    if not (folder / "users.json").is_file():
+        return None
+    with damage_of(folder):
+        return UserIndex.from_json(read_json(folder / "users.json"))

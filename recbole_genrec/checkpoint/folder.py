@@ -52,6 +52,7 @@ SHAPES = {
     "item_columns.json": {"*": {"type": str, "values": [[str]]}},
     "user_columns.json": {"*": {"kind": str, "values": [str]}},
     "item_values.json": {"*": {"kind": str, "values": [str]}},
+    "users.json": {"users": [str], "pieces": [[(str, [int])]], "unknown": [(str, [int])], "columns": [str]},
     "clock.json": {"first": int, "unit": str},
     "text_vectors.json": {
         "sources": [str],

@@ -58,18 +58,18 @@ def _history(recommender, question):
     """The entries of the history, and items of the user's that the catalogue does not have."""
     from recbole_genrec.serve.history_reader import ItemId, UserHistory
 
-    chosen, unknown, of_user = [], [], {}
+    chosen, unknown, of_user, ranker = [], [], {}, recommender.ranker
     if question.user is not None:
         from recbole_genrec.serve.user_history import read_user_history
 
         entries = read_user_history(
-            recommender.settings, question.user, question.data_path, recommender.ranker.template
+            recommender.settings, question.user, question.data_path, ranker.template, ranker.user_index.columns
         )
         known, of_user = recommender.reader.number, entries.user
         chosen = [entry for entry in entries if entry.item_id in known]
         unknown = [entry.item_id for entry in entries if entry.item_id not in known]
     chosen += [ItemId(text) if kind == "item" else text for kind, text in question.entries]
-    return UserHistory(chosen, of_user), unknown
+    return UserHistory(chosen, of_user, question.user), unknown
 
 
 def add_items(checkpoint, items, output, trust_remote_code=False):

@@ -40,17 +40,18 @@ from recbole_genrec.config.arguments import (
     EngineArguments,
     IndexingArguments,
     PromptArguments,
+    UserArguments,
 )
-from recbole_genrec.decoding.softmax import trie_loss_and_prior
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
 from recbole_genrec.interactions.dataset import seen_items, train_columns, train_sequences
 from recbole_genrec.interactions.text_columns import TextColumns
-from recbole_genrec.model.catalogue_loss import catalogue_cross_entropy
 from recbole_genrec.model.catalogue_ranking import CatalogueRanking
 from recbole_genrec.model.item_values import ItemValues
+from recbole_genrec.model.losses import CatalogueLosses
 from recbole_genrec.model.prompt_ranker import PromptRanker, check_value_fields, read_arguments
+from recbole_genrec.model.prompt_users import PromptUsers, check_users
 from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
 from recbole_genrec.vectors.hidden_states import embed_texts
@@ -59,7 +60,7 @@ from recbole_genrec.vectors.hidden_states import embed_texts
 MOST_VALUE_TEXTS = 1000
 
 
-class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommender):
+class GenerativeRecommender(CatalogueLosses, CatalogueRanking, PromptUsers, PromptRanker, SequentialRecommender):
     """A RecBole sequential recommender that generates item identifiers with a language model.
 
     A subclass trains (``calculate_loss``); this class turns RecBole's batches into prompts and ranks the catalogue.
@@ -84,7 +85,7 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
     reads_context = False
     #: settings with which the language model gives the same scores alone, without a tensor beside it.
     plain_with = {"history": "text", "edge_embedding": False, "item_prior": False, "context": [], "user_columns": []}
-    plain_with |= {"item_columns": []}
+    plain_with |= {"item_columns": [], "user_indexing": "none"}
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -96,6 +97,8 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         if self.engine.decoding == "beam" and self.engine.num_beams < self.k:
             raise GenRecError(f"'num_beams' ({self.engine.num_beams}) must be at least max(topk), which is {self.k}.")
         item_tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
+        self.user_settings = self._read_user_settings(config)
+        self._index_users(config, dataset)
         if config[BUILT_FOR]:
             self._read_checkpoint(Path(config[BUILT_FOR]), item_tokens, config["seed"])
         else:
@@ -146,6 +149,11 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         }
 
     @classmethod
+    def _read_user_settings(cls, config):
+        """The settings of users' names; those that name nobody for a model whose prompts have no place for them."""
+        return UserArguments.from_config(config) if cls.reads_context else UserArguments()
+
+    @classmethod
     def check_settings(cls, config):
         """Refuse, before anything is built or trained, settings that name what there is not.
 
@@ -160,6 +168,7 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         template = load_template(PromptArguments.from_config(config).prompt)
         history = EngineArguments.from_config(config).history if cls.reads_context else None
         check_value_fields(template, cls.reads_context, history)
+        check_users(cls._read_user_settings(config).user_indexing, template.names_user, f"Prompt {template.name!r}")
 
     def _build(self, config, dataset, item_tokens):
         """Make prompts, identifiers and the language model of what the settings name."""
@@ -221,14 +230,15 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         alike = (stored.backbone, stored.scratch_vocab_size) == (SCRATCH, own.scratch_vocab_size)
         return folder if alike and settings["model"] == model else None
 
-    def _tokens_beside_codes(self):
-        """Names of tokens that a subclass adds beside the codes of items."""
-        return []
-
     def _tokens_of(self, codes, backbone, seed, known):
-        """Token ids of codes, then of a subclass's tokens, added to a backbone whose tokenizer lacks them."""
-        names = [*(code.name for code in codes), *self._tokens_beside_codes()]
-        return backbone.tokenizer.convert_tokens_to_ids(names) if known else add_tokens(backbone, names, seed)
+        """Token ids of codes, then of the tokens beside them, added to a backbone whose tokenizer lacks them."""
+        beside = self._tokens_beside_codes()
+        names = [*(code.name for code in codes), *beside]
+        if not known:
+            return add_tokens(backbone, names, seed)
+        vocabulary = backbone.tokenizer.get_vocab() if beside else {}
+        add_tokens(backbone, [name for name in beside if name not in vocabulary], seed)  # of 'item_index' without users
+        return backbone.tokenizer.convert_tokens_to_ids(names)
 
     def _load_prompts(self, stored=None):
         """Load what stands around items: ``stored``, what :meth:`prompt_settings` gave, or what the settings name."""
@@ -237,7 +247,8 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
 
     def _fixed_texts(self):
         """Texts around items, which a tokenizer from scratch learns from."""
-        return [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
+        texts = [self.template.render([], instruction=number) for number in range(len(self.template.instructions))]
+        return texts + [self.template.user_lead + text for text in self.user_index.texts]
 
     def _value_texts(self, dataset):
         """The commonest texts of values around items, which a tokenizer from scratch learns from, too."""
@@ -274,41 +285,12 @@ class GenerativeRecommender(CatalogueRanking, PromptRanker, SequentialRecommende
         every = torch.arange(1, self.n_items)
         return every[~torch.isin(every, torch.as_tensor(items))]
 
-    def decision_loss(self, hidden, edge, weight=None):
-        """:func:`~recbole_genrec.decoding.softmax.trie_loss` of decisions over this catalogue, and the prior's loss."""
-        loss, prior = trie_loss_and_prior(self.backbone, self.trie, hidden, edge, weight, self.unknown_edges)
-        if not self.engine.item_prior_loss:
-            return loss
-        at_root = self.trie.edge_node[edge] == 0
-        item = self.trie.edge_item[edge]
-        of_items = prior.item_loss(item[item > 0], None if weight is None else weight[at_root])
-        return loss + of_items * self.engine.item_prior_loss
-
-    def prior_loss(self, hidden, item, weight=None):
-        """What the softmax over items alone, the prior, loses on targets, times ``item_prior_loss``.
-
-        Args:
-            hidden: states before the first token of each target ``[D, H]``.
-            item: the targets ``[D]``.
-            weight: of each ``[D]``; by default 1.
-
-        Returns:
-            The weighted sum, a scalar.
-        """
-        weight = hidden.new_ones(len(hidden)) if weight is None else weight
-        return self.item_cross_entropy(hidden, item, weight * self.engine.item_prior_loss)
-
-    def item_cross_entropy(self, hidden, item, weight):
-        """Cross-entropy of items ``[D]`` in the softmax over items alone, after states ``[D, H]``, weighted ``[D]``."""
-        vectors, known = self.item_embedding.weight, self.known_items
-        chosen, target = (slice(1, None), item - 1) if known is None else (known, torch.searchsorted(known, item))
-        return catalogue_cross_entropy(hidden, vectors[chosen], target, weight)
-
     def training_loader(self, config, train_dataset):
         """The runner's loader of training batches, or ``None`` for RecBole's own."""
         if not self.engine.packing:
             return None
-        settings = replace(epoch_settings(config, self.engine), shuffle=config["shuffle"] is not False)
+        dropout, shuffle = self.user_settings.user_dropout, config["shuffle"] is not False
+        settings = replace(epoch_settings(config, self.engine), shuffle=shuffle, user_dropout=dropout)
         sequences = train_sequences(train_dataset)
         share, context = self.engine.branch_share, self._training_context(train_dataset)
         return PackedLoader(self.packer, train_dataset, sequences, settings, self.engine.min_history, share, context)

@@ -87,7 +87,8 @@ class CatalogueRanking:
         if self.user_columns:
             length = interaction[self.ITEM_SEQ].shape[1]
             values |= self.users.of(interaction[self.USER_ID].cpu().numpy().repeat(length))
-        return HistoryContext(times, values, asked)
+        user = interaction[self.USER_ID].cpu().numpy() if self._names_user else None
+        return HistoryContext(times, values, asked, user=user)
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
@@ -155,13 +156,13 @@ class CatalogueRanking:
         context = self.history_context(interaction)
         known = [*context.values.values(), *([] if context.times is None else [context.times])]
         parts = [history, length[:, None], *(torch.from_numpy(flat).view(len(length), -1) for flat in known)]
-        if context.asked is not None:
-            parts.append(torch.from_numpy(context.asked)[:, None])
+        of_prompts = {name: getattr(context, name) for name in ("asked", "user") if getattr(context, name) is not None}
+        parts += [torch.from_numpy(column)[:, None] for column in of_prompts.values()]
         keys = torch.cat([part.cpu().double() for part in parts], 1).nan_to_num(-torch.inf).numpy()
         _, first, row = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         place = (first[:, None] * history.shape[1] + np.arange(history.shape[1])).ravel()
-        asked = None if context.asked is None else context.asked[first]
-        tree = self.prompt_tree(history[first], length[first], replace(context.kept(place), asked=asked))
+        asked = {name: column[first] for name, column in of_prompts.items()}
+        tree = self.prompt_tree(history[first], length[first], replace(context.kept(place), **asked))
         row = torch.from_numpy(row.ravel()).to(self.compute_device)
         return self.score_rows(tree, row, interaction[self.ITEM_ID].to(row.device))
 

@@ -26,6 +26,7 @@ from recbole_genrec.backbone.time_bias import NO_TIME, causal_bias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
 from recbole_genrec.batches.pretrain_loader import PretrainBatch, PretrainLoader
+from recbole_genrec.catalogue.user_index import CLUSTER, RANDOM
 from recbole_genrec.checkpoint.folder import BUILT_FOR
 from recbole_genrec.config.arguments import (
     BackboneArguments,
@@ -34,6 +35,7 @@ from recbole_genrec.config.arguments import (
     IndexingArguments,
     PretrainArguments,
     TextVectorArguments,
+    UserArguments,
 )
 from recbole_genrec.decoding.softmax import trie_loss_and_prior
 from recbole_genrec.errors import GenRecError
@@ -84,6 +86,10 @@ class GenRec(GenerativeRecommender):
         if cls.is_trained:
             cls._check_pretraining(PretrainArguments.from_config(config), EngineArguments.from_config(config))
         if source := cls._read_source(config):
+            if (users := UserArguments.from_config(config).user_indexing) in (RANDOM, CLUSTER):
+                raise GenRecError(
+                    f"'warm_start' takes no 'user_indexing: {users}', whose tokens mean other users there."
+                )
             scheme = IndexingArguments.from_config(config).item_indexing
             check_source(source, scheme, BackboneArguments.from_config(config))
 
@@ -286,10 +292,12 @@ class GenRec(GenerativeRecommender):
         context.values = {k: _with_target(v.reshape(shape), length, nobody) for k, v in context.values.items()}
         begin = np.arange(len(length)) * (shape[1] + 1)
         target, context = begin + length, self.packer.describe(items, context)
-        windows = Windows(self.packer.history_start(items, begin, target, context), target, target + 1)
+        windows = Windows(self.packer.history_start(items, begin, target, context), target, target + 1, context.user)
         instruction = None
         if self.training:
             instruction = torch.randint(len(self.packer.tokens.prefixes), (len(history),)).numpy()
+            if self._names_user:
+                windows.user = windows.user * (torch.rand(len(history)) >= self.user_settings.user_dropout).numpy()
         return self.packer.pack(items, windows, instruction, context=context).to(self.compute_device)
 
 

@@ -21,6 +21,7 @@ each in turn; a task with more examples has batches in between. As in its code (
 vectors begin between -0.1 and 0.1, and no whole word is counted among them.
 """
 
+from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
 
@@ -45,8 +46,9 @@ from recbole_genrec.batches.tasks import (
     task_columns,
 )
 from recbole_genrec.batches.tokens import PromptParts
+from recbole_genrec.catalogue.user_index import NUMBER
 from recbole_genrec.checkpoint.folder import BUILT_FOR, read_prompt, verify
-from recbole_genrec.config.arguments import P5Arguments
+from recbole_genrec.config.arguments import P5Arguments, UserArguments
 from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.tree import prompt_tree
@@ -55,6 +57,7 @@ from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.prompt_users import check_users
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.task_prompts import TARGETS, load_tasks, parse_prompt, tasks_of
 from recbole_genrec.prompt.wordings import SEEN, UNSEEN
@@ -74,6 +77,7 @@ class P5(GenerativeRecommender):
     """
 
     plain_with = GenerativeRecommender.plain_with | {"whole_word_embedding": False, "soft_prompts": 0}
+    plain_with |= {"user_indexing": NUMBER}
 
     def __init__(self, config, dataset):
         self.settings = P5Arguments.from_config(config)
@@ -128,8 +132,19 @@ class P5(GenerativeRecommender):
         return tasks_of(read_prompt(verify(checkpoint)), Path(named).stem, f"prompt.yaml of {checkpoint}")
 
     @classmethod
+    def _read_user_settings(cls, config):
+        """See the base class; what an earlier version trained has numbers."""
+        settings = UserArguments.from_config(config)
+        return settings if config["user_indexing"] else replace(settings, user_indexing=NUMBER)
+
+    @classmethod
     def _check_prompts(cls, config):
-        """It reads no template."""
+        """Of its prompts, those of the families that are trained name users, or users have no names."""
+        settings = P5Arguments.from_config(config)
+        prompts = load_tasks(settings.task_prompts)
+        families = [family for family, share in settings.tasks.items() if share and family in prompts.families]
+        named = any(prompts.has(family, n, "user") for family in families for n in prompts.trained(family))
+        check_users(cls._read_user_settings(config).user_indexing, named, f"'task_prompts: {settings.task_prompts}'")
 
     def _load_prompts(self, stored=None):
         """The families to train depend on them: they are there already."""
@@ -137,7 +152,10 @@ class P5(GenerativeRecommender):
     def _fixed_texts(self):
         literals = [piece.text for prompts in self.tasks.families.values() for prompt in prompts for piece in prompt]
         texts = [text for field in ("review", "summary") for text in self._training_texts(field)]
-        return [*filter(None, literals), *(f" user {number}" for number in range(100)), *texts]
+        users = [f" {text}" for text in self.user_index.texts]
+        if self.user_settings.user_indexing == NUMBER:
+            users = [f" user {number}" for number in range(100)]
+        return [*filter(None, literals), *users, *texts]
 
     def _training_texts(self, field):
         return self.data.texts[field][self.data.seen].tolist() if field in self.data.texts else []
@@ -158,6 +176,7 @@ class P5(GenerativeRecommender):
             self.engine.normalization,
             TokenLimits(self.arguments["prompt"].max_prompt_tokens, self.settings.max_target_tokens),
         )
+        self.writer.users = self.user_tokens
         if any(self.tasks.has(f, n, "candidates") for f in self.shares for n in range(len(self.tasks.families[f]))):
             self.writer.check_candidates(self.settings.n_candidates)
 

@@ -5,6 +5,7 @@ Letters: B prompts, L history length, T tokens, H hidden size, I items.
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
@@ -13,6 +14,8 @@ from recbole_genrec.backbone.time_bias import TimeBias
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import Packer
 from recbole_genrec.batches.tokens import MIDDLE, as_slots, item_context, tokenize_prompt
+from recbole_genrec.batches.user_tokens import user_tokens
+from recbole_genrec.catalogue.user_index import UserIndex
 from recbole_genrec.checkpoint.vector_files import read_vectors
 from recbole_genrec.config.arguments import (
     BackboneArguments,
@@ -53,6 +56,8 @@ def check_value_fields(template, reads_context, history):
     Raises:
         GenRecError: so.
     """
+    if template.names_user and not reads_context:
+        raise GenRecError(f"Prompt {template.name!r} names {{user}}, which GenRec alone reads. Name another 'prompt'.")
     if not template.value_fields:
         return
     field = f"Prompt {template.name!r} holds values of interactions ({{{template.value_fields[0]}}})"
@@ -80,6 +85,8 @@ class PromptRanker:
     reads_context = True
     #: :class:`~recbole_genrec.files.user_table.ValueColumn` by name (key ``user_columns``).
     user_columns = {}
+    #: :class:`~recbole_genrec.catalogue.user_index.UserIndex`: what prompts call their users.
+    user_index = UserIndex()
     #: :class:`~recbole_genrec.files.moments.Clock` of the training's times, where they are read.
     clock = None
 
@@ -97,6 +104,18 @@ class PromptRanker:
     def _reads_times(self):
         """Whether times of interactions are read, for attention or for the text of prompts."""
         return self.reads_context and (bool(self.arguments["context"].kinds) or self.template.tells_gap)
+
+    @property
+    def _names_user(self):
+        """Whether prompts name their user."""
+        return self.reads_context and self.template.names_user
+
+    @cached_property
+    def user_tokens(self):
+        """:class:`~recbole_genrec.batches.user_tokens.UserTokens` of nobody and of the users that the model knows."""
+        lead = self.template.user_lead if self.reads_context else " "
+        names = [self.user_index.unknown, *map(self.user_index.of, self._numbered_users())]
+        return user_tokens(names, self.backbone, lead)
 
     @property
     def _value_columns(self):
@@ -145,6 +164,8 @@ class PromptRanker:
         """Items with ``identifiers`` and the template as :class:`~recbole_genrec.batches.tokens.PromptTokens`."""
         check_value_fields(self.template, self.reads_context, self.engine.history if self.reads_context else None)
         tokens = tokenize_prompt(self.template, self.backbone, identifiers, self.clock)
+        if self._names_user:
+            tokens = replace(tokens, users=self.user_tokens)
         return as_slots(tokens) if self._has_slots else tokens
 
     def _add_embeddings(self):

@@ -6,7 +6,8 @@ A prompt is laid out as::
 
 where ``item`` and ``target`` are ``lead`` followed by an item's text. ``lead`` is written at every item alike, so that
 a tokenizer cuts a title into the same tokens in the history and in the response. ``item_prefix`` and ``item_suffix``
-may hold what an interaction carries beside its item; see :mod:`recbole_genrec.prompt.value_phrases`.
+may hold what an interaction carries beside its item; see :mod:`recbole_genrec.prompt.value_phrases`. ``prefix`` and the
+instructions may hold ``{user}``, what the setting ``user_indexing`` calls the user.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from recbole_genrec.prompt.wordings import checked_wordings
 KIND = PromptKind("prompt", "prompt", "prompt file")
 #: value of ``end`` that stands for the tokenizer's end-of-sequence token.
 END_OF_SEQUENCE = "eos"
-_INSTRUCTION = "{instruction}"
+_INSTRUCTION, _USER = "{instruction}", "{user}"
 
 
 class Segment(NamedTuple):
@@ -42,7 +43,7 @@ class PromptTemplate:
     end: str
     #: training draws one for each sample; evaluation uses the first.
     instructions: tuple = ("",)
-    #: text before the history; ``{instruction}`` in it is replaced by the instruction.
+    #: text before the history; ``{instruction}`` in it is replaced by the instruction, ``{user}`` by the user.
     prefix: str = ""
     #: text right before every item text, in the history and in the response; context of the identifier's tokens.
     lead: str = ""
@@ -62,6 +63,9 @@ class PromptTemplate:
         for key in ("end", "prefix", "lead", "item_prefix", "item_suffix", "response_prefix"):
             if not isinstance(getattr(self, key), str):
                 raise GenRecError(f"{where}: {key!r} must be text, not {shown(getattr(self, key))}.")
+        for key in ("lead", "item_prefix", "item_suffix", "response_prefix", "end"):
+            if _USER in getattr(self, key):
+                raise GenRecError(f"{where}: {key!r} has {_USER}, which stands in 'prefix' or 'instructions' alone.")
         for key in ("lead", "response_prefix", "end"):
             if fields_of(getattr(self, key)):
                 raise GenRecError(
@@ -81,6 +85,14 @@ class PromptTemplate:
             raise GenRecError(f"{where}: 'held_out' gives instructions in other words: it needs 'instructions'.")
         if any(self.instructions) != (_INSTRUCTION in self.prefix):
             raise GenRecError(f"{where}: 'instructions' and {_INSTRUCTION!r} in 'prefix' go together; one is missing.")
+        self._check_user(where)
+
+    def _check_user(self, where):
+        texts = [self.prefix.replace(_INSTRUCTION, text) for text in (*self.instructions, *self.held_out)]
+        if len({text.count(_USER) for text in texts} | {0, 1}) > 2 or len({_USER in text for text in texts}) > 1:
+            raise GenRecError(f"{where}: {_USER} must stand once in the text before the history, in every wording.")
+        if len({f" {_USER}" in text for text in texts}) > 1:
+            raise GenRecError(f"{where}: {_USER} must have a space before it in every wording, or in none.")
 
     def worded(self, instruction):
         """The template with one instruction alone, such as one of ``held_out``."""
@@ -90,9 +102,25 @@ class PromptTemplate:
         """The fields by name, as :func:`template_of` reads them; ``held_out`` where there are any."""
         return {key: value for key, value in asdict(self).items() if value or key != "held_out"}
 
-    def prefix_text(self, instruction=0):
-        """The text before the history, with instruction number ``instruction`` filled in."""
-        return self.prefix.replace(_INSTRUCTION, self.instructions[instruction])
+    @property
+    def names_user(self):
+        """Whether the text before the history names the user."""
+        return len(self.around_user()) > 1
+
+    @property
+    def user_lead(self):
+        """The space before the user, where there is one: it belongs to the user's name."""
+        return " " if f" {_USER}" in self.prefix.replace(_INSTRUCTION, self.instructions[0]) else ""
+
+    def around_user(self, instruction=0):
+        """The texts before and after the user in the text before the history; of a template without, its only one."""
+        before, *after = self.prefix.replace(_INSTRUCTION, self.instructions[instruction]).split(_USER)
+        return (before.removesuffix(" "), *after) if after else (before,)
+
+    def prefix_text(self, instruction=0, user=""):
+        """The text before the history, with instruction number ``instruction`` and the user's name filled in."""
+        before, *after = self.around_user(instruction)
+        return before + (self.user_lead + user if user else "") + "".join(after)
 
     @property
     def value_fields(self):

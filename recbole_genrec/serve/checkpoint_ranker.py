@@ -9,10 +9,12 @@ import torch
 from recbole_genrec.backbone.loading import adapt, check_tokenizer, read_backbone, read_saved
 from recbole_genrec.backbone.new_tokens import add_tokens
 from recbole_genrec.batches.tokens import append_items
+from recbole_genrec.batches.user_tokens import user_tokens
 from recbole_genrec.catalogue.item_text import ItemColumn
+from recbole_genrec.catalogue.user_index import METADATA, UserIndex, code_name
 from recbole_genrec.catalogue.vector_text import VectorText, vector_texts
 from recbole_genrec.checkpoint.checkpoint import check_trust
-from recbole_genrec.checkpoint.context_files import read_clock, read_value_columns
+from recbole_genrec.checkpoint.context_files import read_clock, read_user_index, read_value_columns
 from recbole_genrec.checkpoint.folder import (
     damage_of,
     misfit,
@@ -23,13 +25,15 @@ from recbole_genrec.checkpoint.folder import (
     read_state_dict,
     verify,
 )
-from recbole_genrec.config.arguments import TextVectorArguments
+from recbole_genrec.config.arguments import TextVectorArguments, UserArguments
 from recbole_genrec.config.arguments.shared import SCRATCH
 from recbole_genrec.decoding.finite import first_not_finite
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
+from recbole_genrec.model.prompt_users import check_users
 from recbole_genrec.prompt.template import template_of
+from recbole_genrec.prompt.user_words import UserWords
 from recbole_genrec.vectors.hidden_states import embed_texts
 from recbole_genrec.vectors.item_vectors import ItemVectors
 from recbole_genrec.vectors.text_vectors import BACKBONE, Maker
@@ -79,6 +83,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self.engine = self.arguments["engine"]
         self.template = template_of(read_prompt(folder), "prompt.yaml")
         self.catalogue, self.clock = read_catalogue(folder), read_clock(folder)
+        self._read_users(folder)
         self.user_columns = read_value_columns(folder, "user_columns.json")
         if missing := set(self.arguments["context"].user_columns) ^ self.user_columns.keys():
             raise GenRecError(f"user_columns.json and 'user_columns' of config.json differ in {listed(missing)}.")
@@ -99,12 +104,51 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
         self._load(folder, whole)
         self.requires_grad_(False).eval()
 
+    def _read_users(self, folder):
+        """Read what users are called."""
+        settings = UserArguments.from_config(self.settings)
+        check_users(settings.user_indexing, self.template.names_user, "prompt.yaml")
+        self.user_index = read_user_index(folder) or UserIndex()
+        self._words = None
+        if settings.user_indexing == METADATA:
+            self._words = UserWords(settings.user_text, self.user_index.columns, "users.json")
+        self._user_number = {user: number for number, user in enumerate(self.user_index.pieces, 1)}
+
+    def _numbered_users(self):
+        return list(self.user_index.pieces)
+
+    def users_of(self, users, packer):
+        """Who some users are to the model.
+
+        Args:
+            users: pairs of a raw user id or ``None``, and values by column of the ``.user`` file.
+            packer: what lays their histories out.
+
+        Returns:
+            Their numbers, 0 for one who is not known, and a packer that knows these; ``None`` and the same packer where
+            prompts name no user.
+
+        Raises:
+            GenRecError: the words for a user are too long, or have a token that the language model has no vector for.
+        """
+        if not self._names_user:
+            return None, packer
+        if self._words is None:
+            return np.array([self._user_number.get(user, 0) for user, _ in users], np.int64), packer
+        words = [self._words(values) for _, values in users]
+        number = {text: place for place, text in enumerate(dict.fromkeys(filter(None, words)), 1)}
+        table = user_tokens([(), *((text,) for text in number)], self.backbone, self.template.user_lead)
+        if len(table.token) and table.token.max() >= self.backbone.vocab_size:
+            raise GenRecError("The words for a user have a token that the language model has no vector for.")
+        return np.array([number.get(text, 0) for text in words], np.int64), packer.with_users(table)
+
     def _check_tokens(self):
         """Refuse tokens that the language model has no vectors for."""
         tokens = self.packer.tokens
         used = np.concatenate(
             [tokens.item_token, *tokens.prefixes, tokens.response, [tokens.end, self.backbone.pad_id]]
-        )
+            + [*tokens.after_user, () if tokens.users is None else tokens.users.token]
+        ).astype(np.int64)
         if not 0 <= used.min() <= used.max() < self.backbone.vocab_size:
             raise GenRecError(
                 f"its prompts have tokens from {used.min()} to {used.max()}, its language model only those below "
@@ -130,7 +174,7 @@ class CheckpointRanker(PromptRanker, torch.nn.Module):
     def _read_adapted(self, folder):
         arguments = self._backbone_as_published()
         backbone = read_backbone(arguments, [])
-        names = [code.name for code in self.catalogue.index.codes]
+        names = [code.name for code in self.catalogue.index.codes] + [code_name(c) for c in self.user_index.codes]
         new_tokens = add_tokens(backbone, names, self.settings["seed"])
         check_tokenizer(folder, backbone.tokenizer, arguments)
         return adapt(backbone, arguments, new_tokens, folder)

@@ -26,7 +26,7 @@ class GivenContext:
     Args:
         settings: which times and columns the model reads.
         clock: of the training data; ``None``: not known.
-        user_columns: what the model reads of users, by name.
+        user_columns: what the model reads of users, by name, and names of columns that it has in words.
         template: of its prompts, which may hold times and columns, too.
     """
 
@@ -34,10 +34,12 @@ class GivenContext:
         self,
         settings: ContextArguments,
         clock: Clock | None,
-        user_columns: Mapping[str, ValueColumn],
+        user_columns: tuple[Mapping[str, ValueColumn], tuple[str, ...]],
         template: PromptTemplate,
     ) -> None:
-        self.settings, self.clock, self.user_columns = settings, clock, user_columns
+        self.settings, self.clock = settings, clock
+        self.user_columns, in_words = user_columns
+        self._known_of_users = [*self.user_columns, *in_words]
         self.reads_times = bool(settings.kinds) or template.tells_gap
         self.columns = tuple(dict.fromkeys([*settings.columns, *template.value_columns]))
 
@@ -99,10 +101,10 @@ class GivenContext:
         """Numbers of the user columns for each entry, by key."""
         users = [history.user if isinstance(history, UserHistory) else {} for history in histories]
         for column in dict.fromkeys(name for user in users for name in user):
-            if not self.user_columns:
+            if not self._known_of_users:
                 raise GenRecError(f"The user has {shown(column)}, but this model reads none ('user_columns').")
-            if column not in self.user_columns:
-                raise unknown_name("column of a user:", column, self.user_columns)
+            if column not in self._known_of_users:
+                raise unknown_name("column of a user:", column, self._known_of_users)
         lengths = [len(history) for history in histories]
         return {
             key_of(name): np.repeat(np.array([column.number(user.get(name)) for user in users], np.float32), lengths)

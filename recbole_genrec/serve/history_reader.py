@@ -60,16 +60,19 @@ History: TypeAlias = Sequence[str | ItemId | Title]
 
 
 class UserHistory(list[str | ItemId | Title]):
-    """A history with what is known of its user, for a model that was trained with ``user_columns``.
+    """A history with what is known of its user, for a model with ``user_columns`` or ``user_indexing``.
 
     Args:
         entries: the oldest first.
         user: values by column, such as ``{"age": 24, "occupation": "writer"}``.
+        user_id: raw id, for a model whose prompts name users; one that training has not had is a user not known.
     """
 
-    def __init__(self, entries: Iterable[str | ItemId | Title], user: Mapping[str, str | float]) -> None:
+    def __init__(
+        self, entries: Iterable[str | ItemId | Title], user: Mapping[str, str | float], user_id: str | None = None
+    ) -> None:
         super().__init__(entries)
-        self.user = dict(user)
+        self.user, self.user_id = dict(user), user_id
 
 
 @dataclass(frozen=True)

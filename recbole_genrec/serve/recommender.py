@@ -23,7 +23,7 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.serve.checkpoint_ranker import CheckpointRanker
 from recbole_genrec.serve.conditions import Conditions, choose_items
 from recbole_genrec.serve.given_context import GivenContext, Moment
-from recbole_genrec.serve.history_reader import Entry, History, HistoryReader
+from recbole_genrec.serve.history_reader import Entry, History, HistoryReader, UserHistory
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ class GenRecommender:
     def _prepare(self) -> None:
         ranker = self.ranker
         self.reader = HistoryReader(ranker.catalogue.item_tokens, ranker.titles(), ranker.reads_text)
-        self.context = GivenContext(ranker.arguments["context"], ranker.clock, ranker.user_columns, ranker.template)
+        known = ranker.user_columns, ranker.user_index.columns
+        self.context = GivenContext(ranker.arguments["context"], ranker.clock, known, ranker.template)
 
     def recommend(
         self,
@@ -201,6 +202,9 @@ class GenRecommender:
             numbers.append([texts[entry.title] if item is None else item for entry, item in matched])
         packer, vectors = self.ranker.packer_with(list(texts)), self.ranker.vectors_of_texts(list(texts))
         context = self.context.of(histories, asked)
+        who = [(each.user_id, each.user) if isinstance(each, UserHistory) else (None, {}) for each in histories]
+        user, packer = self.ranker.users_of(who, packer)
+        context = replace(context, user=user)
         stop = np.cumsum([len(history) for history in numbers], dtype=np.int64)
         begin = np.append(0, stop[:-1])
         items = np.array([item for history in numbers for item in history], np.int64)
@@ -272,9 +276,10 @@ class GenRecommender:
         left_out = [np.delete(places, place) for place in range(count)]
         stop = np.cumsum([count, *map(len, left_out)])
         several, first = np.concatenate([places, *left_out]), np.append(0, stop[:-1]).astype(np.int64)
-        context, asked = batch.context.kept(several), batch.context.asked
-        if asked is not None:  # an entry that is left out does not change when it is asked
-            context = replace(context, asked=asked.repeat(count + 1))
+        # an entry that is left out does not change who asks, and when
+        asked = {name: getattr(batch.context, name) for name in ("asked", "user")}
+        asked = {name: column.repeat(count + 1) for name, column in asked.items() if column is not None}
+        context = replace(batch.context.kept(several), **asked)
         tree = self.ranker.tree(batch.packer, batch.items[several], first, stop, batch.vectors, context)
         items = torch.tensor([self.reader.number[r.item_id] for r in answer.recommendations], dtype=torch.long)
         prompt = torch.arange(count + 1).repeat_interleave(len(items)).to(self.ranker.compute_device)

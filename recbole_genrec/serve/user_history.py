@@ -15,7 +15,7 @@ val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter
 """.split()
 
 
-def read_user_history(settings, user, data_path=None, template=None):
+def read_user_history(settings, user, data_path=None, template=None, in_words=()):
     """A user's interactions that pass the run's filters, in the run's order.
 
     Args:
@@ -23,6 +23,7 @@ def read_user_history(settings, user, data_path=None, template=None):
         user: raw user id.
         data_path: the folder that holds the dataset's folder; by default where it was in training.
         template: of its prompts, which may tell times and values; ``None``: it tells none.
+        in_words: columns of the ``.user`` file that prompts tell in words.
 
     Returns:
         :class:`~recbole_genrec.serve.history_reader.UserHistory` of
@@ -65,14 +66,14 @@ def read_user_history(settings, user, data_path=None, template=None):
     if dataset.has_lists():
         items = [*rows[dataset.iid_field + settings["LIST_SUFFIX"]].iloc[-1], items[-1]]
     tokens = dataset.field2id_token[dataset.iid_field][items].tolist()
-    user_values = _read_user(settings, user, context.user_columns)
+    user_values = _read_user(settings, user, dict.fromkeys([*context.user_columns, *in_words]))
     if not columns:
-        return UserHistory(map(ItemId, tokens), user_values)
+        return UserHistory(map(ItemId, tokens), user_values, str(user))
     # the file may begin elsewhere than in training: times go by their own origin
     times = (rows[EXACT_TIME] + dataset.clock.first).tolist() if reads_times else [None] * len(tokens)
     values = rows[names].astype(float).to_dict("records")
     entries = [ItemId(token, time=time, values=own) for token, time, own in zip(tokens, times, values)]
-    return UserHistory(entries, user_values)
+    return UserHistory(entries, user_values, str(user))
 
 
 def _read_user(settings, user, columns):

@@ -37,7 +37,14 @@ def test_instruction_has_instruction_input_and_response():
 
 
 def test_every_shipped_template_loads():
-    assert available_templates() == ["continuation", "continuation-rated", "instruction"]
+    assert available_templates() == [
+        "continuation",
+        "continuation-rated",
+        "continuation-user",
+        "instruction",
+        "wordings",
+        "wordings-user",
+    ]
     for name in available_templates():
         template = load_template(name)
         assert template.name == name and template.version >= 1
@@ -138,10 +145,26 @@ def test_bad_files_are_refused(tmp_path, content, message):
 def test_unknown_templates_list_the_known_ones(tmp_path):
     with pytest.raises(
         GenRecError,
-        match=r"'instructions'. Did you mean 'instruction'\? Known: continuation, continuation-rated, instruction",
+        match=r"'instructions'. Did you mean 'instruction'\? Known: continuation, continuation-rated, continuation-user, instr",
     ):
         load_template("instructions")
     with pytest.raises(
-        GenRecError, match=r"none\.yaml does not exist. Shipped: continuation, continuation-rated, instruction"
+        GenRecError,
+        match=r"none\.yaml does not exist. Shipped: continuation, continuation-rated, continuation-user, instr",
     ):
         load_template(tmp_path / "none.yaml")
+
+
+def test_users_stand_before_the_history():
+    template = load_template("continuation-user")
+    assert template.names_user and template.user_lead == " " and template.around_user() == ("Chosen by", ":\n")
+    assert template.prefix_text(user="a 24 year old") == "Chosen by a 24 year old:\n"
+    assert template.prefix_text() == "Chosen by:\n"
+    assert not load_template("continuation").names_user
+    wordings = load_template("wordings-user")
+    assert [wordings.prefix_text(number, "me") for number in range(2)] == [
+        "What me has chosen, the oldest title first:\n",
+        "Titles in the order in which they were chosen by me:\n",
+    ]
+    worded = wordings.worded(wordings.held_out[0])
+    assert worded.prefix_text(0, "me") == "A history of me, from its beginning:\n" and worded.held_out == ()

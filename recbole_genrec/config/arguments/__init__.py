@@ -17,6 +17,7 @@ from recbole_genrec.config.arguments.models import (
     TALLRecArguments,
     TigerArguments,
     UniTRecArguments,
+    UserArguments,
 )
 from recbole_genrec.config.arguments.schema import ARGUMENT_GROUPS, plugin_keys
 from recbole_genrec.config.arguments.shared import (
@@ -50,5 +51,6 @@ __all__ = [
     "TextVectorArguments",
     "TrainerArguments",
     "UniTRecArguments",
+    "UserArguments",
     "plugin_keys",
 ]

@@ -37,6 +37,29 @@ class GenRecArguments(Arguments):
 
 
 @group
+class UserArguments(Arguments):
+    """What prompts call their user, where they name one as ``{user}``."""
+
+    models: ClassVar[tuple] = ("GenRec", "P5")
+
+    user_indexing: Annotated[Literal["none", "number", "random", "cluster", "metadata"], Neutral("none")] = "none"
+    """``none``: prompts name no user. ``number``: RecBole's number of the user, as in P5. ``random``: a new token, or
+    several. ``cluster``: the path in a tree of clusters of users with the same items in training. ``metadata``: words
+    made of columns of the ``.user`` file."""
+    user_levels: Annotated[int, Ge(1), Le(10), Needs("user_indexing", "random")] = 1
+    """``random``: number of tokens of a user. 1: a token of its own for each."""
+    user_cluster_branches: Annotated[int, Ge(2), Le(100_000), Needs("user_indexing", "cluster")] = 20
+    """``cluster``: largest number of clusters that a node of the tree is split into."""
+    user_cluster_leaf_size: Annotated[Positive, Needs("user_indexing", "cluster")] = 20
+    """``cluster``: largest number of users in a node that is not split."""
+    user_text: Annotated[Text, Needs("user_indexing", "metadata"), Neutral("")] = ""
+    """``metadata``: template over the ``.user`` columns, such as ``a {age} year old {occupation}``. Empty: a
+    sentence for each column."""
+    user_dropout: Annotated[Share, Reads("GenRec"), Needs("user_indexing", but="none", words="another scheme")] = 0.1
+    """Share of the training windows that go without their user, so that the model can do without one, too."""
+
+
+@group
 class ContextArguments(Arguments):
     """What a model knows of a history beside its items."""
 

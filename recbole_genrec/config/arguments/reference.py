@@ -50,6 +50,7 @@ TITLES = {
     "PromptLLMArguments": "PromptLLM",
     "Seq2SeqArguments": "GenRecSeq2Seq",
     "TigerArguments": "TIGER",
+    "UserArguments": "Users in prompts",
     "SequenceArguments": "GenRecSeq2Seq, TIGER and UniTRec: targets",
     "TALLRecArguments": "TALLRec",
     "UniTRecArguments": "UniTRec",

@@ -20,6 +20,7 @@ from recbole_genrec.config.arguments.models import (
     TALLRecArguments,
     TigerArguments,
     UniTRecArguments,
+    UserArguments,
 )
 from recbole_genrec.config.arguments.recbole import (
     RECBOLE,
@@ -51,6 +52,7 @@ ARGUMENT_GROUPS = (
     EngineArguments,
     TextVectorArguments,
     GenRecArguments,
+    UserArguments,
     ContextArguments,
     PretrainArguments,
     P5Arguments,
