@@ -37,7 +37,7 @@ FOLDER = properties_folder()
 SETTINGS = sorted(
     path
     for path in FOLDER.rglob("*.yaml")
-    if path.parent.name not in ("prompt", "task", "chat", "report", "search", "yes_no", "about_user")
+    if path.parent.name not in ("prompt", "task", "chat", "report", "search", "yes_no", "about_user", "alignment")
 )
 #: models by the first word of a paper's or an ablation's file.
 MODEL_OF = {name.lower(): name for name in MODELS} | {"pod": "P5"}
@@ -70,6 +70,7 @@ def test_the_folders_are_those_that_this_file_knows():
     known = {
         ".",
         "about_user",
+        "alignment",
         "ablation",
         "chat",
         "dataset",

@@ -252,9 +252,13 @@ class TaskWriter:
             tokens = self.encode(f" {example.texts[TARGETS[example.prompt.family]]}")[: self.limits.target - 1]
             tokens = np.append(tokens, self.backbone.eos_id)
             return _Target(tokens[:-1], np.arange(len(tokens)), tokens)
-        begin, end = self.label_offset[example.item], self.label_offset[example.item + 1]
+        return self.item_target(example.item)
+
+    def item_target(self, item):
+        """Of an item's identifier the tokens that are fed, how many of them stand before each label, the labels."""
+        begin, end = self.label_offset[item], self.label_offset[item + 1]
         depth = self.label_depth[begin:end]
-        start = self.target_offset[example.item]
+        start = self.target_offset[item]
         return _Target(self.target_token[start : start + depth[-1]], depth, self.label[begin:end])
 
 

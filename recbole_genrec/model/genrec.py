@@ -23,12 +23,14 @@ from torch.nn.functional import cross_entropy
 from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.backbone.scratch import drop_in_layers
 from recbole_genrec.backbone.time_bias import NO_TIME, causal_bias
+from recbole_genrec.batches.alignment import AlignmentBatch
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
 from recbole_genrec.batches.pretrain_loader import PretrainBatch, PretrainLoader
 from recbole_genrec.catalogue.user_index import CLUSTER, RANDOM
 from recbole_genrec.checkpoint.folder import BUILT_FOR
 from recbole_genrec.config.arguments import (
+    AlignmentArguments,
     BackboneArguments,
     EngineArguments,
     GenRecArguments,
@@ -41,6 +43,7 @@ from recbole_genrec.decoding.softmax import trie_loss_and_prior
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import seen_items
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.alignment import AlignmentTraining, check_alignment
 from recbole_genrec.model.pretraining import ahead_weight, mask_vector, pairs_ahead, row_weights
 from recbole_genrec.model.vectors_of_items import Knowledge, catalogue_vectors, check_vectors
 from recbole_genrec.model.warm_start import check_source, source_vectors, take_over
@@ -50,7 +53,7 @@ from recbole_genrec.vectors.item_vectors import ItemVectors
 from recbole_genrec.vectors.text_vectors import NONE
 
 
-class GenRec(GenerativeRecommender):
+class GenRec(AlignmentTraining, GenerativeRecommender):
     """GenRec for causal language models; see the module's header and :class:`GenerativeRecommender`.
 
     Attributes:
@@ -63,6 +66,7 @@ class GenRec(GenerativeRecommender):
 
     def __init__(self, config, dataset):
         self.source = "" if config[BUILT_FOR] else self._read_source(config)
+        self.alignment = self._read_alignment(config)
         self._vector_training = self._what_vectors_train_with(config, dataset)
         super().__init__(config, dataset)
         backbone = self.arguments["backbone"]
@@ -84,6 +88,7 @@ class GenRec(GenerativeRecommender):
         super().check_settings(config)
         cls._check_vectors(config)
         if cls.is_trained:
+            check_alignment(config, EngineArguments.from_config(config), IndexingArguments.from_config(config))
             cls._check_pretraining(PretrainArguments.from_config(config), EngineArguments.from_config(config))
         if source := cls._read_source(config):
             if (users := UserArguments.from_config(config).user_indexing) in (RANDOM, CLUSTER):
@@ -105,6 +110,13 @@ class GenRec(GenerativeRecommender):
                 f"'pretrain: {pretraining.pretrain}' puts a vector in the place of an item: it needs "
                 "'history: vectors' or 'both'. With 'history: text' there is 'pretrain: next_k'."
             )
+
+    @classmethod
+    def _read_alignment(cls, config):
+        return AlignmentArguments.from_config(config) if cls.is_trained else AlignmentArguments()
+
+    def _value_texts(self, dataset):
+        return super()._value_texts(dataset) + self._alignment_corpus(dataset)
 
     @classmethod
     def _read_source(cls, config):
@@ -183,7 +195,8 @@ class GenRec(GenerativeRecommender):
 
         Args:
             batch: a :class:`~recbole_genrec.batches.packing.PackedBatch`, or RecBole's interaction, one target a row;
-                of a :class:`~recbole_genrec.batches.pretrain_loader.PretrainBatch` it is the loss of pretraining.
+                of a :class:`~recbole_genrec.batches.pretrain_loader.PretrainBatch` it is the loss of pretraining, of
+                an :class:`~recbole_genrec.batches.alignment.AlignmentBatch` that of its tasks.
 
         Returns:
             A scalar.
@@ -192,6 +205,8 @@ class GenRec(GenerativeRecommender):
         with vectors.step() if isinstance(vectors, ItemVectors) else nullcontext():
             if isinstance(batch, PretrainBatch):
                 return self._masked_loss(batch) + self._ahead_loss(batch) * ahead_weight(self.pretraining)
+            if isinstance(batch, AlignmentBatch):
+                return self._alignment_loss(batch)
             if not isinstance(batch, PackedBatch):
                 batch = self.pack_interaction(batch)
             return self._loss_of(batch) / batch.n_decisions
@@ -246,13 +261,14 @@ class GenRec(GenerativeRecommender):
         return torch.where(masked[:, None], self._sized(self.mask_vector), vectors)
 
     def training_loader(self, config, train_dataset):
-        """As the base class, with batches of pretraining where there is a stage of it."""
+        """As the base class, with batches of pretraining where there is a stage of it, and those of alignment."""
         loader = super().training_loader(config, train_dataset)
         if self.pretraining.pretrain == "none":
-            return loader
+            return self._with_alignment(loader, train_dataset)
         shape = (loader.min_history, loader.branch_share, loader.context)
         sequences = (loader.users, loader.items, loader.offsets)
-        return PretrainLoader(self.pretraining, self.packer, train_dataset, sequences, loader.settings, *shape)
+        loader = PretrainLoader(self.pretraining, self.packer, train_dataset, sequences, loader.settings, *shape)
+        return self._with_alignment(loader, train_dataset)
 
     def _item_loss(self, prior, states, batch):
         """:meth:`prior_loss` of all targets; ``prior`` has compared those that are learnt with all items already."""

@@ -142,12 +142,16 @@ class PromptRanker:
         longest = self.max_seq_length if self._has_slots else None
         return Packer(
             tokens,
-            replace(self.trie, item_vectors=None, edge_embedding=None).to("cpu"),  # which would move along
+            self._plain_trie(),
             self.engine.normalization,
             self.arguments["prompt"].max_prompt_tokens,
             self.backbone.pad_id,
             longest,
         )
+
+    def _plain_trie(self):
+        """The trie on the CPU, without the vectors beside it, which would move along."""
+        return replace(self.trie, item_vectors=None, edge_embedding=None).to("cpu")
 
     @contextmanager
     def worded(self, instruction):

@@ -6,6 +6,7 @@ and the reference in ``docs/settings.md``.
 """
 
 from recbole_genrec.config.arguments.models import (
+    AlignmentArguments,
     BSARecArguments,
     ContextArguments,
     GenRecArguments,
@@ -32,6 +33,7 @@ from recbole_genrec.config.arguments.training import ScheduleArguments, TrainerA
 
 __all__ = [
     "ARGUMENT_GROUPS",
+    "AlignmentArguments",
     "BSARecArguments",
     "BackboneArguments",
     "ContextArguments",

@@ -42,7 +42,9 @@ class Needs:
 
     def met(self, value):
         """Whether a value of the other key lets the field have an effect."""
-        return value != self.but if self.but is not None else value in self.values
+        if self.but is None:
+            return value in self.values
+        return (tuple(value) if isinstance(value, list) else value) != self.but
 
 
 class Neutral:

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le
 
 from recbole_genrec.config.arguments.base import Arguments, Needs, Neutral, Reads, group
 from recbole_genrec.config.arguments.shared import ALL_POSITIONS
-from recbole_genrec.config.arguments.types import AtLeast0, Count, Flag, Form, Positive, Share, Text, Texts
+from recbole_genrec.config.arguments.types import Above0, AtLeast0, Count, Flag, Form, Positive, Share, Text, Texts
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 
 #: P5's task families.
@@ -22,6 +22,9 @@ SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token",
 )
 CHAT = Needs("ranking", "chat")
 PRETRAINS = Needs("pretrain", but="none", words="masked, next_k or both")
+#: the tasks of ``alignment_tasks``.
+ALIGNMENT_TASKS = ("title_to_item", "item_to_title", "columns_to_item", "history_to_title", "titles_to_item")
+ALIGNS = Needs("alignment_tasks", but=(), words="some tasks")
 #: what ``context`` may name that is no column.
 TIME_KINDS = ("gap", "request_time")
 
@@ -57,6 +60,34 @@ class UserArguments(Arguments):
     sentence for each column."""
     user_dropout: Annotated[Share, Reads("GenRec"), Needs("user_indexing", but="none", words="another scheme")] = 0.1
     """Share of the training windows that go without their user, so that the model can do without one, too."""
+
+
+@group
+class AlignmentArguments(Arguments):
+    """Tasks that teach what identifiers stand for, mixed into the training on histories: LC-Rec (Zheng et al. 2023)."""
+
+    models: ClassVar[tuple] = ("GenRec",)
+
+    alignment_tasks: Annotated[
+        Texts,
+        Neutral([]),
+        Needs("packing", True),
+        Needs("item_indexing", but="title", words="another scheme than title"),
+    ] = ()
+    """Any of ``title_to_item``, ``item_to_title``, ``columns_to_item`` (a description), ``history_to_title`` (a history
+    of identifiers) and ``titles_to_item`` (one of titles). Empty: none."""
+    alignment_share: Annotated[Above0, ALIGNS] = 1.0
+    """Examples of each task in an epoch, as a share of the number of items."""
+    alignment_prompts: Annotated[Text, ALIGNS] = "alignment"
+    """Name of alignment prompts in ``properties/alignment``, or the path of a YAML file."""
+    alignment_text: Annotated[Text, ALIGNS, Neutral("")] = ""
+    """``columns_to_item``: template over the ``.item`` columns. Empty: every column by name but those of
+    ``item_text``."""
+
+    def __post_init__(self):
+        for task in self.alignment_tasks:
+            if task not in ALIGNMENT_TASKS:
+                raise unknown_name("value of 'alignment_tasks':", task, ALIGNMENT_TASKS)
 
 
 @group

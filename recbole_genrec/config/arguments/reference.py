@@ -51,6 +51,7 @@ TITLES = {
     "Seq2SeqArguments": "GenRecSeq2Seq",
     "TigerArguments": "TIGER",
     "UserArguments": "Users in prompts",
+    "AlignmentArguments": "Alignment tasks",
     "SequenceArguments": "GenRecSeq2Seq, TIGER and UniTRec: targets",
     "TALLRecArguments": "TALLRec",
     "UniTRecArguments": "UniTRec",

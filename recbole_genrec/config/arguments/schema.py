@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recbole_genrec.config.arguments.base import STRICT, Needs
 from recbole_genrec.config.arguments.models import (
+    AlignmentArguments,
     BSARecArguments,
     ContextArguments,
     GenRecArguments,
@@ -53,6 +54,7 @@ ARGUMENT_GROUPS = (
     TextVectorArguments,
     GenRecArguments,
     UserArguments,
+    AlignmentArguments,
     ContextArguments,
     PretrainArguments,
     P5Arguments,
