@@ -210,7 +210,7 @@ def test_it_learns_what_identifiers_mean_and_still_ranks(settings):
         ({"alignment_tasks": ["titles"]}, "value of 'alignment_tasks': 'titles'"),
         (
             {"alignment_tasks": ["title_to_item"], "item_indexing": "title"},
-            "with 'item_indexing: title' they are titles",
+            "'item_indexing: title' they are titles",
         ),
         ({"alignment_tasks": ["title_to_item"], "packing": False}, "they need 'packing: true'"),
         ({"alignment_tasks": ["title_to_item"], "history": "vectors"}, "'history: text' or 'both'"),
