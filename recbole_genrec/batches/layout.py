@@ -238,7 +238,7 @@ class PackedAttention:
     chunks: tuple
 
     def mask(self, kind, bias=None):
-        """The attention mask; see :meth:`~recbole_genrec.batches.packing.PackedBatch.mask`.
+        """The attention mask; see :meth:`~recbole_genrec.batches.packed_batch.PackedBatch.mask`.
 
         Args:
             kind: of the mask.

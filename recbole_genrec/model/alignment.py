@@ -10,7 +10,7 @@ tasks have a few prompts each, and are mixed in by whole batches.
 import numpy as np
 from torch.nn.functional import cross_entropy
 
-from recbole_genrec.batches.alignment import AlignmentLoader, AlignmentTexts, AlignmentWriter, MixedLoader
+from recbole_genrec.batches.alignment_batches import AlignmentLoader, AlignmentTexts, AlignmentWriter, MixedLoader
 from recbole_genrec.catalogue.item_text import TextOfColumns, item_columns, title_template
 from recbole_genrec.config.arguments import AlignmentArguments
 from recbole_genrec.decoding.softmax import trie_loss_and_prior

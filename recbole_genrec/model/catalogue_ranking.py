@@ -62,7 +62,7 @@ class CatalogueRanking:
             context: what :meth:`history_context` gives.
 
         Returns:
-            :class:`~recbole_genrec.batches.packing.Prompts`.
+            :class:`~recbole_genrec.batches.packed_batch.Prompts`.
         """
         items, width = item_seq.cpu().numpy().ravel(), item_seq.shape[1]
         first = np.arange(len(item_seq)) * width

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from recbole_genrec.backbone.loading import SCRATCH
 from recbole_genrec.backbone.scratch import drop_in_layers
 from recbole_genrec.backbone.time_bias import NO_TIME, causal_bias
-from recbole_genrec.batches.alignment import AlignmentBatch
+from recbole_genrec.batches.alignment_batches import AlignmentBatch
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.packing import PackedBatch, Windows
 from recbole_genrec.batches.pretrain_loader import PretrainBatch, PretrainLoader
@@ -183,7 +183,7 @@ class GenRec(AlignmentTraining, GenerativeRecommender):
         return self._last_states(self.prompts(item_seq, item_seq_len, context))
 
     def _last_states(self, prompts):
-        """State after each of the :class:`~recbole_genrec.batches.packing.Prompts` ``[B, H]``."""
+        """State after each of the :class:`~recbole_genrec.batches.packed_batch.Prompts` ``[B, H]``."""
         embeds, lengths = self.embed_prompts(prompts)
         times = moved(prompts.times, lengths.device)
         mask = None if self.time_bias is None or times is None else causal_bias(self.time_bias, times)
@@ -194,9 +194,9 @@ class GenRec(AlignmentTraining, GenerativeRecommender):
         """Mean negative log-likelihood of the targets' decisions (tokens, with ``normalization: vocab``).
 
         Args:
-            batch: a :class:`~recbole_genrec.batches.packing.PackedBatch`, or RecBole's interaction, one target a row;
-                of a :class:`~recbole_genrec.batches.pretrain_loader.PretrainBatch` it is the loss of pretraining, of
-                an :class:`~recbole_genrec.batches.alignment.AlignmentBatch` that of its tasks.
+            batch: a :class:`~recbole_genrec.batches.packed_batch.PackedBatch`, or RecBole's interaction, one target a
+                row. Of a :class:`~recbole_genrec.batches.pretrain_loader.PretrainBatch` it is the loss of pretraining,
+                of an :class:`~recbole_genrec.batches.alignment_batches.AlignmentBatch` that of its tasks.
 
         Returns:
             A scalar.
@@ -233,14 +233,14 @@ class GenRec(AlignmentTraining, GenerativeRecommender):
         return self.item_cross_entropy(hidden, item[number], row_weights(row[number], batch.n_windows))
 
     def _states(self, batch):
-        """States at all cells ``[W * T, H]`` of a :class:`~recbole_genrec.batches.packing.PackedBatch`."""
+        """States at all cells ``[W * T, H]`` of a :class:`~recbole_genrec.batches.packed_batch.PackedBatch`."""
         embeds = self.embed(batch.input_ids, batch.items)
         kind = self.backbone.mask_kind
         mask = batch.mask("dense" if kind == "blocks" and self.time_bias is not None else kind, self.time_bias)
         return self.backbone(embeds, batch.position_ids, mask).flatten(0, 1)
 
     def _loss_of(self, batch):
-        """The summed loss of a :class:`~recbole_genrec.batches.packing.PackedBatch`."""
+        """The summed loss of a :class:`~recbole_genrec.batches.packed_batch.PackedBatch`."""
         states = self._states(batch)
         hidden, label = states[batch.labels.cell], batch.labels.label
         if self.engine.normalization == "trie":

@@ -290,7 +290,7 @@ class PromptRanker:
         return vectors
 
     def feed(self, prompts):
-        """Feed :class:`~recbole_genrec.batches.packing.Prompts`.
+        """Feed :class:`~recbole_genrec.batches.packed_batch.Prompts`.
 
         Returns:
             :class:`~recbole_genrec.decoding.tree.PromptTree`.
@@ -301,7 +301,7 @@ class PromptRanker:
         return prompt_tree(self.backbone, self.trie, *self.embed_prompts(prompts), **times)
 
     def embed_prompts(self, prompts):
-        """Embed :class:`~recbole_genrec.batches.packing.Prompts`.
+        """Embed :class:`~recbole_genrec.batches.packed_batch.Prompts`.
 
         Returns:
             Input embeddings ``[B, T, H]``, right-padded, and their lengths ``[B]``.

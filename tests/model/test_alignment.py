@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from recbole_genrec import GenRecError, run_recbole_genrec
-from recbole_genrec.batches.alignment import AlignmentBatch
+from recbole_genrec.batches.alignment_batches import AlignmentBatch
 from recbole_genrec.config.arguments.models import ALIGNMENT_TASKS
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.files.properties import properties_folder
