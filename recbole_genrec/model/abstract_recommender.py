@@ -151,7 +151,7 @@ class GenerativeRecommender(CatalogueLosses, CatalogueRanking, PromptUsers, Prom
     @classmethod
     def _read_user_settings(cls, config):
         """The settings of users' names; those that name nobody for a model whose prompts have no place for them."""
-        return UserArguments.from_config(config) if cls.reads_context else UserArguments()
+        return UserArguments.from_config(config) if cls.names_users else UserArguments()
 
     @classmethod
     def check_settings(cls, config):
@@ -168,7 +168,8 @@ class GenerativeRecommender(CatalogueLosses, CatalogueRanking, PromptUsers, Prom
         template = load_template(PromptArguments.from_config(config).prompt)
         history = EngineArguments.from_config(config).history if cls.reads_context else None
         check_value_fields(template, cls.reads_context, history)
-        check_users(cls._read_user_settings(config).user_indexing, template.names_user, f"Prompt {template.name!r}")
+        if cls.names_users:
+            check_users(cls._read_user_settings(config).user_indexing, template.names_user, f"Prompt {template.name!r}")
 
     def _build(self, config, dataset, item_tokens):
         """Make prompts, identifiers and the language model of what the settings name."""

@@ -71,7 +71,7 @@ class AlignmentTraining:
 
     def _alignment_corpus(self, dataset):
         """Texts of the tasks, which a tokenizer from scratch learns from, too."""
-        if not self.alignment.alignment_tasks:
+        if not self.is_trained or not self.alignment.alignment_tasks:
             return []
         prompts = load_alignment(self.alignment.alignment_prompts)
         texts = self._alignment_texts(dataset)

@@ -62,6 +62,7 @@ class GenRec(AlignmentTraining, GenerativeRecommender):
     """
 
     reads_context = True
+    names_users = True
     vectors_of_source = None
 
     def __init__(self, config, dataset):

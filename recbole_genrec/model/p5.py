@@ -78,6 +78,7 @@ class P5(GenerativeRecommender):
 
     plain_with = GenerativeRecommender.plain_with | {"whole_word_embedding": False, "soft_prompts": 0}
     plain_with |= {"user_indexing": NUMBER}
+    names_users = True
 
     def __init__(self, config, dataset):
         self.settings = P5Arguments.from_config(config)

@@ -80,8 +80,13 @@ class PromptUsers:
         users_in_order: raw user tokens by RecBole's number, without padding.
     """
 
+    #: whether prompts have a place for users, so that the model reads ``user_indexing``.
+    names_users = False
+
     def _index_users(self, config, dataset):
         """Choose what users are called, by the settings or by the checkpoint that the model is built for."""
+        if not self.names_users:
+            return
         settings = self.user_settings
         self.users_in_order = dataset.field2id_token[dataset.uid_field][1:].tolist()
         scheme, folder = settings.user_indexing, config[BUILT_FOR]

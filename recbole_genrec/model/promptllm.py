@@ -62,6 +62,7 @@ class PromptLLM(QuestionTests, GenRec):
 
     is_trained = False
     reads_context = False
+    names_users = False
 
     def __init__(self, config, dataset):
         self.check_settings(config)

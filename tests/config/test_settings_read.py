@@ -39,9 +39,24 @@ RUNS = {
         {"item_indexing": "semantic", "semantic_steps": 2, "semantic_codes": 4},
         {"item_indexing": "hybrid"},
         {"history": "vectors", "item_prior": True, "pretrain": "both", "pretrain_epochs": 1},
+        {"prompt": "continuation-user", "user_indexing": "random"},
+        {"prompt": "continuation-user", "user_indexing": "cluster"},
+        {"prompt": "continuation-user", "user_indexing": "metadata", "user_text": "{age}"},
+        {
+            "item_indexing": "semantic",
+            "semantic_steps": 2,
+            "semantic_codes": 4,
+            "max_prompt_tokens": 256,
+            "alignment_tasks": ["columns_to_item"],
+        },
     ],
     "GenRecSeq2Seq": [{"pretrain_epochs": 1, "attribute_fields": ["kind"]}],
-    "P5": [{"load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]}}],
+    "P5": [
+        {"load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]}},
+        {"user_indexing": "random"},
+        {"user_indexing": "cluster"},
+        {"user_indexing": "metadata"},
+    ],
     "PromptLLM": [{"tasks": {"sequential": 1, "direct": 1}, "few_shot": 1, "max_prompt_tokens": 512}],
     "TALLRec": [
         {"threshold": {"rating": 2}, "metrics": ["LogLoss"], "valid_metric": "LogLoss", "max_prompt_tokens": 512}
