@@ -54,8 +54,10 @@ class TaskLoader(EpochLoader):
         return [(PromptName(family, n), i) for n, i in zip(number.tolist(), places[chosen].tolist())]
 
     def _length(self, family, place):
+        if family == "review_generation":  # apart from the others, as its targets are the longest
+            return self.data.longest + len(self.data.texts["review"][place].split())
         if family != "sequential":
-            return 0
+            return -1 if family == "item_summary" else 0
         return min(place - int(self.data.store.begin(self.data.store.users[place])), self.data.longest)
 
     def _draw(self, plan, batch):

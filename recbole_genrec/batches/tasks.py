@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from recbole_genrec.batches.item_reviews import BETWEEN_REVIEWS, ItemReviews
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.config.arguments import P5Arguments
+from recbole_genrec.config.arguments.models import REVIEW_FAMILIES
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.text import clean_text
-from recbole_genrec.interactions.interaction_text import first_sentence, interaction_columns
+from recbole_genrec.interactions.interaction_text import first_sentence, interaction_columns, own_title
 from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.prompt.task_prompts import REQUIRED, TARGETS
 
@@ -39,11 +41,20 @@ class PromptName(NamedTuple):
 class TokenLimits(NamedTuple):
     """Tokens at most, of a prompt and of a text that is generated, its end token included.
 
-    In a longer prompt a history loses its oldest items, and a review its end.
+    In a longer prompt a history loses its oldest items, and a review its end. A whole review that is longer than its
+    limit has no end token: it does not end there.
     """
 
     prompt: int
     target: int
+    #: a whole review that is generated.
+    review: int = 128
+    #: each of an item's other reviews in a prompt.
+    item_review: int = 32
+
+    def of(self, family):
+        """Tokens that a family generates at most."""
+        return self.review if family == "review_generation" else self.target
 
 
 class Example(NamedTuple):
@@ -57,7 +68,8 @@ class Example(NamedTuple):
     history: np.ndarray
     #: items to choose from, the target among them ``[C]``; empty where the prompt has none.
     candidates: np.ndarray
-    #: by field, the texts of the interaction: ``rating``, ``explanation``, ``review``, ``summary``.
+    #: by field, the texts of the interaction: ``rating``, ``explanation``, ``review``, ``summary``, ``item_summary``;
+    #: under ``item_reviews``, a list of the item's other reviews.
     texts: dict
 
 
@@ -176,6 +188,8 @@ class TaskWriter:
             elif piece.field == "user":
                 name = self._user(example.user)
                 parts.append([name] if len(name) else [])
+            elif piece.field == "item_reviews":
+                parts.append(self._reviews(example.texts["item_reviews"]))
             else:
                 parts.append(self._words(self.encode(piece.text or f" {self._field_text(example, piece.field)}")))
         room = self.limits.prompt - 1  # for the end token
@@ -211,6 +225,13 @@ class TaskWriter:
                         f"'n_candidates' ({count}) do not fit into 'max_prompt_tokens' ({self.limits.prompt}): "
                         f"with identifiers of up to {longest - 1} tokens, {max(fitting, 0)} do."
                     )
+
+    def _reviews(self, texts):
+        """The words of several reviews, each cut to its limit, with separators between them."""
+        between, words = self.encode(BETWEEN_REVIEWS), []
+        for text in texts:
+            words += [*self._words(self.encode(f" {text}")[: self.limits.item_review]), between]
+        return words[:-1]
 
     def _field_text(self, example, field):
         return self.item_texts[example.item] if field == "item_text" else example.texts[field]
@@ -249,8 +270,7 @@ class TaskWriter:
 
     def _target(self, example):
         if example.prompt.family not in ITEM_FAMILIES:
-            tokens = self.encode(f" {example.texts[TARGETS[example.prompt.family]]}")[: self.limits.target - 1]
-            tokens = np.append(tokens, self.backbone.eos_id)
+            tokens = self.text_target(example.prompt.family, example.texts[TARGETS[example.prompt.family]])
             return _Target(tokens[:-1], np.arange(len(tokens)), tokens)
         return self.item_target(example.item)
 
@@ -260,6 +280,13 @@ class TaskWriter:
         depth = self.label_depth[begin:end]
         start = self.target_offset[item]
         return _Target(self.target_token[start : start + depth[-1]], depth, self.label[begin:end])
+
+    def text_target(self, family, text):
+        """Tokens of a text that a family should generate, with its end token unless a whole review is cut ``[T]``."""
+        tokens, limit = self.encode(f" {text}"), self.limits.of(family)
+        if family in REVIEW_FAMILIES:
+            return np.append(tokens, self.backbone.eos_id)[:limit]
+        return np.append(tokens[: limit - 1], self.backbone.eos_id)
 
 
 class _Target(NamedTuple):
@@ -294,16 +321,18 @@ class TaskData:
         columns: see :func:`task_columns`.
         longest: items of a history at most.
         n_candidates: items to choose from, where a prompt gives some.
-        seed: of the candidates of an evaluated user.
+        seed: of the candidates of an evaluated user, and of the reviews in an evaluated prompt.
+        n_reviews: reviews of an item that a prompt shows at most.
 
     Attributes:
         texts: by field, a text for every interaction of the store, ``""`` where there is none ``[N]``.
         families: the families for which there is something to learn.
+        reviews: :class:`~recbole_genrec.batches.item_reviews.ItemReviews`; without a review, it holds none.
     """
 
-    def __init__(self, dataset, columns, longest, n_candidates, seed):
+    def __init__(self, dataset, columns, longest, n_candidates, seed, n_reviews=8):
         self.texts = _texts(interaction_columns(dataset, list(columns.values())), columns)
-        self.longest, self.n_candidates, self.seed = longest, n_candidates, seed
+        self.longest, self.n_candidates, self.seed, self.n_reviews = longest, n_candidates, seed, n_reviews
         self.store = dataset.inter_feat.histories
         self.items = self.store.columns[dataset.iid_field].numpy()
         self.n_items = dataset.item_num
@@ -311,6 +340,8 @@ class TaskData:
         users = self.store.users[self.targets]
         # A user's first interaction has no history, but a rating and a review.
         self.seen = np.union1d(self.targets, self.store.begin(np.unique(users)))
+        with_review = self.seen[self.texts["review"][self.seen] != ""] if "review" in self.texts else self.seen[:0]
+        self.reviews = ItemReviews(with_review, self.items, self.store.users)
         self.families = [family for family in TARGETS if len(self.places(family))]
 
     def places(self, family):
@@ -323,7 +354,8 @@ class TaskData:
         if not needed <= self.texts.keys():
             return self.seen[:0]
         complete = np.logical_and.reduce([self.texts[field][self.seen] != "" for field in needed])
-        return self.seen[complete]
+        places = self.seen[complete]
+        return places[self.reviews.has_others(places)] if family == "item_summary" else places
 
     def example(self, family, number, place, generator, with_candidates):
         """The example about the interaction at a place of the store, by prompt ``number`` of a family."""
@@ -333,6 +365,10 @@ class TaskData:
         known = self.items[begin : place + 1]
         candidates = self.candidates(item, known, generator) if with_candidates else self.items[:0]
         texts = {field: column[place] for field, column in self.texts.items()}
+        if family == "item_summary":
+            draws = generator or np.random.default_rng([self.seed, int(place)])
+            shown = draws.permutation(self.reviews.others(place))[: self.n_reviews]
+            texts["item_reviews"] = self.texts["review"][shown].tolist()
         return Example(PromptName(family, number), user, item, history, candidates, texts)
 
     def candidates(self, item, known, generator):
@@ -342,13 +378,15 @@ class TaskData:
 
 
 def _texts(found, columns):
-    """What the prompts call rating, review, summary and explanation, from the columns of the file."""
+    """What the prompts call rating, review, summary, explanation and item_summary, from the columns of the file."""
     texts = {field: found[name] for field, name in columns.items() if name in found}
     if "rating" in texts:
         texts["rating"] = np.array([f"{float(value):g}" if value else "" for value in texts["rating"]], object)
     for field in ("review", "summary"):
         if field in texts:
             texts[field] = np.array([clean_text(text) for text in texts[field]], object)
+    if "summary" in texts:
+        texts["item_summary"] = np.array([own_title(text) for text in texts["summary"]], object)
     if "review" in texts:
         texts["explanation"] = np.array([first_sentence(text) for text in texts["review"]], object)
     return texts

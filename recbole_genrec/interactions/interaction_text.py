@@ -1,10 +1,16 @@
 """Columns of ``.inter`` beside user, item and time, such as ratings and reviews, for the interactions of a dataset."""
 
+import re
+
 import numpy as np
 
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.text import clean_text
 from recbole_genrec.interactions.histories import LazyInteraction
+
+#: titles that Amazon gives a review whose writer gives none: they tell the rating alone.
+AUTOMATIC_TITLES = frozenset(("one star", "two stars", "three stars", "four stars", "five stars"))
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def interaction_columns(dataset, fields):
@@ -43,3 +49,13 @@ def first_sentence(text):
         if character in ".!?" and text[end : end + 1] == " " and end > 21:
             return text[:end]
     return text
+
+
+def sentences(text):
+    """The sentences of a review, each as one line: a sentence ends with ``.``, ``!`` or ``?`` before white space."""
+    return [sentence for sentence in _SENTENCE_END.split(clean_text(text)) if sentence]
+
+
+def own_title(title):
+    """A review's title, or ``""`` for one that the shop wrote, such as "Five Stars"."""
+    return "" if title.lower() in AUTOMATIC_TITLES else title

@@ -13,6 +13,8 @@ Deviations from the paper and its code:
 * Lists come from exact search over the catalogue instead of a beam search that may invent items, and a rating is the
   mean over the ratings that exist instead of one generated text.
 * The explanation is the first sentence of the review: the paper picks sentences with a tool that is not public.
+* Two families that the paper lacks, ``review_generation`` and ``item_summary``, are off by default
+  (:mod:`~recbole_genrec.model.review_tasks`).
 * ``normalization: vocab`` is the paper's loss; ``trie`` takes items' probabilities over the identifiers that exist.
 
 ``soft_prompts`` is POD: Lei Li, Yongfeng Zhang, Li Chen. "Prompt Distillation for Efficient LLM-based Recommendation",
@@ -22,7 +24,6 @@ vectors begin between -0.1 and 0.1, and no whole word is counted among them.
 """
 
 from dataclasses import replace
-from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ from recbole_genrec.batches.tokens import PromptParts
 from recbole_genrec.catalogue.user_index import NUMBER
 from recbole_genrec.checkpoint.folder import BUILT_FOR, read_prompt, verify
 from recbole_genrec.config.arguments import P5Arguments, UserArguments
+from recbole_genrec.config.arguments.models import REVIEW_FAMILIES
 from recbole_genrec.decoding.finite import FiniteLogits
 from recbole_genrec.decoding.scoring import score_catalogue, score_pairs
 from recbole_genrec.decoding.tree import prompt_tree
@@ -58,6 +60,8 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.prompt_users import check_users
+from recbole_genrec.model.review_tasks import evaluate_reviews
+from recbole_genrec.model.task_families import check_limits, choose_families
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.task_prompts import TARGETS, load_tasks, parse_prompt, tasks_of
 from recbole_genrec.prompt.wordings import SEEN, UNSEEN
@@ -84,8 +88,9 @@ class P5(GenerativeRecommender):
         self.settings = P5Arguments.from_config(config)
         self.tasks = self._read_tasks(config)
         longest, count = config["MAX_ITEM_LIST_LENGTH"], self.settings.n_candidates
-        self.data = TaskData(dataset, task_columns(config), longest, count, config["seed"])
-        self.shares = self._choose_families()
+        columns, shown = task_columns(config), self.settings.summary_reviews
+        self.data = TaskData(dataset, columns, longest, count, config["seed"], shown)
+        self.shares = choose_families(self.settings.tasks, self.tasks, self.data, columns)
         super().__init__(config, dataset)
         if self.engine.packing:
             raise GenRecError("P5 reads each prompt with an encoder: it takes 'packing: false'.")
@@ -102,22 +107,6 @@ class P5(GenerativeRecommender):
         for family in self.shares if self.settings.soft_prompts else ():
             vectors = torch.empty(self.settings.soft_prompts, self.backbone.hidden_size)
             self.soft_prompts[family] = torch.nn.init.uniform_(vectors, -0.1, 0.1)
-
-    def _choose_families(self):
-        """Shares of the families that the settings ask for, the file has prompts for, and the data have texts for."""
-        shares = {}
-        for family, share in self.settings.tasks.items():
-            if not share:
-                continue
-            if family not in self.tasks.families:
-                raise GenRecError(f"'tasks' asks for {family!r}, for which {self.tasks.name!r} has no prompts.")
-            if family in self.data.families:
-                shares[family] = share
-            else:
-                getLogger().info(f"P5: no {family}: the interactions have no text for it.")
-        if "sequential" not in shares:
-            raise GenRecError("'tasks' must give 'sequential' a share: it is what the evaluation ranks by.")
-        return shares
 
     # ---- what the base class asks for ----
 
@@ -175,11 +164,15 @@ class P5(GenerativeRecommender):
             self.trie,
             ["", *(text or "" for text in self.catalogue.item_texts)],
             self.engine.normalization,
-            TokenLimits(self.arguments["prompt"].max_prompt_tokens, self.settings.max_target_tokens),
+            TokenLimits(
+                self.arguments["prompt"].max_prompt_tokens,
+                self.settings.max_target_tokens,
+                self.settings.max_review_tokens,
+                self.settings.summary_review_tokens,
+            ),
         )
         self.writer.users = self.user_tokens
-        if any(self.tasks.has(f, n, "candidates") for f in self.shares for n in range(len(self.tasks.families[f]))):
-            self.writer.check_candidates(self.settings.n_candidates)
+        check_limits(self)
 
     def training_loader(self, config, train_dataset):
         """The loader of P5's task families, each with its number of examples per user."""
@@ -225,6 +218,16 @@ class P5(GenerativeRecommender):
             embeds = torch.cat([soft, embeds], 1)
         return embeds, prompts.lengths.to(device) + self.settings.soft_prompts
 
+    def answer_states(self, batch):
+        """States of the decoder that is fed the targets of a :class:`~recbole_genrec.batches.tasks.TaskBatch`.
+
+        Returns:
+            ``[B * (T + 1), H]``, to which its cells point.
+        """
+        encoded = self.backbone.read(*self.encode_prompts(batch.prompts))
+        answers = torch.cat([self.backbone.start(len(batch.target_ids)), self.backbone.embed(batch.target_ids)], 1)
+        return self.backbone(answers, prompts=encoded).flatten(0, 1)
+
     def calculate_loss(self, batch):
         """Mean over examples of each one's mean negative log-likelihood a decision (token, for texts).
 
@@ -236,9 +239,7 @@ class P5(GenerativeRecommender):
         """
         if not isinstance(batch, TaskBatch):
             batch = self.pack_interaction(batch)
-        encoded = self.backbone.read(*self.encode_prompts(batch.prompts))
-        answers = torch.cat([self.backbone.start(len(batch.target_ids)), self.backbone.embed(batch.target_ids)], 1)
-        hidden = self.backbone(answers, prompts=encoded).flatten(0, 1)
+        hidden = self.answer_states(batch)
         loss = hidden.new_zeros(())
         if len(batch.label) and self.engine.normalization == "trie":
             loss = self.decision_loss(hidden[batch.cell], batch.label, batch.weight)
@@ -338,12 +339,17 @@ class P5(GenerativeRecommender):
             evaluate_ranking: gives them with the current one.
 
         Returns:
-            By family and ``seen`` or ``unseen``, its metrics; texts come with three examples.
+            By family and ``seen`` or ``unseen``, its metrics; texts come with three examples. Families about whole
+            reviews also have what :func:`~recbole_genrec.model.review_tasks.evaluate_reviews` adds.
         """
         self.eval()
         found, usual = {}, self.ranking
         sampled = config["eval_args"]["mode"]["test"] != "full"
         for family in self.shares:
+            if family in REVIEW_FAMILIES:
+                prompts = self._tested_prompts(family)
+                found[family] = evaluate_reviews(self, family, prompts, dataset.inter_feat.place, config)
+                continue
             for kind, prompt in self._tested_prompts(family).items():
                 if sampled and self.tasks.has(family, prompt, "candidates"):
                     continue  # its own candidates are not RecBole's sampled ones
@@ -386,12 +392,12 @@ class P5(GenerativeRecommender):
 
     @torch.no_grad()
     def write_texts(self, examples):
-        """Generate the texts that examples ask for, greedily."""
+        """Generate the texts that examples of one family ask for, greedily."""
         encoded = self.backbone.read(*self.encode_prompts(self.writer.write_prompts(examples)))
         tokens = self.backbone.causal_model.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded.states),
             attention_mask=encoded.mask.long(),
-            max_new_tokens=self.settings.max_target_tokens,
+            max_new_tokens=self.writer.limits.of(examples[0].prompt.family),
             do_sample=False,
             num_beams=1,
             logits_processor=[FiniteLogits(self.backbone)],

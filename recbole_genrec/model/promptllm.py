@@ -36,6 +36,7 @@ from recbole_genrec.config.arguments import (
     PromptArguments,
     PromptLLMArguments,
 )
+from recbole_genrec.config.arguments.models import REVIEW_FAMILIES
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.genrec import GenRec
@@ -98,6 +99,9 @@ class PromptLLM(QuestionTests, GenRec):
             raise GenRecError(
                 "'item_indexing' must be 'title': PromptLLM is not trained, and knows no other identifiers."
             )
+        for task in cls._asked_tasks(config):
+            if task in REVIEW_FAMILIES:
+                raise GenRecError(f"'tasks' asks for {task!r}, which P5 alone has, not PromptLLM.")
         engine = EngineArguments.from_config(config)
         if engine.edge_embedding or engine.item_prior:
             raise GenRecError(

@@ -20,6 +20,8 @@ TARGETS = {
     "rating": "rating",
     "explanation": "explanation",
     "review": "summary",
+    "review_generation": "review",
+    "item_summary": "item_summary",
 }
 #: by family, the fields of which a prompt has at least one, and the optional ones.
 REQUIRED = {
@@ -28,6 +30,8 @@ REQUIRED = {
     "rating": {"item", "item_text"},
     "explanation": {"item", "item_text"},
     "review": {"review"},
+    "review_generation": {"item", "item_text"},
+    "item_summary": {"item_reviews"},
 }
 ALLOWED = {
     "sequential": {"user", "candidates"},
@@ -35,6 +39,8 @@ ALLOWED = {
     "rating": {"user"},
     "explanation": {"user", "rating"},
     "review": {"user", "item", "item_text", "rating"},
+    "review_generation": {"user", "rating"},
+    "item_summary": {"item", "item_text"},
 }
 
 

@@ -56,7 +56,9 @@ def test_every_prompt_reads_as_its_template():
         "item_text": TITLES[1],
         "history": "item 10, item 12",
         "candidates": "item 11, item 14",
+        "item_reviews": "Heat wave | The birds | Fine",
     }
+    texts["item_reviews"] = ["Heat wave", "The birds", "Fine"]
     written = writer()
     for family, prompts in TASKS.families.items():
         for number, prompt in enumerate(prompts):

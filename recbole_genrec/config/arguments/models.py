@@ -14,6 +14,8 @@ from recbole_genrec.errors import GenRecError, shown, unknown_name
 
 #: P5's task families.
 FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
+#: families about whole reviews, which only P5 has and which are off by default.
+REVIEW_FAMILIES = ("review_generation", "item_summary")
 
 #: parameters of a request that would hold a secret; settings are kept with the results.
 SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token", "password", "secret") + (
@@ -170,13 +172,23 @@ class P5Arguments(Arguments):
     tasks: Annotated[dict[str, AtLeast0], Form("a mapping of task families to shares, such as {sequential: 1}")] = (
         field(default_factory=lambda: dict.fromkeys(FAMILIES, 1))
     )
-    """Share of each task family in an epoch. A family without a share, or with 0, is off."""
+    """Share of each task family in an epoch. A family without a share, or with 0, is off. P5 alone also has
+    ``review_generation`` (the whole review of a user and an item) and ``item_summary`` (the title of a review from the
+    item's other reviews)."""
     examples_per_user: Annotated[Positive, Reads("P5")] = 5
     """Examples that a user contributes in an epoch to a family of share 1."""
     n_candidates: Annotated[int, Ge(2), Le(1_000_000)] = 20
     """Number of items to choose from in prompts that list candidates."""
     max_target_tokens: Annotated[int, Ge(1), Le(1_000_000)] = 64
     """Longest text that is learnt and generated, in tokens."""
+    max_review_tokens: Annotated[int, Ge(1), Le(1_000_000), Reads("P5")] = 128
+    """Longest review that ``review_generation`` learns, generates and is measured on, in tokens. The end of a longer
+    one is left out, and the result counts how many are."""
+    summary_reviews: Annotated[int, Ge(1), Le(1_000_000), Reads("P5")] = 8
+    """Number of an item's other reviews that a prompt of ``item_summary`` shows, at most."""
+    summary_review_tokens: Annotated[int, Ge(1), Le(1_000_000), Reads("P5")] = 32
+    """Tokens of each of these reviews, at most. The end of a longer one is left out, and the result counts how many
+    are."""
     test_tasks: Annotated[Flag, Reads("P5", "PromptLLM", "GenRec", "TALLRec")] = True
     """After the test of the ranking, test each task family, and each wording that is held out of training."""
     review_field: Text = "review_text"
@@ -191,8 +203,8 @@ class P5Arguments(Arguments):
 
     def __post_init__(self):
         for family in self.tasks:
-            if family not in FAMILIES:
-                raise unknown_name("value of 'tasks':", family, FAMILIES)
+            if family not in FAMILIES + REVIEW_FAMILIES:
+                raise unknown_name("value of 'tasks':", family, FAMILIES + REVIEW_FAMILIES)
 
 
 @group
