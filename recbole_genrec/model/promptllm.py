@@ -101,7 +101,9 @@ class PromptLLM(QuestionTests, GenRec):
             )
         for task in cls._asked_tasks(config):
             if task in REVIEW_FAMILIES:
-                raise GenRecError(f"'tasks' asks for {task!r}, which P5 alone has, not PromptLLM.")
+                raise GenRecError(
+                    f"'tasks' asks for {task!r}, which P5 alone has. PromptLLM takes a 'tasks' of its own."
+                )
         engine = EngineArguments.from_config(config)
         if engine.edge_embedding or engine.item_prior:
             raise GenRecError(
