@@ -37,6 +37,24 @@ def token_losses(model, examples):
     return losses
 
 
+def frequency_losses(training, texts, n_tokens):
+    """Negative log-likelihood of every token of texts by how often training has it, whatever stands before it.
+
+    One is added to every count, so that no token is impossible.
+
+    Args:
+        training: by text of the training, its tokens ``[T]``.
+        texts: likewise of the texts that are measured.
+        n_tokens: size of the vocabulary.
+
+    Returns:
+        By text, an array in nats ``[T]``.
+    """
+    counts = 1 + np.bincount(np.concatenate(training), minlength=n_tokens)
+    loss = np.log(counts.sum()) - np.log(counts)
+    return [loss[tokens] for tokens in texts]
+
+
 def perplexity(losses):
     """Exponential of the mean negative log-likelihood a token, over all tokens of all texts.
 

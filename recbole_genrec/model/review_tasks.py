@@ -5,7 +5,8 @@ title of one that was left out; :mod:`~recbole_genrec.batches.item_reviews` name
 held-out reviews of items that another user has reviewed in training, so that a text can be picked for every row.
 
 The picked texts are the most central sentence of the other users' training reviews of the item, and the most central
-of their whole reviews, or of their titles.
+of their whole reviews, or of their titles. A perplexity stands beside that of a model which only knows how often
+training has each token.
 """
 
 from logging import getLogger
@@ -16,7 +17,7 @@ from recbole_genrec.distributed.world import current
 from recbole_genrec.files.table import rows_as_markdown
 from recbole_genrec.interactions.interaction_text import sentences
 from recbole_genrec.model.central_texts import CentralTexts
-from recbole_genrec.model.review_metrics import diversity, perplexity, token_losses
+from recbole_genrec.model.review_metrics import diversity, frequency_losses, perplexity, token_losses
 from recbole_genrec.model.text_metrics import text_metrics
 from recbole_genrec.prompt.task_prompts import TARGETS
 
@@ -32,8 +33,9 @@ def evaluate_reviews(model, family, prompts, places, config):
         config: RecBole's configuration.
 
     Returns:
-        Metrics by kind: those of the prompts, of ``central sentence`` and ``central review`` or ``central title``, and
-        of ``held-out texts``, how varied the true ones are. Texts come with three examples.
+        Metrics by kind: those of the prompts, of ``central sentence`` and ``central review`` or ``central title``, the
+        perplexity by ``token frequencies``, and of ``held-out texts``, how varied the true ones are. Texts come with
+        three examples.
     """
     rows = test_rows(model.data, family, places)
     if not len(rows):
@@ -50,6 +52,7 @@ def evaluate_reviews(model, family, prompts, places, config):
         found[kind] = truth.counts | measured | _lengths(model, examples) | truth.compare(generated)
     for kind, texts in baselines(model.data, family, rows).items():
         found[kind] = truth.counts | truth.compare(texts)
+    found["token frequencies"] = truth.counts | _by_frequency(model, family, truth.texts)
     found["held-out texts"] = truth.counts | diversity(truth.texts)
     getLogger().info(_table(family, found))
     return found
@@ -75,6 +78,14 @@ def baselines(data, family, rows):
         central = CentralTexts(texts)
         picked[kind] = [central.pick(shown) for shown in others]
     return picked
+
+
+def _by_frequency(model, family, texts):
+    """Perplexity of texts by the frequencies of tokens in what the family trains on, and how many tokens they have."""
+    training = model.data.texts[TARGETS[family]][model.data.places(family)]
+    fed, held_out = ([model.writer.text_target(family, text) for text in some] for some in (training, texts))
+    losses = frequency_losses(fed, held_out, len(model.backbone.tokenizer))
+    return {"perplexity": perplexity(losses), "tokens": sum(map(len, losses))}
 
 
 class _Truth:

@@ -105,6 +105,24 @@ def test_a_prompt_shows_other_users_reviews_of_the_item(monkeypatch):
     assert again[0] == again[1]  # but in a test always the same
 
 
+def test_whole_reviews_are_batched_by_their_length_apart_from_other_families(monkeypatch):
+    data, _ = task_data(monkeypatch)
+    counts = {"sequential": 1, "direct": 4, "item_summary": 4, "review_generation": 4}
+    loader = TaskLoader(writer(), data, object(), counts, EpochSettings(5, 16))
+    places = data.places("review_generation")
+    data.texts["review"][places] = [" ".join(["good"] * (1 + 7 * n % 60)) for n in range(len(places))]
+    drawn = [[loader._plan().rows[row] for row in batch] for batch in loader._plan().batches]
+    lengths = [
+        [len(data.texts["review"][place].split()) for prompt, place in batch if prompt.family == "review_generation"]
+        for batch in drawn
+    ]
+    spread = [max(words) - min(words) for words in lengths if len(words) == 16]
+    assert len(spread) >= 3 and max(spread) < 35  # of 60: there are few reviews here, and some noise
+    for batch in drawn:
+        families = {prompt.family for prompt, _ in batch}
+        assert not {"item_summary", "review_generation"} <= families and not {"item_summary", "sequential"} <= families
+
+
 def test_titles_that_the_shop_wrote_are_no_summaries(monkeypatch):
     data, _ = task_data(monkeypatch)
     places = data.places("item_summary")

@@ -13,6 +13,7 @@ from recbole_genrec.model.review_metrics import (
     SELF_BLEU_TEXTS,
     distinct,
     diversity,
+    frequency_losses,
     perplexity,
     self_bleu,
     token_losses,
@@ -58,6 +59,15 @@ def test_perplexity_is_that_of_a_plain_loop_whatever_the_batch(tmp_path, write_d
 def test_perplexity_counts_tokens_not_texts():
     assert perplexity([np.log([2.0]), np.log([8.0, 8.0, 8.0])]) == pytest.approx(2 ** (10 / 4))
     assert perplexity([np.array([1e4])]) == math.inf
+
+
+def test_frequencies_of_tokens_are_a_model_too():
+    training = [np.array([0, 1, 1]), np.array([1, 3])]  # of 4 tokens: counts 1, 3, 0, 1, and one more each
+    losses = frequency_losses(training, [np.array([1, 2]), np.array([0])], 4)
+    expected = [np.log([9 / 4, 9 / 1]), np.log([9 / 2])]
+    for mine, true in zip(losses, expected, strict=True):
+        np.testing.assert_allclose(mine, true)
+    assert sum(np.exp(-frequency_losses(training, [np.arange(4)], 4)[0])) == pytest.approx(1)
 
 
 def test_distinct_ngrams():

@@ -39,7 +39,7 @@ def test_a_run_tests_them_beside_the_baselines(settings, caplog):
     assert tasks.keys() == {"sequential", *FAMILIES}
     for family, whole in zip(FAMILIES, ("central review", "central title")):
         kinds = tasks[family]
-        assert kinds.keys() == {"seen", "unseen", "central sentence", whole, "held-out texts"}
+        assert kinds.keys() == {"seen", "unseen", "central sentence", whole, "token frequencies", "held-out texts"}
         assert len({found["examples"] for found in kinds.values()}) == 1 and kinds["seen"]["examples"] > 10
         for kind in ("seen", "unseen", "central sentence", whole):
             assert {"rouge-1", "rouge-2", "rouge-l", "distinct-1", "distinct-2", "self-bleu"} <= {
@@ -82,6 +82,8 @@ def test_metrics_are_those_of_the_texts(settings, family):
     limit = settings["max_review_tokens"] if family == "review_generation" else settings["max_target_tokens"]
     assert found["seen"]["cut targets"] == sum(length + 1 > limit for length in lengths)
     assert found["seen"]["tokens"] == sum(min(length + 1, limit) for length in lengths)
+    assert found["token frequencies"]["tokens"] == found["seen"]["tokens"]
+    assert found["token frequencies"]["perplexity"] < 400  # a uniform guess among all tokens
     picked = review_tasks.baselines(model.data, family, rows)["central sentence"]
     for text, place in zip(picked, rows, strict=True):
         assert any(text in sentences(texts["review"][other]) for other in model.data.reviews.others(place))
