@@ -42,6 +42,7 @@ from recbole_genrec.config.arguments import (
     PromptArguments,
     UserArguments,
 )
+from recbole_genrec.config.arguments.schema import all_settings
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.context_columns import EXACT_TIME
@@ -51,9 +52,10 @@ from recbole_genrec.model.catalogue_ranking import CatalogueRanking
 from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.losses import CatalogueLosses
 from recbole_genrec.model.prompt_ranker import PromptRanker, check_value_fields, read_arguments
-from recbole_genrec.model.prompt_users import PromptUsers, check_users
+from recbole_genrec.model.prompt_users import PromptUsers
 from recbole_genrec.model.user_values import UserValues
 from recbole_genrec.prompt.template import PromptTemplate, load_template, template_of
+from recbole_genrec.prompt.user_words import check_users
 from recbole_genrec.vectors.hidden_states import embed_texts
 
 #: texts around items that a tokenizer from scratch learns from, at most.
@@ -142,10 +144,10 @@ class GenerativeRecommender(CatalogueLosses, CatalogueRanking, PromptUsers, Prom
     @classmethod
     def not_plain(cls, settings) -> dict:
         """The settings with which the language model alone gives other scores, with the values that would not."""
+        known = all_settings()
+        given = {key: known[key][0].default if settings[key] is None else settings[key] for key in cls.plain_with}
         return {
-            key: wanted
-            for key, wanted in cls.plain_with.items()
-            if settings[key] != wanted and (settings[key] or wanted)  # empty, or not read by the model: nothing
+            key: wanted for key, wanted in cls.plain_with.items() if given[key] != wanted and (given[key] or wanted)
         }
 
     @classmethod

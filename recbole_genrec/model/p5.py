@@ -59,11 +59,11 @@ from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.model.prompt_users import check_users
 from recbole_genrec.model.review_tasks import evaluate_reviews
 from recbole_genrec.model.task_families import check_limits, choose_families
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.task_prompts import TARGETS, load_tasks, parse_prompt, tasks_of
+from recbole_genrec.prompt.user_words import check_users
 from recbole_genrec.prompt.wordings import SEEN, UNSEEN
 
 

@@ -18,34 +18,10 @@ from recbole_genrec.catalogue.user_index import (
 from recbole_genrec.checkpoint.context_files import read_user_index
 from recbole_genrec.checkpoint.folder import BUILT_FOR
 from recbole_genrec.distributed.world import current
-from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.atomic_file import AtomicFile
 from recbole_genrec.files.user_table import KINDS, read_users
 from recbole_genrec.interactions.dataset import train_sequences
 from recbole_genrec.prompt.user_words import UserWords
-
-
-def check_users(user_indexing, names_user, prompts):
-    """Refuse prompts that name users where users have no names, and names that no prompt has a place for.
-
-    Args:
-        user_indexing: the setting.
-        names_user: whether the prompts have the field ``{user}``.
-        prompts: names them in errors.
-
-    Raises:
-        GenRecError: so.
-    """
-    if names_user and user_indexing == NONE:
-        raise GenRecError(
-            f"{prompts} names {{user}}, and 'user_indexing: none' gives users no names. Set 'user_indexing' to number, "
-            "random, cluster or metadata, or take a prompt without {user}."
-        )
-    if user_indexing != NONE and not names_user:
-        raise GenRecError(
-            f"'user_indexing: {user_indexing}' gives users names, and {prompts} has no {{user}} to put them. Take a "
-            "prompt with {user}, such as 'continuation-user', or 'user_indexing: none'."
-        )
 
 
 def words_of_users(template, file, user_field):

@@ -31,9 +31,8 @@ from recbole_genrec.decoding.finite import first_not_finite
 from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.model.item_values import ItemValues
 from recbole_genrec.model.prompt_ranker import PromptRanker, read_arguments
-from recbole_genrec.model.prompt_users import check_users
 from recbole_genrec.prompt.template import template_of
-from recbole_genrec.prompt.user_words import UserWords
+from recbole_genrec.prompt.user_words import UserWords, check_users
 from recbole_genrec.vectors.hidden_states import embed_texts
 from recbole_genrec.vectors.item_vectors import ItemVectors
 from recbole_genrec.vectors.text_vectors import BACKBONE, Maker

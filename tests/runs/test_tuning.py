@@ -107,7 +107,7 @@ class TestSearch:
         assert f"{best['test_result']['hit@3']:.4f}" in printed.out.split("Best: trial")[1]
         assert "np.float64" not in printed.out and "INFO" not in printed.out + printed.err
         assert all(type(value) is float for value in (best["test_result"] | best["best_valid_result"]).values())
-        assert "epoch 0 training" in "".join(path.read_text("utf-8") for path in Path("log").rglob("*.log"))
+        assert "epoch 1 of " in "".join(path.read_text("utf-8") for path in Path("log").rglob("*.log"))
 
     def test_the_seed_draws(self, settings, monkeypatch):
         drawn = []
