@@ -43,7 +43,6 @@ from recbole_genrec.batches.tasks import (
     TaskBatch,
     TaskData,
     TaskWriter,
-    TokenLimits,
     task_columns,
 )
 from recbole_genrec.batches.tokens import PromptParts
@@ -60,7 +59,7 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.review_tasks import evaluate_reviews
-from recbole_genrec.model.task_families import check_limits, choose_families
+from recbole_genrec.model.task_families import check_limits, choose_families, limits_of
 from recbole_genrec.model.text_metrics import text_task_metrics
 from recbole_genrec.prompt.task_prompts import TARGETS, load_tasks, parse_prompt, tasks_of
 from recbole_genrec.prompt.user_words import check_users
@@ -164,12 +163,7 @@ class P5(GenerativeRecommender):
             self.trie,
             ["", *(text or "" for text in self.catalogue.item_texts)],
             self.engine.normalization,
-            TokenLimits(
-                self.arguments["prompt"].max_prompt_tokens,
-                self.settings.max_target_tokens,
-                self.settings.max_review_tokens,
-                self.settings.summary_review_tokens,
-            ),
+            limits_of(self),
         )
         self.writer.users = self.user_tokens
         check_limits(self)

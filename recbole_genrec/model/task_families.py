@@ -3,6 +3,7 @@
 from logging import getLogger
 
 from recbole_genrec.batches.item_reviews import check_reviews
+from recbole_genrec.batches.tasks import TokenLimits
 from recbole_genrec.config.arguments.models import REVIEW_FAMILIES
 from recbole_genrec.errors import GenRecError
 
@@ -59,6 +60,17 @@ def _lack(family, data, columns):
     return (
         f"no training review with a title of its own in the column {columns['summary']!r} is of an item that another "
         "user has reviewed, too"
+    )
+
+
+def limits_of(model):
+    """The :class:`~recbole_genrec.batches.tasks.TokenLimits` of a :class:`~recbole_genrec.model.p5.P5`."""
+    settings = model.settings
+    return TokenLimits(
+        model.arguments["prompt"].max_prompt_tokens,
+        settings.max_target_tokens,
+        settings.max_review_tokens,
+        settings.summary_review_tokens,
     )
 
 
