@@ -1,11 +1,12 @@
 """A report over any folder of results: tables as Markdown, CSV and LaTeX, and a page with pictures."""
 
+from datetime import date
 from pathlib import Path
 
 from recbole_genrec.errors import unknown_name
 from recbole_genrec.files.write import write_text
 from recbole_genrec.report.analysis import Analysis
-from recbole_genrec.report.page import page
+from recbole_genrec.report.page import SCRIPT, page
 from recbole_genrec.report.pictures import plotly_objects
 from recbole_genrec.report.stored_runs import read_results
 from recbole_genrec.report.strength import published, seen_items, shortfalls
@@ -24,7 +25,7 @@ __all__ = [
 
 
 def write_report(results="results", output=None, metric=None, baseline=None):
-    """Write ``table.md``, ``table.csv``, ``table.tex`` and ``report.html``.
+    """Write ``table.md``, ``table.csv``, ``table.tex`` and ``report.html``, and beside it the script of its pictures.
 
     Args:
         results: a folder; every run below it takes part.
@@ -33,7 +34,7 @@ def write_report(results="results", output=None, metric=None, baseline=None):
         baseline: a model or a row of the table that the others are compared with; None for the best of each column.
 
     Returns:
-        Paths of the files.
+        Paths of the first four.
 
     Raises:
         GenRecError: the folder holds no run, a name is unknown, or plotly is missing.
@@ -47,12 +48,22 @@ def write_report(results="results", output=None, metric=None, baseline=None):
         "table.md": "\n".join(f"## {analysis.name}\n\n{markdown(analysis)}" for analysis in analyses),
         "table.csv": csv_table(analyses),
         "table.tex": "\n".join(map(latex, analyses)),
-        "report.html": page(read, analyses),
+        "report.html": page(read, analyses, date.today()),
     }
     folder = Path(output or results)
     for name, text in texts.items():
         write_text(folder / name, text)
+    _write_script(folder / SCRIPT)
     return [folder / name for name in texts]
+
+
+def _write_script(path):
+    """Write plotly's script, unless it is there."""
+    import plotly.offline
+
+    script = plotly.offline.get_plotlyjs()
+    if not path.is_file() or path.read_text("utf-8") != script:
+        write_text(path, script)
 
 
 def comparison_texts(compared):

@@ -1,11 +1,15 @@
 """What a report says of a board: the best rows, the tests, and what the users' outcomes tell."""
 
+from dataclasses import replace
 from functools import cached_property
 
 from recbole_genrec.config.metrics import METRICS, SMALLER
 from recbole_genrec.errors import GenRecError, shown, unknown_name
 from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds
 from recbole_genrec.report.statistics import PairedRows, UserSums, best_row, compare_rows, is_row_metric
+
+#: items of a list that are kept for the example users.
+EXAMPLE_LENGTH = 10
 
 
 class Analysis:
@@ -20,6 +24,9 @@ class Analysis:
         best: by metric, the row with the best mean.
         references: by metric, the row that the others are compared with.
         comparisons: by metric, a :class:`~recbole_genrec.report.statistics.Comparison` by name of the row.
+        against_best: the same for the metric of the pictures alone, against the best row.
+        lists: by name of the row, a seed and its :class:`~recbole_genrec.evaluation.outcomes.Outcomes`, the lists cut
+            to ``EXAMPLE_LENGTH`` items; of rows with lists, the first seed that has them.
         history, popularity: by name of the row and group, the metric's mean and deviation over the seeds.
         counts: by group, the targets in it, of one run.
         uncounted: names of rows whose outcomes have neither lists nor counts for the length of the pictures' metric.
@@ -38,17 +45,28 @@ class Analysis:
         named = self.find(baseline)
         self.against = named.name if named else "the best row of its column"
         self.references = {name: named if named and named.values(name) else self.best[name] for name in self.metrics}
-        self.history, self.popularity, self.beyond, self.counts = {}, {}, {}, {}
+        self.history, self.popularity, self.beyond, self.counts, self.lists = {}, {}, {}, {}, {}
         self.uncounted, users = [], {}
         for row in self.rows:
             self._read(row, users)
         paired = PairedRows(users)
         self.comparisons = {name: compare_rows(self.rows, self.references[name], name, paired) for name in self.metrics}
+        self.against_best = compare_rows(self.rows, self.best[self.metric], self.metric, paired)
 
     def find(self, name):
         """The row of this name, or the first of this model, or None."""
         named = [row for row in self.rows if name in (row.name, row.model)]
         return next((row for row in named if row.name == name), named[0] if named else None)
+
+    @property
+    def metric_title(self):
+        """The pictures' metric as readers know it, such as ``HR@10`` and ``NDCG@10``."""
+        return self.metric.upper().replace("HIT", "HR")
+
+    @property
+    def best_is_lowest(self):
+        """Whether less of the pictures' metric is better."""
+        return _smaller(self.rows, self.metric)
 
     @cached_property
     def length(self):
@@ -63,6 +81,8 @@ class Analysis:
             if outcomes is None:
                 continue
             users[row.name, seed] = UserSums(outcomes, self.metrics)
+            if outcomes.lists is not None and row.name not in self.lists:
+                self.lists[row.name] = seed, replace(outcomes, lists=outcomes.lists[:, :EXAMPLE_LENGTH].copy())
             beyond.append(beyond_hits(outcomes, self.length) or {})
             if is_row_metric(self.metric):
                 histories.append(self._counted(by_history(outcomes, self.metric)))

@@ -192,6 +192,24 @@ def _variants(model, runs):
     return [Row(name, dict(pairs), detail) for name, pairs, detail in zip(names, seeds, details)]
 
 
+def differing_settings(rows):
+    """In what the rows of a model differ, for every model that has several.
+
+    Args:
+        rows: of a board.
+
+    Returns:
+        By model, the keys, and by name of the row the values as texts, in the order of the keys.
+    """
+    found = {}
+    for model, own in _groups(rows, lambda row: row.model).items():
+        known = set.intersection(*(set(run.settings) for row in own for run in row.runs.values()))
+        keys = _differing([row.any.settings for row in own], sorted(known))
+        if keys:
+            found[model] = keys, {row.name: [_shown(row.any.settings[key]) for key in keys] for row in own}
+    return found
+
+
 def _groups(values, key):
     groups = {}
     for value in values:

@@ -8,8 +8,8 @@ from recbole_genrec.report.statistics import LEVEL, RESAMPLES, mean_and_deviatio
 USERS_MARK, SEEDS_MARK = "†", "‡"
 
 
-def caption(analysis) -> str:
-    """What a table's signs mean, for this board."""
+def caption(analysis, with_settings=True) -> str:
+    """What a table's signs mean, for this board, and ``with_settings`` what numbered rows are."""
     seeds = sorted({seed for row in analysis.rows for seed in row.runs})
     users = next(filter(None, (run.result.users for row in analysis.rows for run in row.runs.values())), None)
     whose = "all users" if not users or users.evaluated == users.of else _sample(users)
@@ -17,7 +17,8 @@ def caption(analysis) -> str:
         f"{analysis.name}, test on {whose}. Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}, "
         f"where a row has several. The best mean in bold. Marks: differs from {analysis.against}, {USERS_MARK} over "
         f"users (paired bootstrap, {RESAMPLES:,} draws), {SEEDS_MARK} over seeds (paired t-test, three seeds or more); "
-        f"p < {LEVEL} after Holm's correction for the rows of the table.{_untested(analysis)}{_settings(analysis)}"
+        f"p < {LEVEL} after Holm's correction for the rows of the table.{_untested(analysis)}"
+        f"{_settings(analysis) if with_settings else ''}"
         f"{_knowing(analysis)}"
     )
 

@@ -18,6 +18,7 @@ from recbole_genrec.cli.main import main
 from recbole_genrec.evaluation.outcomes import TESTS, Outcomes
 from recbole_genrec.files.table import escaped
 from recbole_genrec.report import Analysis, markdown, read_results, shortfalls, write_report
+from recbole_genrec.report.page import SCRIPT
 from recbole_genrec.report.tables import csv_table, latex
 
 GOOD, BAD = [1, 2, 1, 3, 0, 1] * 10, [0, 9, 0, 10, 0, 4] * 10
@@ -241,10 +242,11 @@ class TestPage:
         assert [path.name for path in paths] == ["table.md", "table.csv", "table.tex", "report.html"]
         text = paths[-1].read_text("utf-8")
         page = Structure(text)
-        assert page.open == [] and page.outside == []
-        assert page.titles == ["How strong the rows are", "Tests", *PICTURES, "Runs"]
+        assert page.open == [] and page.outside == [SCRIPT]
+        assert page.titles == ["Example users", "How strong the rows are", "Tests", *PICTURES, "Runs"]
         assert len(page.pictures) == len(set(page.pictures)) == 8
-        assert text.count("plotly.js v") == 1
+        assert (results / SCRIPT).read_text("utf-8").count("plotly.js v") == 1
+        assert len(text.encode()) < 200_000
         assert "GenRec-toy-2.json" in text and "torch 2.6.0" in text and "100.0% valid" in text
 
     def test_names_cannot_break_out(self, tmp_path, write_run):
@@ -257,7 +259,7 @@ class TestPage:
     def test_runs_without_outcomes(self, tmp_path, write_run):
         write_run("SASRec", 1, stored=False)
         text = write_report(tmp_path / "results", tmp_path / "there")[-1].read_text("utf-8")
-        assert Structure(text).titles == ["How strong the rows are", *PICTURES[:4], "Runs"]
+        assert Structure(text).titles == ["Example users", "How strong the rows are", *PICTURES[:4], "Runs"]
         assert "No file of outcomes (.npz) beside the runs of SASRec" in text
 
     def test_runs_kept_without_lists(self, results, tmp_path):
