@@ -5,7 +5,7 @@ from functools import cached_property
 
 from recbole_genrec.config.metrics import METRICS, SMALLER
 from recbole_genrec.errors import GenRecError, shown, unknown_name
-from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds
+from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, margins, over_seeds
 from recbole_genrec.report.statistics import PairedRows, UserSums, best_row, compare_rows, is_row_metric
 
 #: items of a list that are kept for the example users.
@@ -29,6 +29,7 @@ class Analysis:
             to ``EXAMPLE_LENGTH`` items; of rows with lists, the first seed that has them.
         history, popularity: by name of the row and group, the metric's mean and deviation over the seeds.
         counts: by group, the targets in it, of one run.
+        margins: by name of a row with a single run and group, see :func:`~recbole_genrec.report.breakdowns.margins`.
         uncounted: names of rows whose outcomes have neither lists nor counts for the length of the pictures' metric.
         beyond: by name of the row, the figures of :func:`~recbole_genrec.report.breakdowns.beyond_hits`, likewise.
 
@@ -45,7 +46,8 @@ class Analysis:
         named = self.find(baseline)
         self.against = named.name if named else "the best row of its column"
         self.references = {name: named if named and named.values(name) else self.best[name] for name in self.metrics}
-        self.history, self.popularity, self.beyond, self.counts, self.lists = {}, {}, {}, {}, {}
+        self.history, self.popularity, self.beyond, self.counts = {}, {}, {}, {}
+        self.margins, self.lists = {}, {}
         self.uncounted, users = [], {}
         for row in self.rows:
             self._read(row, users)
@@ -87,6 +89,8 @@ class Analysis:
             if is_row_metric(self.metric):
                 histories.append(self._counted(by_history(outcomes, self.metric)))
                 popularities.append(self._counted(by_popularity(outcomes, self.metric)))
+                if len(row.runs) == 1:
+                    self.margins[row.name] = margins(outcomes, self.metric)
         if any(beyond):
             self.beyond[row.name] = over_seeds(beyond)
         elif beyond:

@@ -10,18 +10,43 @@ HISTORIES = ("0-5", "6-10", "11-20", "21-50", "51-100", "over 100")
 #: of the items that training has seen, the most popular fifth is the head, the least popular half the tail.
 HEAD, TAIL = 0.2, 0.5
 POPULARITIES = ("head", "middle", "tail", "cold")
+#: standard errors from a mean to the ends of its 95 % interval.
+NORMAL_95 = 1.96
 
 
 def by_history(outcomes, metric):
     """The mean of a metric, such as ``ndcg@10``, and the number of rows, by length of the user's history."""
-    values = _values(outcomes, metric)
-    return _means(values, np.searchsorted(HISTORY_ENDS, outcomes.user_counts), HISTORIES)
+    return _means(*_histories(outcomes, metric), HISTORIES)
 
 
 def by_popularity(outcomes, metric):
     """The mean of a metric over targets, and their number, by popularity of the target; each target counts alone."""
-    alone = _values(outcomes.one_row_a_target(), metric)
-    return _means(alone, popularity(outcomes.item_counts)[outcomes.targets], POPULARITIES)
+    return _means(*_popularities(outcomes, metric), POPULARITIES)
+
+
+def margins(outcomes, metric):
+    """Half the width of the 95 % interval of each mean of :func:`by_history` and :func:`by_popularity`.
+
+    The interval is the normal approximation over rows, or targets, of one run; groups of one have none.
+    """
+    found = {}
+    for grouped, names in ((_histories, HISTORIES), (_popularities, POPULARITIES)):
+        values, group = grouped(outcomes, metric)
+        for at, name in enumerate(names):
+            own = values[group == at]
+            if len(own) > 1:
+                found[name] = float(NORMAL_95 * own.std(ddof=1) / np.sqrt(len(own)))
+    return found
+
+
+def _histories(outcomes, metric):
+    """The metric of every row, and the group of its history."""
+    return _values(outcomes, metric), np.searchsorted(HISTORY_ENDS, outcomes.user_counts)
+
+
+def _popularities(outcomes, metric):
+    """The metric of every target alone, and the group of its popularity."""
+    return _values(outcomes.one_row_a_target(), metric), popularity(outcomes.item_counts)[outcomes.targets]
 
 
 def popularity(counts):

@@ -13,6 +13,8 @@ from recbole_genrec.report.statistics import mean_and_deviation
 
 #: Okabe & Ito's colours without black and yellow, which the page's grounds swallow; then others that stand beside them.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1", "#7A7A7A", "#A6761D", "#66A61E")
+#: of lines, points and bars, for the rows of the first turn of colours, and of the next ones.
+SIGNS = (("solid", "circle", ""), ("dot", "diamond", "/"), ("dash", "square", "."))
 #: of what belongs to no model; it shows on a light and on a dark ground.
 _GREY = "#8C8C8C"
 #: longest line of a row's name at an axis, in characters.
@@ -84,6 +86,11 @@ def _colours(analysis):
     return {row.name: COLOURS[index % len(COLOURS)] for index, row in enumerate(analysis.rows)}
 
 
+def _signs(analysis):
+    """By name of the row, a dash, a marker and a pattern: rows of one colour differ in them."""
+    return {row.name: SIGNS[index // len(COLOURS) % len(SIGNS)] for index, row in enumerate(analysis.rows)}
+
+
 def _figure(traces, x="", y="", height=320, **layout):
     figure = plotly_objects().Figure(traces)
     figure.update_layout(
@@ -113,6 +120,15 @@ def _error_bars(pairs):
     """Bars of one sample standard deviation, where there are several seeds."""
     several = any(deviation is not None for _, deviation in pairs)
     return {"type": "data", "array": [deviation or 0 for _, deviation in pairs], "visible": several, "color": _GREY}
+
+
+def _group_bars(pairs, margins):
+    """Error bars of groups: of several seeds as above, of a single one the margins, not below 0."""
+    if not any(margins):
+        return _error_bars(pairs)
+    below = [min(margin or 0, mean or 0) for (mean, _), margin in zip(pairs, margins)]
+    above = [margin or 0 for margin in margins]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": _GREY, "thickness": 1}
 
 
 def spread_of(row, metric):
@@ -187,7 +203,7 @@ def _metric_by_model(analysis):
 
 def _learning_curves(analysis):
     """Validation above, training loss below, both by epoch."""
-    go, colours, traces, losses = plotly_objects(), _colours(analysis), [], []
+    go, colours, signs, traces, losses = plotly_objects(), _colours(analysis), _signs(analysis), [], []
     for row in analysis.rows:
         for seed, run in row.runs.items():
             scored, lost = _validated(run.result), _lost(run.result)
@@ -199,11 +215,11 @@ def _learning_curves(analysis):
                     y=[value for _, value in points],
                     yaxis=axis,
                     mode="lines+markers",
-                    line={"color": colours[row.name], "width": 1.5},
-                    marker={"size": 4},
+                    line={"color": colours[row.name], "width": 1.5, "dash": signs[row.name][0]},
+                    marker={"size": 4, "symbol": signs[row.name][1]},
                     name=escape(row.name),
-                    legendgroup=row.name,
-                    showlegend=all(trace.legendgroup != row.name for trace in traces),
+                    legendgroup=escape(row.name),
+                    showlegend=all(trace.legendgroup != escape(row.name) for trace in traces),
                     hovertemplate=f"{escape(row.name)}, seed {seed}, epoch %{{x}}, {of}: %{{y:.4f}}<extra></extra>",
                 )
                 traces.append(trace)
@@ -255,7 +271,7 @@ def _seconds_per_user(result):
 
 
 def _quality_by_cost(analysis, title, axis, cost):
-    go, colours, traces = plotly_objects(), _colours(analysis), []
+    go, colours, signs, traces = plotly_objects(), _colours(analysis), _signs(analysis), []
     for row in analysis.rows:
         values = row.values(analysis.metric)
         if not values:
@@ -267,7 +283,7 @@ def _quality_by_cost(analysis, title, axis, cost):
             y=means,
             error_y=_reach(means, intervals) | {"visible": any(intervals)},
             mode="markers",
-            marker={"color": colours[row.name], "size": 11},
+            marker={"color": colours[row.name], "size": 11, "symbol": signs[row.name][1]},
             name=escape(row.name),
             text=[_hover(row, seed, analysis.metric) for seed in values],
             hovertemplate=f"%{{text}}<br>{axis}: %{{x:.4g}}<extra></extra>",
@@ -286,21 +302,22 @@ def _by_group(analysis, title, of_rows, names, note):
     present = [name for name in names if any(name in groups for groups in of_rows.values())]
     if not present:
         return None
-    go, colours, traces = plotly_objects(), _colours(analysis), []
+    go, colours, signs, traces = plotly_objects(), _colours(analysis), _signs(analysis), []
     labels = [f"{name}<br>{analysis.counts[name]:,}" for name in present]
     for row, groups in of_rows.items():
         pairs = [groups.get(name, (None, None)) for name in present]
         bars = go.Bar(
             x=labels,
             y=[mean for mean, _ in pairs],
-            error_y=_error_bars(pairs),
-            marker_color=colours[row],
+            error_y=_group_bars(pairs, [analysis.margins.get(row, {}).get(name) for name in present]),
+            marker={"color": colours[row], "pattern": {"shape": signs[row][2]}},
             name=escape(row),
             hovertemplate="%{y:.4f}",
         )
         traces.append(bars)
     figure = _figure(traces, y=analysis.metric_title, barmode="group", showlegend=True)
-    return Picture(title, figure, f"{note} Error bars: the sample standard deviation of several seeds.")
+    reach = "the sample standard deviation of several seeds, the 95 % interval over rows (normal) of a single one"
+    return Picture(title, figure, f"{note} Error bars: {reach}.")
 
 
 _FIGURES = {"coverage": "coverage", "gini": "Gini index", "full": "valid lists", "novelty": "novelty, bits"}

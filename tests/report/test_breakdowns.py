@@ -4,7 +4,7 @@ import torch
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 
-from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, over_seeds, popularity
+from recbole_genrec.report.breakdowns import beyond_hits, by_history, by_popularity, margins, over_seeds, popularity
 
 
 def test_groups_of_history_length_are_those_of_a_loop(outcomes):
@@ -32,6 +32,19 @@ def test_each_target_counts_alone(outcomes):
     assert sum(count for _, count in groups.values()) == 3
     assert sum(mean * count for mean, count in groups.values()) == 2
     assert groups["cold"] == (0, 1)  # i30 has no training interaction
+
+
+def test_margins_are_those_of_a_loop(outcomes):
+    made = outcomes(np.random.default_rng(2).integers(0, 11, 150))
+    found = margins(made, "hit@5")
+    groups = {"0-5": made.user_counts <= 5, "over 100": made.user_counts > 100}
+    groups["tail"] = popularity(made.item_counts)[made.targets] == 2
+    for name, rows in groups.items():
+        hits = [float(0 < place <= 5) for place in made.places[rows]]
+        mean = sum(hits) / len(hits)
+        variance = sum((hit - mean) ** 2 for hit in hits) / (len(hits) - 1)
+        assert found[name] == pytest.approx(1.96 * (variance / len(hits)) ** 0.5)
+    assert margins(outcomes([1]), "hit@5") == {}
 
 
 def test_coverage_and_gini_are_recboles_but_for_the_padding(outcomes):

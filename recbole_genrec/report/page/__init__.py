@@ -19,6 +19,9 @@ from recbole_genrec.report.strength import best_epoch, published, seen_items, sh
 #: the script that draws the pictures, beside the page: one for all pages of a folder.
 SCRIPT = "plotly.min.js"
 
+#: remarks on a board's rows beyond which they are folded away.
+MOST_SENTENCES = 6
+
 
 def page(results, analyses, made) -> str:
     """The whole page, but for the script ``SCRIPT`` beside it.
@@ -118,7 +121,12 @@ def _settings_tables(analysis):
             values = [column[at] for column in columns]
             usual, count = Counter(values).most_common(1)[0]
             kinds = ["same" if count > 1 and value == usual else "" for value in values]
-            rows.append([escape(key), *(Cell(escape(value), kind=kind) for value, kind in zip(values, kinds))])
+            rows.append(
+                [
+                    escape(key).replace("_", "_<wbr>"),
+                    *(Cell(escape(value), kind=kind) for value, kind in zip(values, kinds)),
+                ]
+            )
         header = [f"{escape(model)}: setting", *map(escape, by_row)]
         text += table(f"Settings in which the rows of {model} differ", header, rows, "settings")
     if found:
@@ -128,8 +136,12 @@ def _settings_tables(analysis):
 
 
 def _strength(board):
-    sentences = "".join(f"<li>{escape(sentence)}</li>\n" for sentence in shortfalls(board))
-    return f"<h3>How strong the rows are</h3>\n<ul>\n{sentences}</ul>\n{_published_table(board)}"
+    sentences = shortfalls(board)
+    told = "".join(f"<li>{escape(sentence)}</li>\n" for sentence in sentences)
+    told = f"<ul>\n{told}</ul>\n"
+    if len(sentences) > MOST_SENTENCES:
+        told = f"<details><summary>{len(sentences)} remarks on the rows</summary>\n{told}</details>\n"
+    return f"<h3>How strong the rows are</h3>\n{told}{_published_table(board)}"
 
 
 def _published_table(board):

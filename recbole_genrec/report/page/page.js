@@ -31,27 +31,39 @@ tip.setAttribute("role", "tooltip");
 tip.hidden = true;
 document.body.append(tip);
 
+let explained = null;
+
+function placeTip() {
+  if (!explained) return;
+  const place = explained.getBoundingClientRect(), size = tip.getBoundingClientRect();
+  const below = place.bottom + size.height + 6 < innerHeight;
+  tip.style.left = `${Math.max(4, Math.min(place.left, document.documentElement.clientWidth - size.width - 4))}px`;
+  tip.style.top = `${below ? place.bottom + 4 : place.top - size.height - 4}px`;
+}
+
 function showTip(cell) {
+  hideTip();
+  explained = cell;
   tip.textContent = cell.dataset.tip;
   tip.hidden = false;
   cell.setAttribute("aria-describedby", "tip");
-  const place = cell.getBoundingClientRect(), size = tip.getBoundingClientRect();
-  const below = place.bottom + size.height + 6 < innerHeight;
-  tip.style.left = `${Math.max(4, Math.min(place.left, document.documentElement.clientWidth - size.width - 4))}px`;
-  tip.style.top = `${below ? place.bottom + 4 : Math.max(4, place.top - size.height - 4)}px`;
+  placeTip();
 }
 
 function hideTip() {
   tip.hidden = true;
-  document.querySelector("[aria-describedby=tip]")?.removeAttribute("aria-describedby");
+  explained?.removeAttribute("aria-describedby");
+  explained = null;
 }
 
 for (const cell of document.querySelectorAll("[data-tip]")) {
-  for (const event of ["mouseenter", "focus"]) cell.addEventListener(event, () => { hideTip(); showTip(cell); });
-  for (const event of ["mouseleave", "blur"]) cell.addEventListener(event, hideTip);
+  cell.addEventListener("focus", () => showTip(cell));
+  // not mouseenter: a page that scrolls below a mouse at rest enters cells, too
+  cell.addEventListener("mousemove", () => { if (explained !== cell) showTip(cell); });
+  for (const event of ["mouseleave", "blur"]) cell.addEventListener(event, () => { if (explained === cell) hideTip(); });
 }
 addEventListener("keydown", event => { if (event.key === "Escape") hideTip(); });
-addEventListener("scroll", hideTip, {capture: true, passive: true});
+addEventListener("scroll", placeTip, {capture: true, passive: true});  // a focus may scroll the page
 
 /** Pictures: plotly's, from the file beside the page, in the page's colours and width. */
 const figures = new Map();
