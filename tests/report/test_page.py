@@ -45,6 +45,7 @@ class TestMarkup:
         drawn = text.count('type="application/json"')
         assert len(own) == drawn + 2 and f'<script src="{SCRIPT}">' in own and "<img" not in text
         for data in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.S):
+            assert "<" not in data
             shown = json.dumps(json.loads(data), ensure_ascii=False)
             assert "<script" not in shown and "<a " not in shown and "<img" not in shown
         assert HOSTILE + "3" in unescape(text)

