@@ -3,6 +3,7 @@
 A new command is one entry here and one function. Nothing is imported before a command is known.
 """
 
+from recbole_genrec.cli.explain_options import EXPLAIN
 from recbole_genrec.cli.options import (
     Command,
     Option,
@@ -172,6 +173,7 @@ COMMANDS = {
             _TRUST,
         ),
     ),
+    "explain": EXPLAIN,
     "add_items": Command(
         "recbole_genrec.cli.on_checkpoint:add_items",
         "Put new items into the catalogue of a trained checkpoint, without training.",

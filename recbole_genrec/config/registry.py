@@ -35,6 +35,7 @@ MODELS = {
     ),
     "HSTU": Plugin("recbole_genrec.model.hstu:HSTU", _ALL_POSITIONS, parents=()),
     "P5": Plugin("recbole_genrec.model.p5:P5"),
+    "PEPLER": Plugin("recbole_genrec.model.pepler:PEPLER", "recbole_genrec.training.prompt_stages:PromptStagesTrainer"),
     "PromptLLM": Plugin(
         "recbole_genrec.model.promptllm:PromptLLM",
         "recbole_genrec.training.untrained:PromptLLMTrainer",

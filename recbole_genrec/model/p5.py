@@ -58,6 +58,7 @@ from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.explaining import Explaining, check_feature_prompts
 from recbole_genrec.model.review_tasks import evaluate_reviews
 from recbole_genrec.model.task_families import check_limits, choose_families, limits_of
 from recbole_genrec.model.text_metrics import text_task_metrics
@@ -66,7 +67,7 @@ from recbole_genrec.prompt.user_words import check_users
 from recbole_genrec.prompt.wordings import SEEN, UNSEEN
 
 
-class P5(GenerativeRecommender):
+class P5(Explaining, GenerativeRecommender):
     """P5; see the module's header and :class:`GenerativeRecommender`.
 
     Attributes:
@@ -90,6 +91,8 @@ class P5(GenerativeRecommender):
         columns, shown = task_columns(config), self.settings.summary_reviews
         self.data = TaskData(dataset, columns, longest, count, config["seed"], shown)
         self.shares = choose_families(self.settings.tasks, self.tasks, self.data, columns)
+        self._read_features(config, dataset)
+        check_feature_prompts(self.tasks, self.about.explain_about, "explanation" in self.shares)
         super().__init__(config, dataset)
         if self.engine.packing:
             raise GenRecError("P5 reads each prompt with an encoder: it takes 'packing: false'.")
@@ -352,6 +355,7 @@ class P5(GenerativeRecommender):
                     result = dict(ranked if self.ranking == usual else evaluate_ranking())
                 else:
                     result = self._evaluate_texts(family, prompt, dataset.inter_feat.place, config)
+                kind = self.explanation_kind(kind) if family == "explanation" else kind
                 found.setdefault(family, {})[kind] = result
         self.ranking = usual
         return found
@@ -373,7 +377,8 @@ class P5(GenerativeRecommender):
             return {"examples": 0}
         predict = self._rate if family == "rating" else self.write_texts
         predicted = [answer for batch in current().map(predict, batches) for answer in batch]
-        return text_task_metrics(family, predicted, truth, config)
+        measured = self.measure_explanations(predicted, places) if family == "explanation" else {}
+        return text_task_metrics(family, predicted, truth, config) | measured
 
     def _rate(self, examples):
         """Mean rating under the probabilities of the ratings that training has ``[B]``."""
@@ -383,6 +388,18 @@ class P5(GenerativeRecommender):
         probability = score_catalogue(tree, self.engine.normalization)[:, 1:].softmax(-1)  # [B, ratings]
         values = torch.tensor([float(text) for text in ratings], device=probability.device)
         return (probability @ values).cpu().numpy()
+
+    def write_explanations(self, users, items, abouts):
+        """See the base class; the prompt is the first of training that asks for no rating."""
+        if "explanation" not in self.shares:
+            raise GenRecError("This P5 was not trained on explanations: the data had no reviews, or 'tasks' no share.")
+        trained = self.tasks.trained("explanation")
+        prompt = PromptName("explanation", min(trained, key=lambda n: self.tasks.has("explanation", n, "rating")))
+        nothing = self.data.items[:0]
+        asked = zip(users, items, abouts, strict=True)
+        return self.write_texts(
+            [Example(prompt, u, i, nothing, nothing, {"feature": f, "rating": ""}) for u, i, f in asked]
+        )
 
     @torch.no_grad()
     def write_texts(self, examples):

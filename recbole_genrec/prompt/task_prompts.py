@@ -37,7 +37,7 @@ ALLOWED = {
     "sequential": {"user", "candidates"},
     "direct": set(),
     "rating": {"user"},
-    "explanation": {"user", "rating"},
+    "explanation": {"user", "rating", "feature"},
     "review": {"user", "item", "item_text", "rating"},
     "review_generation": {"user", "rating"},
     "item_summary": {"item", "item_text"},

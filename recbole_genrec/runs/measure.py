@@ -93,14 +93,16 @@ def measure_cold(trainer, data):
     return {"rows": len(data.cold), **plain(measured)}
 
 
-def selected_by_validation(config, score, result):
+def selected_by_validation(config, score, result, metric=None):
     """The fields of a :class:`~recbole_genrec.runs.result.RunResult` that validation gives.
 
     Args:
         config: of the run. score: of the best epoch, ``None`` without validation. result: its metrics, likewise.
+        metric: what selected it, of which lower is better; ``None``: the configuration's ``valid_metric``.
     """
     return {
         "best_valid_score": plain(score),
         "best_valid_result": plain(result),
-        "valid_metric": config["valid_metric"],
+        "valid_metric": metric or config["valid_metric"],
+        "valid_score_bigger": metric is None and config["valid_metric_bigger"],
     }

@@ -82,6 +82,8 @@ def _prepare(config, data):
     model = build_model(config, data)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model)
     trainer.tensorboard.close()
+    if not getattr(model, "ranks", True):
+        raise GenRecError(f"{config['model']} of this run ranks no items: a test makes lists again, and it has none.")
     return trainer, valid_data, test_data
 
 

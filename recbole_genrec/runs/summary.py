@@ -57,9 +57,9 @@ def table_rows(results) -> list[list[str]]:
     """
     metrics = list(dict.fromkeys(metric for result in results for metric in result.test_result))
     metrics += [name for name in ("rmse", "mae") if name not in metrics and any(map(_rating_errors, results))]
-    cold = []
-    if results[0].cold:
-        metric = results[0].valid_metric.lower()
+    cold, ranking = [], [result for result in results if result.valid_metric.lower() in result.test_result]
+    if results[0].cold and ranking:
+        metric = ranking[0].valid_metric.lower()  # which the loss of a model that explains is not
         cold = [f"cold {metric}", f"among cold {metric}"]
     rows = [["model", *metrics, *cold, "parameters", "trainable", "epochs", "train s", "users/s"]]
     for result in results:

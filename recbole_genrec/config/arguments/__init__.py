@@ -5,6 +5,7 @@ the constructors reads a key again. From the same descriptions come the check be
 and the reference in ``docs/settings.md``.
 """
 
+from recbole_genrec.config.arguments.explanations import ExplanationArguments, PEPLERArguments
 from recbole_genrec.config.arguments.models import (
     AlignmentArguments,
     BSARecArguments,
@@ -38,10 +39,12 @@ __all__ = [
     "BackboneArguments",
     "ContextArguments",
     "EngineArguments",
+    "ExplanationArguments",
     "GenRecArguments",
     "HSTUArguments",
     "IndexingArguments",
     "P5Arguments",
+    "PEPLERArguments",
     "PretrainArguments",
     "PromptArguments",
     "PromptLLMArguments",

@@ -17,6 +17,8 @@ FAMILIES = ("sequential", "direct", "rating", "explanation", "review")
 #: families about whole reviews, which only P5 has and which are off by default.
 REVIEW_FAMILIES = ("review_generation", "item_summary")
 
+#: models that are tested on ratings and texts of interactions, too.
+WITH_TEXTS = ("P5", "PromptLLM", "PEPLER")
 #: parameters of a request that would hold a secret; settings are kept with the results.
 SECRET_OPTIONS = ("api_key", "apikey", "authorization", "token", "access_token", "password", "secret") + (
     "headers",
@@ -179,7 +181,7 @@ class P5Arguments(Arguments):
     """Examples that a user contributes in an epoch to a family of share 1."""
     n_candidates: Annotated[int, Ge(2), Le(1_000_000)] = 20
     """Number of items to choose from in prompts that list candidates."""
-    max_target_tokens: Annotated[int, Ge(1), Le(1_000_000)] = 64
+    max_target_tokens: Annotated[int, Ge(1), Le(1_000_000), Reads(*WITH_TEXTS)] = 64
     """Longest text that is learnt and generated, in tokens."""
     max_review_tokens: Annotated[int, Ge(1), Le(1_000_000), Reads("P5")] = 128
     """Longest review that ``review_generation`` learns, generates and is measured on, in tokens. The end of a longer
@@ -189,9 +191,9 @@ class P5Arguments(Arguments):
     summary_review_tokens: Annotated[int, Ge(1), Le(1_000_000), Reads("P5")] = 32
     """Tokens of each of these reviews, at most. The end of a longer one is left out, and the result counts how many
     are."""
-    test_tasks: Annotated[Flag, Reads("P5", "PromptLLM", "GenRec", "TALLRec")] = True
+    test_tasks: Annotated[Flag, Reads(*WITH_TEXTS, "GenRec", "TALLRec")] = True
     """After the test of the ranking, test each task family, and each wording that is held out of training."""
-    review_field: Text = "review_text"
+    review_field: Annotated[Text, Reads(*WITH_TEXTS)] = "review_text"
     """Column of reviews in the ``.inter`` file."""
     summary_field: Text = "summary"
     """Column of the reviews' summaries in the ``.inter`` file."""

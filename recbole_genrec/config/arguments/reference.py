@@ -30,8 +30,8 @@ Later sources override earlier ones: RecBole's defaults, `properties/overall.yam
 `properties/dataset/<dataset>.yaml`, the files of `--config_files` in order, `config_dict`, the command line. A section
 named after a model (`SASRec: {...}`) holds for that model alone, over other keys of the same file. The defaults
 below are those of GenRec, or of the first model that reads the key.
-Generative models are GenRec, GenRecSeq2Seq, P5, PromptLLM,
-TALLRec, TIGER and UniTRec.
+Generative models are GenRec, GenRecSeq2Seq, P5, PEPLER,
+PromptLLM, TALLRec, TIGER and UniTRec.
 
 A value that does not fit is refused before anything is read or trained; so is a key of the command line that no model
 of the run reads, and a key that has no effect beside another. Keys of a file that no model of the run reads are listed
@@ -46,7 +46,9 @@ TITLES = {
     "GenRecArguments": "GenRec",
     "ContextArguments": "Context",
     "PretrainArguments": "Pretraining",
-    "P5Arguments": "P5 and PromptLLM: tasks",
+    "P5Arguments": "P5, PromptLLM and PEPLER: tasks",
+    "ExplanationArguments": "P5 and PEPLER: features of explanations",
+    "PEPLERArguments": "PEPLER",
     "PromptLLMArguments": "PromptLLM",
     "Seq2SeqArguments": "GenRecSeq2Seq",
     "TigerArguments": "TIGER",

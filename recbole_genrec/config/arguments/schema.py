@@ -8,6 +8,7 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recbole_genrec.config.arguments.base import STRICT, Needs
+from recbole_genrec.config.arguments.explanations import ExplanationArguments, PEPLERArguments
 from recbole_genrec.config.arguments.models import (
     AlignmentArguments,
     BSARecArguments,
@@ -58,6 +59,8 @@ ARGUMENT_GROUPS = (
     ContextArguments,
     PretrainArguments,
     P5Arguments,
+    ExplanationArguments,
+    PEPLERArguments,
     PromptLLMArguments,
     Seq2SeqArguments,
     TigerArguments,

@@ -12,7 +12,7 @@ from recbole_genrec.errors import GenRecError
 #: generative models that give items identifiers, train on them and rank by them.
 IDENTIFYING = ("GenRec", "GenRecSeq2Seq", "P5", "TIGER")
 #: generative models that are trained.
-TRAINED = (*IDENTIFYING, "TALLRec", "UniTRec")
+TRAINED = (*IDENTIFYING, "TALLRec", "UniTRec", "PEPLER")
 #: models that rank by the probabilities of identifiers.
 GENERATING = (*IDENTIFYING, "PromptLLM")
 #: models of vectors of items that train at all positions of a history at once.

@@ -1,0 +1,411 @@
+"""PEPLER: a vector of the user and one of the item are the prompt of a language model that explains one to the other.
+
+Reference: Lei Li, Yongfeng Zhang, Li Chen. "Personalized Prompt Learning for Explainable Recommendation", ACM TOIS
+2023, arXiv 2202.07371.
+Reference code: https://github.com/lileipisces/PEPLER
+
+Both of the paper's ways to join untrained vectors with a pretrained model are here, and may be combined: sequential
+tuning (``prompt_epochs``, the vectors alone first) and recommendation as regularisation (``rating_loss``, with
+``rating_model: mf`` or ``mlp``).
+
+Deviations from the paper and its code:
+
+* The discrete prompts (PEPLER-D: features of user and item as words) are not here; ``explain_about`` puts one feature
+  behind the two vectors, which is closer to PETER+.
+* The explanation is the first sentence of the review, as of P5 here: the paper picks sentences with a tool that is not
+  public.
+* The mean rating of training is added to the predicted one, so that a product of small vectors starts at it.
+* The loss of a batch's tokens is divided by its rows and by the mean length of a training text, which is constant;
+  the code divides by the batch's tokens.
+* Validation weighs the rating term as training does; the code does not. The second stage keeps the best loss of the
+  first to compare with; the code forgets it.
+* Unknown users and items have the mean of the trained vectors. A backbone may be any causal language model, or a small
+  one from scratch; ``adapter: none`` trains all of it, as the paper does.
+* Items can be ranked, by predicted rating, so that it stands in a table beside rankers; the paper does not.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from recbole_genrec.batches.epoch_loader import EpochSettings
+from recbole_genrec.batches.explanations import (
+    N_VECTORS,
+    ExplanationBatch,
+    ExplanationLoader,
+    ExplanationWriter,
+    Row,
+)
+from recbole_genrec.batches.tasks import TaskData, task_columns
+from recbole_genrec.batches.tokens import MIDDLE
+from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, P5Arguments, PEPLERArguments
+from recbole_genrec.decoding.finite import check_scores
+from recbole_genrec.decoding.trie import build_trie
+from recbole_genrec.distributed.world import current
+from recbole_genrec.errors import GenRecError
+from recbole_genrec.interactions.unseen import SEEN
+from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.explaining import Explaining
+from recbole_genrec.model.text_metrics import text_task_metrics
+
+#: bound of the first vectors of users and items, and of the perceptron's weights, drawn evenly: the code's.
+INITIAL = 0.1
+#: hidden layers of the perceptron behind its first: the code's.
+HIDDEN_LAYERS = 2
+
+
+class PEPLER(Explaining, GenerativeRecommender):
+    """PEPLER; see the module's header and :class:`GenerativeRecommender`.
+
+    Letters: B rows, T cells, H hidden size, D predicted tokens.
+
+    Attributes:
+        settings: :class:`~recbole_genrec.config.arguments.PEPLERArguments`.
+        data: :class:`~recbole_genrec.batches.tasks.TaskData`, the interactions with their ratings and reviews.
+        writer: :class:`~recbole_genrec.batches.explanations.ExplanationWriter`.
+        user_vectors, item_vectors: the prompt, ``[n_users, H]`` and ``[n_items, H]``.
+        known_users, known_item_ids: whether training has them, booleans.
+        perceptron: of ``rating_model: mlp``; else ``None``.
+    """
+
+    #: lists come from predicted ratings, which the language model has no part in.
+    ranks_with_backbone = False
+
+    def __init__(self, config, dataset):
+        self.settings, texts = PEPLERArguments.from_config(config), P5Arguments.from_config(config)
+        self.longest_text = texts.max_target_tokens
+        self.data = TaskData(dataset, self._columns(config), 1, 1, config["seed"])
+        self._check_data(config, texts.review_field)
+        self._read_features(config, dataset)
+        super().__init__(config, dataset)
+        self._add_vectors(dataset.user_num)
+        self._language_model = [p for p in self.backbone.parameters() if p.requires_grad]
+
+    # ---- what the base class asks for ----
+
+    @classmethod
+    def _columns(cls, config):
+        """The columns of interactions that it reads: reviews, ratings where they are learned, and features."""
+        unread = {"summary"} if PEPLERArguments.from_config(config).rating_loss else {"summary", "rating"}
+        return {field: name for field, name in task_columns(config).items() if field not in unread}
+
+    @classmethod
+    def text_columns(cls, config):
+        """See the base class; also ratings, reviews and features."""
+        return super().text_columns(config)._replace(interactions=tuple(cls._columns(config).values()))
+
+    def _check_data(self, config, review_field):
+        """Refuse a training part without texts, or without the ratings that a loss asks for."""
+        missing = [f for f in self._columns(config) if f in ("review", "rating") and not self._has(f)]
+        if "review" in missing:
+            raise GenRecError(
+                f"PEPLER learns to explain from reviews, but the training interactions of {config['dataset']!r} have "
+                f"no text in the column {review_field!r}. Name the column of reviews in 'review_field'."
+            )
+        if "rating" in missing:
+            raise GenRecError(
+                f"'rating_loss' ({self.settings.rating_loss:g}) needs ratings, but the training interactions of "
+                f"{config['dataset']!r} have none in the column {self._columns(config)['rating']!r}. Name the column "
+                "in 'RATING_FIELD', or set 'rating_loss: 0'."
+            )
+
+    def _has(self, field):
+        return field in self.data.texts and bool((self.data.texts[field][self.data.seen] != "").any())
+
+    @classmethod
+    def check_settings(cls, config):
+        """It has no scheme and no template that could be missing; see the base class."""
+
+    @classmethod
+    def _own_arguments(cls, config):
+        """Its items have titles, and none of the settings of identifiers and their engine."""
+        return {"indexing": IndexingArguments(), "engine": EngineArguments(packing=False)}
+
+    @classmethod
+    def needs_for_all_scores(cls, config):
+        """Nothing: it scores every item."""
+        return []
+
+    @classmethod
+    def prompt_parts(cls, prompts, backbone):
+        """See the base class.
+
+        Raises:
+            GenRecError: it reads no history.
+        """
+        raise GenRecError("PEPLER's prompt is a vector of a user and one of an item: it has no history to export.")
+
+    def _load_prompts(self, stored=None):
+        """It reads no template."""
+
+    def prompt_settings(self):
+        """What stands before a text, as it is kept in a checkpoint."""
+        return {"prompt": ["user", "item", "feature"], "explain_about": self.about.explain_about}
+
+    def _fixed_texts(self):
+        return self.data.texts["explanation"][self.data.seen].tolist()
+
+    def _encode_pieces(self, backbone, texts, follows):
+        return backbone.encode_many(texts if follows else [f" {text}" for text in texts], MIDDLE)
+
+    def _lay_out(self):
+        longest = self.arguments["prompt"].max_prompt_tokens
+        self.writer = ExplanationWriter(self.backbone, longest, self.longest_text)
+        self.trie = build_trie(self.catalogue.identifiers, self.backbone.eos_id)  # titles: for the statistics alone
+        _, texts = self.writer.tokens([row for row in self._rows(self.data.seen) if row.text])
+        #: tokens of a training text, on average
+        self.mean_length = sum(map(len, texts)) / len(texts)
+
+    def _add_vectors(self, n_users):
+        width, seen = self.backbone.hidden_size, self.data.seen
+        for name, count, ids in (
+            ("user", n_users, self.data.store.users[seen]),
+            ("item", self.n_items, self.data.items[seen]),
+        ):
+            vectors = nn.Embedding(count, width)
+            nn.init.uniform_(vectors.weight, -INITIAL, INITIAL)
+            self.add_module(f"{name}_vectors", vectors)
+            known = torch.zeros(count, dtype=torch.bool)
+            known[torch.from_numpy(ids)] = True
+            self.register_buffer(f"trained_{name}s", known)
+        self.perceptron = None
+        if not self.ranks:
+            return
+        ratings = torch.tensor([float(text) for text in self.data.texts["rating"][seen] if text], dtype=torch.float64)
+        self.register_buffer("rating_mean", ratings.mean().float())
+        self.register_buffer("rating_scale", torch.stack([ratings.min(), ratings.max()]).float())
+        if self.settings.rating_model == "mlp":
+            hidden = self.settings.rating_hidden_size
+            sizes = [2 * width, *([hidden] * (1 + HIDDEN_LAYERS)), 1]
+            layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
+            for layer in layers:
+                nn.init.uniform_(layer.weight, -INITIAL, INITIAL)
+                nn.init.zeros_(layer.bias)
+            activated = [part for layer in layers for part in (layer, nn.Sigmoid())]
+            self.perceptron = nn.Sequential(*activated[:-1])
+
+    @property
+    def ranks(self):
+        """Whether ratings are predicted, by which items are ranked."""
+        return self.settings.rating_loss > 0
+
+    # ---- training ----
+
+    def freeze_language_model(self, frozen):
+        """Train the vectors (and the ratings' perceptron) alone, or everything that is trainable."""
+        for parameter in self._language_model:
+            parameter.requires_grad_(not frozen)
+
+    def _rows(self, places):
+        """The :class:`~recbole_genrec.batches.explanations.Row` of interactions, by their places in the store."""
+        texts, nothing = self.data.texts, [""] * len(places)
+        columns = [texts[f][places] if f in texts else nothing for f in ("feature", "explanation", "rating")]
+        users, items = self.data.store.users[places].tolist(), self.data.items[places].tolist()
+        return list(map(Row, users, items, *columns))
+
+    def training_loader(self, config, train_dataset):
+        """The loader of all training interactions that have a text, or a rating that is learned."""
+        rows = [row for row in self._rows(self.data.seen) if row.text or row.rating]
+        settings = EpochSettings(config["seed"], config["train_batch_size"], shuffle=config["shuffle"] is not False)
+        return ExplanationLoader(self.writer, rows, train_dataset, settings)
+
+    def pack_interaction(self, interaction):
+        """Write RecBole's rows; of a pair with several interactions in training, the last one.
+
+        Raises:
+            GenRecError: training does not have a pair.
+        """
+        seen = self.data.seen
+        place = dict(zip(zip(self.data.store.users[seen].tolist(), self.data.items[seen].tolist()), seen.tolist()))
+        pairs = list(zip(interaction[self.USER_ID].tolist(), interaction[self.ITEM_ID].tolist()))
+        if unknown := [pair for pair in pairs if pair not in place]:
+            raise GenRecError(f"PEPLER: user {unknown[0][0]} and item {unknown[0][1]} have no training interaction.")
+        return self.writer.write(self._rows([place[pair] for pair in pairs])).to(self.compute_device)
+
+    def _vectors(self, kind, ids):
+        """Vectors ``[B, H]`` of users or items; the mean of those that training has for those that it has not."""
+        table, known = (getattr(self, name) for name in (f"{kind}_vectors", f"trained_{kind}s"))
+        found, known_ids = table(ids), known[ids]
+        if known_ids.all():
+            return found
+        return torch.where(known_ids[:, None], found, table.weight[known].mean(0))
+
+    def embed_rows(self, batch):
+        """Input embeddings ``[B, T, H]``: the two vectors, then tokens."""
+        user, item = self._vectors("user", batch.users), self._vectors("item", batch.items)
+        tokens = self.backbone.embed(batch.input_ids[:, N_VECTORS:])
+        return torch.cat([torch.stack([user, item], 1).to(tokens.dtype), tokens], 1)
+
+    def forward(self, users, items):
+        """Predicted ratings ``[B]``, which may leave the scale.
+
+        Args:
+            users, items: ids ``[B]``.
+
+        Raises:
+            GenRecError: ``rating_loss`` is 0.
+        """
+        self._check_ranks()
+        return self._ratings(self._vectors("user", users), self._vectors("item", items))
+
+    def _ratings(self, user, item):
+        """Predicted ratings ``[B]`` of vectors ``[B, H]``."""
+        if self.perceptron is not None:
+            return self.rating_mean + self.perceptron(torch.cat([user, item], -1))[..., 0]
+        return self.rating_mean + (user * item).sum(-1)
+
+    def _check_ranks(self):
+        if not self.ranks:
+            raise GenRecError("PEPLER with 'rating_loss: 0' predicts no ratings, by which it would rank items.")
+
+    def calculate_loss(self, batch):
+        """Mean over rows of a text's negative log-likelihood, over its mean length in training, and of squared errors.
+
+        The errors are those of predicted ratings, times ``rating_loss``.
+
+        Args:
+            batch: :class:`~recbole_genrec.batches.explanations.ExplanationBatch`, or RecBole's interaction.
+
+        Returns:
+            A scalar.
+        """
+        if not isinstance(batch, ExplanationBatch):
+            batch = self.pack_interaction(batch)
+        text, rating = self._losses(batch)
+        return (text + self.settings.rating_loss * rating) / len(batch.users)
+
+    def _losses(self, batch):
+        """Sums over rows: of texts' negative log-likelihoods over their mean length, and of squared errors of ratings."""
+        hidden = self.backbone(self.embed_rows(batch)).flatten(0, 1)[batch.cell]
+        text = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum") / self.mean_length
+        if not self.ranks:
+            return text, 0.0
+        error = (self(batch.users, batch.items) - batch.rating).square()
+        return text, (error * batch.rated).sum()
+
+    @torch.no_grad()
+    def validation_loss(self, places, batch_size):
+        """The loss of interactions, by their places in the store, without dropout; every process does its share."""
+        self.eval()
+        total = 0.0
+        rows = [row for row in self._rows(places) if row.text or row.rating]
+        own = [rows[number] for number in current().block(len(rows))]
+        for start in range(0, len(own), batch_size):
+            batch = self.writer.write(own[start : start + batch_size]).to(self.compute_device)
+            total += float(self.calculate_loss(batch)) * len(batch.users)
+        total, count = current().total([total, len(own)])
+        if not count:
+            raise GenRecError("No interaction to validate on has a review or a rating: 'eval_step: 0' does without.")
+        return total / count
+
+    # ---- ratings ----
+
+    @torch.no_grad()
+    def predict(self, interaction):
+        """Predicted rating of each row's user and item ``[B]``; it may leave the scale."""
+        ratings = self(interaction[self.USER_ID], interaction[self.ITEM_ID])
+        _check_finite(ratings)
+        return ratings
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction):
+        """Predicted ratings of the whole catalogue ``[B, n_items]``, -inf for what is left out."""
+        self._check_ranks()
+        users = self._vectors("user", interaction[self.USER_ID])
+        items = self._vectors("item", torch.arange(self.n_items, device=users.device))
+        scores = torch.stack([self._ratings(user.expand_as(items), items) for user in users])
+        _check_finite(scores)
+        scores[:, 0] = -torch.inf
+        if SEEN in interaction:
+            scores = scores.scatter(1, interaction[SEEN].to(scores.device), -torch.inf)
+        self._count(scores[:, 1:].topk(self.k).indices + 1)
+        return scores
+
+    # ---- texts ----
+
+    @torch.no_grad()
+    def evaluate_tasks(self, dataset, config, ranked, evaluate_ranking):
+        """Test predicted ratings and explanations on the rows and under the names that P5 has.
+
+        Args:
+            dataset: the part of the split to test on. config: RecBole's configuration.
+            ranked, evaluate_ranking: see :meth:`~recbole_genrec.model.p5.P5.evaluate_tasks`; not needed.
+
+        Returns:
+            By family, ``rating`` and ``explanation``, and ``seen``, its metrics.
+        """
+        self.eval()
+        found, places = {}, dataset.inter_feat.place
+        size = config["eval_batch_size"]
+        for family, predict in (("rating", self._rate), ("explanation", self._explain)):
+            if family not in self.data.texts:
+                continue
+            truth = self.data.texts[family]
+            tested = [place for place in places.tolist() if truth[place]]
+            kind, result = "seen", {"examples": 0}
+            if tested:
+                rows = self._rows(tested)
+                batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+                predicted = [answer for batch in current().map(predict, batches) for answer in batch]
+                result = text_task_metrics(family, predicted, [truth[place] for place in tested], config)
+            if family == "explanation":
+                kind = self.explanation_kind(kind)
+                result |= self.measure_explanations(predicted, tested) if tested else {}
+            found[family] = {kind: result}
+        return found
+
+    def _rate(self, rows):
+        ids = (
+            torch.tensor([getattr(row, name) for row in rows], device=self.compute_device) for name in Row._fields[:2]
+        )
+        low, high = self.rating_scale
+        return self(*ids).clamp(low, high).cpu().numpy()
+
+    def _explain(self, rows):
+        return self.generate([row._replace(text="") for row in rows])
+
+    def write_explanations(self, users, items, abouts):
+        """See the base class."""
+        return self.generate([Row(*asked, text="", rating="") for asked in zip(users, items, abouts, strict=True)])
+
+    @torch.no_grad()
+    def generate(self, rows):
+        """Explanations of rows, token by token the likeliest; a list of texts.
+
+        Raises:
+            GenRecError: a logit is not finite.
+        """
+        batch = self.writer.write(rows).to(self.compute_device)
+        embeds, lengths = self.embed_rows(batch), batch.lengths
+        count, width = batch.input_ids.shape
+        seen = torch.arange(width, device=lengths.device) < lengths[:, None]  # [B, T]
+        ones = torch.ones(width, width, dtype=torch.bool, device=lengths.device)
+        cache = self.backbone.new_cache(count, 0)
+        mask = ones.tril() & seen[:, None]  # a row sees its first cell from everywhere
+        hidden = self.backbone(embeds, mask=mask, cache=cache)[torch.arange(count), lengths - 1]
+        written, ended = [], torch.zeros(count, dtype=torch.bool, device=lengths.device)
+        for number in range(self.longest_text):
+            logits = self.backbone.logits(hidden)
+            check_scores(self.backbone, None, logits, f"after token {number} of a text", "explanations")
+            token = logits.argmax(-1).masked_fill(ended, self.backbone.eos_id)
+            ended |= token == self.backbone.eos_id
+            written.append(token)
+            if ended.all() or number + 1 == self.longest_text:
+                break
+            seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
+            place = (lengths + number)[:, None]
+            hidden = self.backbone(self.backbone.embed(token[:, None]), place, seen[:, None], cache)[:, 0]
+        tokens = torch.stack(written, 1)  # [B, T]
+        texts = self.backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+
+def _check_finite(ratings):
+    """Refuse predicted ratings that are no numbers."""
+    if not torch.isfinite(ratings).all():
+        raise GenRecError(
+            f"PEPLER predicts a rating of {ratings[~torch.isfinite(ratings)][0].item()}: a vector of a user or an item "
+            "is not finite. Nothing is ranked by it."
+        )
