@@ -99,6 +99,21 @@ def write_labels(data_path):
     path.write_text("\n".join([f"{header}\tliked:float", *rows]) + "\n", "utf-8")
 
 
+def write_reviews(data_path):
+    """Give the interactions of ``tiny`` a rating from 1 to 5 and a review of two sentences that mentions its item."""
+    path = Path(data_path, "tiny/tiny.inter")
+    header, *rows = path.read_text("utf-8").splitlines()
+    written = [f"{header}\trating:float\treview_text:token_seq"]
+    for row in rows:
+        item, chance = row.split("\t")[1], crc32(row.encode())
+        opinion = ("great", "dull", "fine")[crc32(item.encode()) % 3]
+        noun = ("plot", "music", "ending")[chance % 3]
+        written.append(
+            f"{row}\t{chance % 5 + 1}\tWe found that the {noun} was {opinion} for us. More words follow here."
+        )
+    path.write_text("\n".join(written) + "\n", "utf-8")
+
+
 @contextmanager
 def stopping_in_epoch(number):
     """Let GenRec's training be interrupted at the beginning of epoch ``number``, counted from 0."""

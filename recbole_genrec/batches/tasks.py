@@ -13,7 +13,7 @@ import torch
 
 from recbole_genrec.batches.item_reviews import BETWEEN_REVIEWS, ItemReviews
 from recbole_genrec.batches.layout import moved
-from recbole_genrec.config.arguments import ExplanationArguments, P5Arguments
+from recbole_genrec.config.arguments import P5Arguments
 from recbole_genrec.config.arguments.models import REVIEW_FAMILIES
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.text import clean_text
@@ -304,13 +304,9 @@ def _joined(parts):
 
 
 def task_columns(config):
-    """Names of the ``.inter`` columns that tasks ask about, by what they hold.
-
-    These are ``rating``, ``review``, ``summary``, and ``features`` where a setting names their column.
-    """
-    settings, features = P5Arguments.from_config(config), ExplanationArguments.from_config(config).feature_field
+    """Names of the ``.inter`` columns that tasks ask about, by what they hold: ``rating``, ``review``, ``summary``."""
+    settings = P5Arguments.from_config(config)
     return {
-        **({"features": features} if features else {}),
         "rating": config["RATING_FIELD"] or "rating",
         "review": settings.review_field,
         "summary": settings.summary_field,

@@ -9,7 +9,7 @@ def explain(checkpoint, user, item, about="", data_path=None, json=False, trust_
     from recbole_genrec.checkpoint.folder import existing
 
     existing(checkpoint)  # what is not there is said before torch is imported
-    from recbole_genrec.runs.explain import explain
+    from recbole_genrec.runs.explained import explain
 
     found = explain(checkpoint, user, item, about, data_path, trust_remote_code)
     if json:

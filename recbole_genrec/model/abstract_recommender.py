@@ -83,6 +83,8 @@ class GenerativeRecommender(CatalogueLosses, CatalogueRanking, PromptUsers, Prom
     input_type = InputType.POINTWISE
     #: whether there is anything to train.
     is_trained = True
+    #: whether the language model gives the scores that rank items.
+    ranks_with_backbone = True
     #: whether the keys ``history`` and ``context`` are read.
     reads_context = False
     #: settings with which the language model gives the same scores alone, without a tensor beside it.

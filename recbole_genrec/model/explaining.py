@@ -2,6 +2,7 @@
 
 from functools import cached_property
 
+from recbole_genrec.batches.tasks import task_columns
 from recbole_genrec.config.arguments import ExplanationArguments
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.review_features import review_features
@@ -36,6 +37,15 @@ def check_feature_prompts(tasks, about, explains):
             f"The prompts of 'explanation' in {tasks.name!r} have '{{feature}}': say which one in 'explain_about', "
             "'predicted' or 'own'."
         )
+
+
+def explained_columns(config):
+    """Names of the ``.inter`` columns that P5 reads, by what they hold: those of its tasks, and ``features``.
+
+    The features' is there where a setting names it.
+    """
+    features = ExplanationArguments.from_config(config).feature_field
+    return task_columns(config) | ({"features": features} if features else {})
 
 
 class Explaining:

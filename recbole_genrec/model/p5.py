@@ -43,7 +43,6 @@ from recbole_genrec.batches.tasks import (
     TaskBatch,
     TaskData,
     TaskWriter,
-    task_columns,
 )
 from recbole_genrec.batches.tokens import PromptParts
 from recbole_genrec.catalogue.user_index import NUMBER
@@ -58,7 +57,7 @@ from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.segments import ragged
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from recbole_genrec.model.explaining import Explaining, check_feature_prompts
+from recbole_genrec.model.explaining import Explaining, check_feature_prompts, explained_columns
 from recbole_genrec.model.review_tasks import evaluate_reviews
 from recbole_genrec.model.task_families import check_limits, choose_families, limits_of
 from recbole_genrec.model.text_metrics import text_task_metrics
@@ -88,7 +87,7 @@ class P5(Explaining, GenerativeRecommender):
         self.settings = P5Arguments.from_config(config)
         self.tasks = self._read_tasks(config)
         longest, count = config["MAX_ITEM_LIST_LENGTH"], self.settings.n_candidates
-        columns, shown = task_columns(config), self.settings.summary_reviews
+        columns, shown = explained_columns(config), self.settings.summary_reviews
         self.data = TaskData(dataset, columns, longest, count, config["seed"], shown)
         self.shares = choose_families(self.settings.tasks, self.tasks, self.data, columns)
         self._read_features(config, dataset)
@@ -115,7 +114,7 @@ class P5(Explaining, GenerativeRecommender):
     @classmethod
     def text_columns(cls, config):
         """See the base class; also ratings and reviews."""
-        return super().text_columns(config)._replace(interactions=tuple(task_columns(config).values()))
+        return super().text_columns(config)._replace(interactions=tuple(explained_columns(config).values()))
 
     def _read_tasks(self, config):
         named, checkpoint = self.settings.task_prompts, config[BUILT_FOR]

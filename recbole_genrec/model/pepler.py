@@ -31,16 +31,22 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from recbole_genrec.batches.epoch_loader import EpochSettings
-from recbole_genrec.batches.explanations import (
+from recbole_genrec.batches.explanation_rows import (
     N_VECTORS,
     ExplanationBatch,
     ExplanationLoader,
     ExplanationWriter,
     Row,
 )
-from recbole_genrec.batches.tasks import TaskData, task_columns
+from recbole_genrec.batches.tasks import TaskData
 from recbole_genrec.batches.tokens import MIDDLE
-from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, P5Arguments, PEPLERArguments
+from recbole_genrec.config.arguments import (
+    EngineArguments,
+    ExplanationArguments,
+    IndexingArguments,
+    P5Arguments,
+    PEPLERArguments,
+)
 from recbole_genrec.decoding.finite import check_scores
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.distributed.world import current
@@ -64,7 +70,7 @@ class PEPLER(Explaining, GenerativeRecommender):
     Attributes:
         settings: :class:`~recbole_genrec.config.arguments.PEPLERArguments`.
         data: :class:`~recbole_genrec.batches.tasks.TaskData`, the interactions with their ratings and reviews.
-        writer: :class:`~recbole_genrec.batches.explanations.ExplanationWriter`.
+        writer: :class:`~recbole_genrec.batches.explanation_rows.ExplanationWriter`.
         user_vectors, item_vectors: the prompt, ``[n_users, H]`` and ``[n_items, H]``.
         known_users, known_item_ids: whether training has them, booleans.
         perceptron: of ``rating_model: mlp``; else ``None``.
@@ -88,8 +94,12 @@ class PEPLER(Explaining, GenerativeRecommender):
     @classmethod
     def _columns(cls, config):
         """The columns of interactions that it reads: reviews, ratings where they are learned, and features."""
-        unread = {"summary"} if PEPLERArguments.from_config(config).rating_loss else {"summary", "rating"}
-        return {field: name for field, name in task_columns(config).items() if field not in unread}
+        columns = {"review": P5Arguments.from_config(config).review_field}
+        if PEPLERArguments.from_config(config).rating_loss:
+            columns["rating"] = config["RATING_FIELD"] or "rating"
+        if features := ExplanationArguments.from_config(config).feature_field:
+            columns["features"] = features
+        return columns
 
     @classmethod
     def text_columns(cls, config):
@@ -199,7 +209,7 @@ class PEPLER(Explaining, GenerativeRecommender):
             parameter.requires_grad_(not frozen)
 
     def _rows(self, places):
-        """The :class:`~recbole_genrec.batches.explanations.Row` of interactions, by their places in the store."""
+        """The :class:`~recbole_genrec.batches.explanation_rows.Row` of interactions, by their places in the store."""
         texts, nothing = self.data.texts, [""] * len(places)
         columns = [texts[f][places] if f in texts else nothing for f in ("feature", "explanation", "rating")]
         users, items = self.data.store.users[places].tolist(), self.data.items[places].tolist()
@@ -266,7 +276,7 @@ class PEPLER(Explaining, GenerativeRecommender):
         The errors are those of predicted ratings, times ``rating_loss``.
 
         Args:
-            batch: :class:`~recbole_genrec.batches.explanations.ExplanationBatch`, or RecBole's interaction.
+            batch: :class:`~recbole_genrec.batches.explanation_rows.ExplanationBatch`, or RecBole's interaction.
 
         Returns:
             A scalar.
@@ -277,7 +287,7 @@ class PEPLER(Explaining, GenerativeRecommender):
         return (text + self.settings.rating_loss * rating) / len(batch.users)
 
     def _losses(self, batch):
-        """Sums over rows: of texts' negative log-likelihoods over their mean length, and of squared errors of ratings."""
+        """Sums over rows: of negative log-likelihoods over the mean length of texts, of squared errors of ratings."""
         hidden = self.backbone(self.embed_rows(batch)).flatten(0, 1)[batch.cell]
         text = cross_entropy(self.backbone.logits(hidden), batch.label, reduction="sum") / self.mean_length
         if not self.ranks:

@@ -51,6 +51,7 @@ def retest(run, settings=None):
             config[BUILT_FOR] = stored.checkpoint
         data = SplitData([config])
         trainer, valid_data, test_data = _prepare(config, data)
+        selected_by = getattr(trainer, "selects_by", None)
         validated, validation = _validate(trainer, valid_data, path, stored.checkpoint)
         tested = measure_test(trainer, data, test_data, checkpoint=stored.checkpoint)
         tested.write_outcomes(folder, config)
@@ -61,7 +62,9 @@ def retest(run, settings=None):
     identifiers = {"identifiers": stored.identifiers} if stored.identifiers else {}
     result = stored.changed(
         **tested.fields() | identifiers,
-        **selected_by_validation(config, validated[config["valid_metric"].lower()], validated),
+        **selected_by_validation(
+            config, validated[selected_by or config["valid_metric"].lower()], validated, selected_by
+        ),
         curve=[_without_validation(epoch) for epoch in stored.curve],
         cold=cold,
         tasks=tasks,
@@ -82,8 +85,6 @@ def _prepare(config, data):
     model = build_model(config, data)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"], current().size)(config, model)
     trainer.tensorboard.close()
-    if not getattr(model, "ranks", True):
-        raise GenRecError(f"{config['model']} of this run ranks no items: a test makes lists again, and it has none.")
     return trainer, valid_data, test_data
 
 
@@ -91,7 +92,9 @@ def _validate(trainer, valid_data, path, checkpoint):
     """Metrics of a checkpoint's validation, and the seconds that it took."""
     started = perf_counter()
     try:
-        metrics = trainer.evaluate(valid_data, True, checkpoint, trainer.config["show_progress"])
+        metrics = dict(trainer.evaluate(valid_data, True, checkpoint, trainer.config["show_progress"]))
+        if hasattr(trainer, "measure_beside"):
+            metrics |= trainer.measure_beside(valid_data)
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise

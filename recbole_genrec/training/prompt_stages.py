@@ -70,9 +70,14 @@ class PromptStagesTrainer(GenRecTrainer):
 
     def _valid_epoch(self, valid_data, show_progress=False):
         self.average.swap_in()
+        ranked = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
+        self.valid_result = {**ranked, **self.measure_beside(valid_data)}
+        return self.valid_result[self.selects_by], self.valid_result
+
+    def measure_beside(self, valid_data):
+        """The loss of a validation, by its name in results, rounded as RecBole rounds the metrics of lists beside it."""
         loss = self.model.validation_loss(valid_data._dataset.inter_feat.place, self.config["eval_batch_size"])
-        self.valid_result = {self.selects_by: loss}
-        return loss, self.valid_result
+        return {self.selects_by: round(loss, self.config["metric_decimal_place"])}
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """RecBole's ``evaluate``; a model that predicts no ratings ranks nothing and has no metrics of lists."""

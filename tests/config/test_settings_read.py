@@ -56,6 +56,11 @@ RUNS = {
         {"user_indexing": "random"},
         {"user_indexing": "cluster"},
         {"user_indexing": "metadata"},
+        {"review_field": "words", "explain_about": "predicted", "feature_reviews": 1, "task_prompts": "p5-about"},
+    ],
+    "PEPLER": [
+        {"explain_about": "predicted", "review_field": "words", "feature_reviews": 1, "rating_model": "mlp"},
+        {"prompt_epochs": 1, "feature_field": "words", "review_field": "words", "explain_about": "own"},
     ],
     "PromptLLM": [{"tasks": {"sequential": 1, "direct": 1}, "few_shot": 1, "max_prompt_tokens": 512}],
     "TALLRec": [
@@ -112,11 +117,14 @@ def read(monkeypatch):
 def test_a_model_reads_what_is_said_of_it(model, read, tmp_path, monkeypatch, write_dataset):
     monkeypatch.chdir(tmp_path)
     rows = [(f"u{user}", f"i{(user * 2 + step) % 7}", step % 5, 100 + step) for user in range(9) for step in range(6)]
+    header = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
+    if model in ("P5", "PEPLER"):
+        rows, header = [(*row, f"The plot {row[2]} of it") for row in rows], (*header, "words:token_seq")
     data_path = write_dataset(
         tmp_path / "data",
         rows,
         [(f"i{item}", f"Item {item}", "a") for item in range(7)],
-        inter_header=("user_id:token", "item_id:token", "rating:float", "timestamp:float"),
+        inter_header=header,
         item_header=("item_id:token", "title:token_seq", "kind:token"),
     )
     users = "\n".join(["user_id:token\tage:float", *(f"u{user}\t{user}" for user in range(9))])
@@ -132,7 +140,7 @@ def test_a_model_reads_what_is_said_of_it(model, read, tmp_path, monkeypatch, wr
             for key, s in described(group).items()
             if {*TRAINED} <= {*s.models} and model not in s.models
         }
-    if model in ("TALLRec", "UniTRec"):  # which have their defaults, whatever the configuration says
+    if model in ("TALLRec", "UniTRec", "PEPLER"):  # which have their defaults, whatever the configuration says
         read -= {key for group in (IndexingArguments, EngineArguments) for key in described(group)}
     assert read - said == set()
     unread = said - read - ELSEWHERE.keys()

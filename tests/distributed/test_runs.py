@@ -9,7 +9,7 @@ from recbole.trainer import S3RecTrainer
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.training.sharing import for_several_processes
 from tests.backbone.test_loading import save_model
-from tests.builders import LABELS, write_labels
+from tests.builders import LABELS, write_labels, write_reviews
 
 STILL = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 MODELS = {
@@ -17,6 +17,7 @@ MODELS = {
     "P5": {"n_candidates": 5},
     "GenRecSeq2Seq": {"pretrain_epochs": 2},
     "TALLRec": LABELS | {"metrics": ["AUC", "LogLoss"], "valid_metric": "AUC", "max_prompt_tokens": 512},
+    "PEPLER": {"prompt_epochs": 1, "max_prompt_tokens": 64},
     "TIGER": {"semantic_steps": 20},
     "UniTRec": {"eval_args": {"mode": "uni5"}},
     "SASRec": STILL,
@@ -42,6 +43,8 @@ def check_equal(found, expected):
 @pytest.mark.parametrize("model", MODELS)
 def test_any_number_of_processes_gives_the_result_of_one(train, settings, tmp_path, model):
     write_labels(settings["data_path"])
+    if model == "PEPLER":
+        write_reviews(settings["data_path"])
     one = train(1, model, **MODELS[model])
     assert one["processes"] == 1
     for size in (2, 3):

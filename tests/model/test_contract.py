@@ -14,17 +14,19 @@ from recbole_genrec.config.registry import MODELS, plugin_model
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
-from tests.builders import LABELS, write_labels
+from tests.builders import LABELS, write_labels, write_reviews
 
 #: settings that give a model parameters which it does not have by default.
 MORE_PARAMETERS = {
     "GenRec": {"history": "both", "edge_embedding": True, "item_prior": True, "item_prior_loss": 0.5},
     "GenRecSeq2Seq": {"attribute_fields": ["title"], "edge_embedding": True, "item_prior": True},
     "P5": {"edge_embedding": True, "item_prior": True},
+    "PEPLER": {"rating_model": "mlp"},
     "TIGER": {"edge_embedding": True, "item_prior": True},
 }
 #: settings without which a model has nothing to learn from, or gives no score of an item alone.
 NEEDED = {
+    "PEPLER": {"max_target_tokens": 32},
     "TALLRec": LABELS | {"max_prompt_tokens": 512},
     "UniTRec": {"rank_by": "sum"},  # which scores an item whatever its list
 }
@@ -37,6 +39,8 @@ GENERATIVE = [name for name in sorted(MODELS) if issubclass(plugin_model(name), 
 def built(request, checkerboard):
     """Configuration, model and test loader, from RecBole's own objects and nothing else."""
     write_labels(checkerboard["data_path"])
+    if request.param == "PEPLER":  # P5 would train on reviews, too
+        write_reviews(checkerboard["data_path"])
 
     def build(more_parameters=False, start=2020, **changes):
         changes = {"eval_args": RANKING, **NEEDED.get(request.param, {}), **changes}
@@ -130,6 +134,8 @@ def test_sampled_candidates_are_ranked(built):
 def test_weights_that_are_no_numbers_rank_nothing(built, decoding, value):
     _, model, _, test = built(decoding=decoding, num_beams=5)
     model.eval()
+    if not model.ranks_with_backbone:
+        pytest.skip("its language model has no part in the scores; tests/model/test_pepler.py has its vectors")
     interaction = next(iter(test))[0]
     with torch.no_grad():
         model.backbone.causal_model.get_input_embeddings().weight.fill_(value)

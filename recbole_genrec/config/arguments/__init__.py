@@ -5,7 +5,7 @@ the constructors reads a key again. From the same descriptions come the check be
 and the reference in ``docs/settings.md``.
 """
 
-from recbole_genrec.config.arguments.explanations import ExplanationArguments, PEPLERArguments
+from recbole_genrec.config.arguments.explanation_settings import ExplanationArguments, PEPLERArguments
 from recbole_genrec.config.arguments.models import (
     AlignmentArguments,
     BSARecArguments,

@@ -8,7 +8,7 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recbole_genrec.config.arguments.base import STRICT, Needs
-from recbole_genrec.config.arguments.explanations import ExplanationArguments, PEPLERArguments
+from recbole_genrec.config.arguments.explanation_settings import ExplanationArguments, PEPLERArguments
 from recbole_genrec.config.arguments.models import (
     AlignmentArguments,
     BSARecArguments,

@@ -1,12 +1,13 @@
 """Explanations by a checkpoint of a model that was trained on reviews, P5 or PEPLER."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from recbole.utils import init_seed
 
 from recbole_genrec.checkpoint.folder import read_settings, read_state_dict, verify
-from recbole_genrec.errors import GenRecError, shown, unknown_name
+from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.interactions.split import SplitData
 from recbole_genrec.runs.process import ready_cpu, recbole_logging
 from recbole_genrec.runs.reopen import read_config
@@ -67,7 +68,9 @@ def explain(checkpoint, user, item, about="", data_path=None, trust_remote_code=
     tokens = {field: data.dataset.field2token_id[field] for field in (data.dataset.uid_field, data.dataset.iid_field)}
     users, items = tokens.values()
     if item not in items:
-        raise unknown_name(f"item of {config['dataset']!r}:", item, [token for token in items if token != "[PAD]"])
+        near = get_close_matches(item, items, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise GenRecError(f"Dataset {config['dataset']!r} has no item {shown(item)}.{hint}")
     text, asked = model.explain(int(users.get(user, 0)), int(items[item]), about)
     number = int(items[item]) - 1
     title = model.catalogue.item_texts[number] or item
