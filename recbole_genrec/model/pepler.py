@@ -24,8 +24,6 @@ Deviations from the paper and its code:
 * Items can be ranked, by predicted rating, so that it stands in a table beside rankers; the paper does not.
 """
 
-from itertools import pairwise
-
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -47,19 +45,18 @@ from recbole_genrec.config.arguments import (
     P5Arguments,
     PEPLERArguments,
 )
-from recbole_genrec.decoding.finite import check_scores
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
 from recbole_genrec.model.explaining import Explaining
+from recbole_genrec.model.greedy_text import greedy_texts
+from recbole_genrec.model.rating_head import RatingHead
 from recbole_genrec.model.text_metrics import text_task_metrics
 
-#: bound of the first vectors of users and items, and of the perceptron's weights, drawn evenly: the code's.
+#: bound of the first vectors of users and items, drawn evenly: the code's.
 INITIAL = 0.1
-#: hidden layers of the perceptron behind its first: the code's.
-HIDDEN_LAYERS = 2
 
 
 class PEPLER(Explaining, GenerativeRecommender):
@@ -72,8 +69,8 @@ class PEPLER(Explaining, GenerativeRecommender):
         data: :class:`~recbole_genrec.batches.tasks.TaskData`, the interactions with their ratings and reviews.
         writer: :class:`~recbole_genrec.batches.explanation_rows.ExplanationWriter`.
         user_vectors, item_vectors: the prompt, ``[n_users, H]`` and ``[n_items, H]``.
-        known_users, known_item_ids: whether training has them, booleans.
-        perceptron: of ``rating_model: mlp``; else ``None``.
+        trained_users, trained_items: whether training has them, booleans ``[n_users]`` and ``[n_items]``.
+        rating_head: :class:`~recbole_genrec.model.rating_head.RatingHead`; ``None`` with ``rating_loss: 0``.
     """
 
     #: lists come from predicted ratings, which the language model has no part in.
@@ -180,21 +177,11 @@ class PEPLER(Explaining, GenerativeRecommender):
             known = torch.zeros(count, dtype=torch.bool)
             known[torch.from_numpy(ids)] = True
             self.register_buffer(f"trained_{name}s", known)
-        self.perceptron = None
-        if not self.ranks:
-            return
-        ratings = torch.tensor([float(text) for text in self.data.texts["rating"][seen] if text], dtype=torch.float64)
-        self.register_buffer("rating_mean", ratings.mean().float())
-        self.register_buffer("rating_scale", torch.stack([ratings.min(), ratings.max()]).float())
-        if self.settings.rating_model == "mlp":
-            hidden = self.settings.rating_hidden_size
-            sizes = [2 * width, *([hidden] * (1 + HIDDEN_LAYERS)), 1]
-            layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
-            for layer in layers:
-                nn.init.uniform_(layer.weight, -INITIAL, INITIAL)
-                nn.init.zeros_(layer.bias)
-            activated = [part for layer in layers for part in (layer, nn.Sigmoid())]
-            self.perceptron = nn.Sequential(*activated[:-1])
+        self.rating_head = None
+        if self.ranks:
+            ratings = [float(text) for text in self.data.texts["rating"][seen] if text]
+            perceptron = self.settings.rating_hidden_size if self.settings.rating_model == "mlp" else 0
+            self.rating_head = RatingHead(ratings, width, perceptron)
 
     @property
     def ranks(self):
@@ -258,13 +245,7 @@ class PEPLER(Explaining, GenerativeRecommender):
             GenRecError: ``rating_loss`` is 0.
         """
         self._check_ranks()
-        return self._ratings(self._vectors("user", users), self._vectors("item", items))
-
-    def _ratings(self, user, item):
-        """Predicted ratings ``[B]`` of vectors ``[B, H]``."""
-        if self.perceptron is not None:
-            return self.rating_mean + self.perceptron(torch.cat([user, item], -1))[..., 0]
-        return self.rating_mean + (user * item).sum(-1)
+        return self.rating_head(self._vectors("user", users), self._vectors("item", items))
 
     def _check_ranks(self):
         if not self.ranks:
@@ -325,7 +306,7 @@ class PEPLER(Explaining, GenerativeRecommender):
         self._check_ranks()
         users = self._vectors("user", interaction[self.USER_ID])
         items = self._vectors("item", torch.arange(self.n_items, device=users.device))
-        scores = torch.stack([self._ratings(user.expand_as(items), items) for user in users])
+        scores = torch.stack([self.rating_head(user.expand_as(items), items) for user in users])
         _check_finite(scores)
         scores[:, 0] = -torch.inf
         if SEEN in interaction:
@@ -366,12 +347,10 @@ class PEPLER(Explaining, GenerativeRecommender):
             found[family] = {kind: result}
         return found
 
+    @torch.no_grad()
     def _rate(self, rows):
-        ids = (
-            torch.tensor([getattr(row, name) for row in rows], device=self.compute_device) for name in Row._fields[:2]
-        )
-        low, high = self.rating_scale
-        return self(*ids).clamp(low, high).cpu().numpy()
+        pairs = torch.tensor([(row.user, row.item) for row in rows], device=self.compute_device)
+        return self.rating_head.on_scale(self(*pairs.T)).cpu().numpy()
 
     def _explain(self, rows):
         return self.generate([row._replace(text="") for row in rows])
@@ -388,28 +367,7 @@ class PEPLER(Explaining, GenerativeRecommender):
             GenRecError: a logit is not finite.
         """
         batch = self.writer.write(rows).to(self.compute_device)
-        embeds, lengths = self.embed_rows(batch), batch.lengths
-        count, width = batch.input_ids.shape
-        seen = torch.arange(width, device=lengths.device) < lengths[:, None]  # [B, T]
-        ones = torch.ones(width, width, dtype=torch.bool, device=lengths.device)
-        cache = self.backbone.new_cache(count, 0)
-        mask = ones.tril() & seen[:, None]  # a row sees its first cell from everywhere
-        hidden = self.backbone(embeds, mask=mask, cache=cache)[torch.arange(count), lengths - 1]
-        written, ended = [], torch.zeros(count, dtype=torch.bool, device=lengths.device)
-        for number in range(self.longest_text):
-            logits = self.backbone.logits(hidden)
-            check_scores(self.backbone, None, logits, f"after token {number} of a text", "explanations")
-            token = logits.argmax(-1).masked_fill(ended, self.backbone.eos_id)
-            ended |= token == self.backbone.eos_id
-            written.append(token)
-            if ended.all() or number + 1 == self.longest_text:
-                break
-            seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1)
-            place = (lengths + number)[:, None]
-            hidden = self.backbone(self.backbone.embed(token[:, None]), place, seen[:, None], cache)[:, 0]
-        tokens = torch.stack(written, 1)  # [B, T]
-        texts = self.backbone.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return greedy_texts(self.backbone, self.embed_rows(batch), batch.lengths, self.longest_text)
 
 
 def _check_finite(ratings):

@@ -69,7 +69,7 @@ def explain(checkpoint, user, item, about="", data_path=None, trust_remote_code=
     users, items = tokens.values()
     if item not in items:
         near = get_close_matches(item, items, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = f" Did you mean {str(near[0])!r}?" if near else ""
         raise GenRecError(f"Dataset {config['dataset']!r} has no item {shown(item)}.{hint}")
     text, asked = model.explain(int(users.get(user, 0)), int(items[item]), about)
     number = int(items[item]) - 1

@@ -75,7 +75,7 @@ class PromptStagesTrainer(GenRecTrainer):
         return self.valid_result[self.selects_by], self.valid_result
 
     def measure_beside(self, valid_data):
-        """The loss of a validation by its name in results, rounded as RecBole rounds metrics of lists."""
+        """The loss of a validation, by its name in results, rounded as RecBole rounds the metrics beside it."""
         loss = self.model.validation_loss(valid_data._dataset.inter_feat.place, self.config["eval_batch_size"])
         return {self.selects_by: round(loss, self.config["metric_decimal_place"])}
 
