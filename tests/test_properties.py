@@ -1,12 +1,9 @@
-"""Every shipped YAML file loads and holds known keys only; what the README says of settings and prompts is so."""
+"""Every shipped YAML file loads and holds known keys only."""
 
 import re
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import recbole
 from recbole.config import Config
 
 from benchmarks.latest import tomllib
@@ -32,7 +29,6 @@ from recbole_genrec.prompt.yes_no_prompts import load_yes_no
 from recbole_genrec.training.schedule import learning_rate_factor
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
 FOLDER = properties_folder()
 SETTINGS = sorted(
     path
@@ -268,45 +264,6 @@ def test_p5s_own_settings(path):
     assert prompt.max_prompt_tokens == 512
     assert EngineArguments.from_config(config).normalization == "vocab"
     assert config["learner"] == "adamw"
-
-
-def test_the_readme_shows_the_prompts_as_they_are():
-    for name in ("continuation", "instruction"):
-        prompt = load_template(name).render(["Toy Story (1995)", "Heat (1995)"], "Fargo (1996)")
-        assert f"```\n{prompt.rstrip()}\n```" in README
-
-
-def test_the_readmes_yaml_files_load(tmp_path):
-    blocks = re.findall(r"```yaml\n(.+?)```", README, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        path = tmp_path / "settings.yaml"
-        path.write_text(block, "utf-8")
-        for model in ("GenRec", "SASRec"):
-            GenRecConfig(model, "ml-100k", [str(path)], models=["GenRec", "SASRec"])
-
-
-def test_the_readmes_count_of_targets_that_float32_changes():
-    path = Path(recbole.__file__).parent / "dataset_example/ml-100k/ml-100k.inter"
-    frame = pd.read_csv(path, sep="\t", names=["user", "item", "rating", "time"], header=0)
-    frame["rounded"] = frame["time"].astype(np.float32)
-    exact, rounded = (
-        frame.sort_values(["user", column], kind="stable").groupby("user")["item"].last()
-        for column in ("time", "rounded")
-    )
-    assert f"{(exact != rounded).sum()} of {len(exact)} users" in " ".join(README.split())
-
-
-def test_the_readme_names_files_that_exist():
-    paths = set(re.findall(r"\b(?:tests|properties|recbole_genrec)/[\w./-]+\.(?:py|yaml)\b", README))
-    assert len(paths) > 5
-    assert [path for path in sorted(paths) if not (ROOT / path).is_file()] == []
-
-
-def test_continuous_integration_runs_the_readmes_test_command():
-    command = 'pip install -e ".[test]" && pytest'
-    assert f"\n{command}\n" in README
-    assert f"\n{command}\n" in (ROOT / ".ci/run").read_text("utf-8")
 
 
 def test_the_audit_covers_every_extra():

@@ -322,7 +322,7 @@ class PEPLER(Explaining, GenerativeRecommender):
 
         Args:
             dataset: the part of the split to test on. config: RecBole's configuration.
-            ranked, evaluate_ranking: see :meth:`~recbole_genrec.model.p5.P5.evaluate_tasks`; not needed.
+            ranked, evaluate_ranking: see :meth:`~recbole_genrec.model.task_tests.TaskTests.evaluate_tasks`; not needed.
 
         Returns:
             By family, ``rating`` and ``explanation``, and ``seen``, its metrics.

@@ -56,6 +56,7 @@ def test_every_way_gives_the_same_scores(world, tmp_path, history, adapter):
     settings = world("time") | {"history": history, "context": ["gap", "request_time", "rating"], "epochs": 2}
     if adapter:
         settings |= {"backbone": write_base(tmp_path / "base"), "adapter": adapter, "adapter_tokens": 3}
+    settings |= {"eval_batch_size": 256}  # all users in one batch
     result = run_recbole_genrec("GenRec", "tiny", config_dict=settings)
     _, model, _, _, _, test = load_data_and_model(result["checkpoint"])
     model.eval()
