@@ -9,6 +9,7 @@ from recbole_genrec.errors import GenRecError
 
 __version__ = "0.1.0"
 __all__ = [
+    "Conversation",
     "GenRec",
     "GenRecConfig",
     "GenRecError",
@@ -23,6 +24,7 @@ __all__ = [
 
 #: public names and where they are: RecBole, transformers and the like are imported when somebody asks for one.
 _PUBLIC = {
+    "Conversation": "recbole_genrec.serve.conversation:Conversation",
     "GenRec": "recbole_genrec.model.genrec:GenRec",
     "GenRecConfig": "recbole_genrec.config.config:GenRecConfig",
     "GenRecommender": "recbole_genrec.serve.recommender:GenRecommender",
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from recbole_genrec.model.genrec import GenRec
     from recbole_genrec.quick_start import run_recbole_genrec
     from recbole_genrec.runs.tuning import objective_function
+    from recbole_genrec.serve.conversation import Conversation
     from recbole_genrec.serve.history_reader import ItemId, Title, UserHistory
     from recbole_genrec.serve.recommender import GenRecommender
 else:  # a type checker would take every name for a public one

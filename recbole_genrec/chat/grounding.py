@@ -10,13 +10,17 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 
 from recbole_genrec.files.text import unescape
 
 #: closest catalogue titles considered for an unknown title; opening brackets at which JSON is tried.
 LOOKED_AT = 8
+#: a shorter part of a title, in characters, stands in too many titles.
+SHORTEST_PART = 4
+#: similarity, from 0 to 100, at which it is worth asking whether a title is meant.
+NEAR = 80.0
 
 _FENCE = re.compile(r"```[\w-]*")
 #: a string, possibly cut off: without the second ending, matching would be quadratic in the text
@@ -162,13 +166,14 @@ class Grounder:
     """
 
     def __init__(self, texts, threshold):
-        self.threshold = threshold
+        self.threshold, self._texts = threshold, list(texts)
         self._literal = {text: item for item, text in reversed(list(enumerate(texts, 1)))}
         self._folded = {_folded(text): item for item, text in reversed(list(enumerate(texts, 1)))}
         self._bare = [_bare(text) for text in texts]
         self._marks = [_marks(text) for text in texts]
         self.report = GroundingReport()
         self._similar = lru_cache(maxsize=65536)(self._find_similar)
+        self._matching = lru_cache(maxsize=4096)(self._find_matching)
 
     def find(self, title, candidates=None):
         """The item of a title and how it was found, ``exact`` or ``fuzzy``; ``(None, "invented")``.
@@ -189,15 +194,58 @@ class Grounder:
     def _find_exact(self, title):
         return self._literal.get(title) or self._folded.get(_folded(title))
 
-    def _find_similar(self, title):
+    def _find_similar(self, title, threshold=None):
         """Items that a title may refer to, the likeliest first."""
         from rapidfuzz import fuzz, process
 
         bare, marks = _bare(title), _marks(title)
         if not bare:
             return ()
-        closest = process.extract(bare, self._bare, scorer=fuzz.ratio, score_cutoff=self.threshold, limit=LOOKED_AT)
+        cutoff = self.threshold if threshold is None else threshold
+        closest = process.extract(bare, self._bare, scorer=fuzz.ratio, score_cutoff=cutoff, limit=LOOKED_AT)
         return tuple(position + 1 for _, _, position in closest if _same_numbers(marks, self._marks[position]))
+
+    def matches(self, title):
+        """All items that a title may refer to, and how they were found.
+
+        Returns:
+            Items and ``exact``: the title in full, or with the same words outside of brackets; ``fuzzy``: similar ones
+            with the same words; ``near``: up to :data:`LOOKED_AT` that hold these words in a row, or are somewhat
+            similar, which should be asked about; else ``((), "invented")``.
+        """
+        return self._matching(title)
+
+    def _find_matching(self, title):
+        item = self._find_exact(title)
+        if item and _BRACKETS.search(self._texts[item - 1]):  # with its year or number: it means no other
+            return (item,), "exact"
+        bare, marks = _bare(title), _marks(title)
+        same = [item for item in self._by_bare.get(bare, ()) if _same_numbers(marks, self._marks[item - 1])]
+        if same or item:
+            return tuple(same) or (item,), "exact"
+        similar = self._similar(title)
+        if similar:
+            alike = self._bare[similar[0] - 1]
+            return tuple(item for item in similar if self._bare[item - 1] == alike), "fuzzy"
+        words = _folded(title)
+        if len(words) < SHORTEST_PART:
+            return (), "invented"
+        parts = tuple(item for item, line in enumerate(self._lines, 1) if f" {words} " in line)
+        near = (parts if len(parts) <= LOOKED_AT else ()) or self._find_similar(title, min(NEAR, self.threshold))
+        return (near, "near") if near else ((), "invented")
+
+    @cached_property
+    def _by_bare(self):
+        """Items by their words outside of brackets."""
+        items = {}
+        for item, bare in enumerate(self._bare, 1):
+            items.setdefault(bare, []).append(item)
+        return items
+
+    @cached_property
+    def _lines(self):
+        """Folded texts between spaces."""
+        return [f" {_folded(text)} " for text in self._texts]
 
     def ground(self, text, limit, candidates=None):
         """The items of an answer, without repetition, at most ``limit``; updates the counts of :attr:`report`.

@@ -3,6 +3,7 @@
 A new command is one entry here and one function. Nothing is imported before a command is known.
 """
 
+from recbole_genrec.cli.conversing import OPTIONS as CONVERSING
 from recbole_genrec.cli.explain_options import EXPLAIN
 from recbole_genrec.cli.options import (
     Command,
@@ -122,6 +123,7 @@ COMMANDS = {
             '{program} recommend --checkpoint DIR --history "Toy Story (1995)" --history "Fargo (1996)"',
             '{program} recommend --checkpoint DIR --user 196 --where "class=Comedy" --exclude_seen --explain',
             '{program} recommend --checkpoint DIR --user 196 --at "2026-11-26 20:00"',
+            "{program} recommend --checkpoint DIR --chat",
         ),
         (
             _CHECKPOINT._replace(
@@ -169,7 +171,8 @@ COMMANDS = {
             ),
             flag("exclude_seen", "leave the history's items out"),
             flag("explain", "say which entries of the history moved the list most"),
-            flag("json", "print JSON"),
+            flag("json", "print JSON; with --chat a line a turn"),
+            *CONVERSING,
             _TRUST,
         ),
     ),

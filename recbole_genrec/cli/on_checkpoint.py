@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbole_genrec.cli.conversing import ATTEMPTS, MODEL_OPTIONS, check_options, converse
 from recbole_genrec.errors import GenRecError
 
 
@@ -26,12 +27,19 @@ class Question:
     explain: bool = False
     #: print JSON.
     json: bool = False
+    #: talk.
+    chat: bool = False
 
 
 def recommend(checkpoint, trust_remote_code=False, **asked):
-    """Print the most probable next items of a history; ``asked`` are the fields of a :class:`Question`."""
+    """Print the most probable next items of a history, or talk.
+
+    ``asked`` are the fields of a :class:`Question`, and options of a conversation's language model.
+    """
+    language_model = {option.name: asked.pop(option.name) for option in MODEL_OPTIONS if option.name in asked}
     question = Question(**asked)
-    if not question.entries and question.user is None:
+    check_options(question.chat, question.exclude_seen, question.explain, language_model)
+    if not question.entries and question.user is None and not question.chat:
         raise GenRecError("command line: whose history? Give --history, --item or --user.")
     if question.data_path is not None and question.user is None:
         raise GenRecError("command line: --data_path is for --user.")
@@ -40,6 +48,11 @@ def recommend(checkpoint, trust_remote_code=False, **asked):
     where = parse_where([text for _, text in question.where]) or None
     recommender = _load(checkpoint, trust_remote_code)
     history, unknown = _history(recommender, question)
+    if question.chat:
+        if unknown:
+            print(_left_out(question, unknown), file=sys.stderr)
+        _talk(recommender, history, where, question, language_model)
+        return
     how = (question.topk, where, question.exclude_seen, question.at)
     explanation = recommender.explain(history, *how) if question.explain else None
     answer = explanation.answer if explanation else recommender.answer([history], *how)[0]
@@ -50,8 +63,23 @@ def recommend(checkpoint, trust_remote_code=False, **asked):
         print(json.dumps({**as_json(answer, explanation), "unknown_items": unknown}, ensure_ascii=False, indent=2))
         return
     if unknown:
-        print(f"Not in the catalogue, left out of the history of {question.user}: {', '.join(unknown)}")
+        print(_left_out(question, unknown))
     print_answer(answer, explanation)
+
+
+def _left_out(question, unknown):
+    return f"Not in the catalogue, left out of the history of {question.user}: {', '.join(unknown)}"
+
+
+def _talk(recommender, history, where, question, language_model):
+    from recbole_genrec.serve.conversation import Conversation
+
+    if language_model:
+        language_model = {"request_attempts": ATTEMPTS, **language_model}
+        if "request_timeout" in language_model:
+            language_model["request_timeout"] = float(language_model["request_timeout"])
+    conversation = Conversation(recommender, history, question.topk, where, language_model or None, question.at)
+    converse(conversation, begin=bool(history or where), as_json=question.json)
 
 
 def _history(recommender, question):
