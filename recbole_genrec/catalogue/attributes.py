@@ -17,6 +17,8 @@ from recbole_genrec.errors import GenRecError
 NUMERIC_SHARE = 0.9
 #: whole numbers in this range are years.
 YEARS = (1800, 2100)
+#: lowest similarity, from 0 to 100, of a misspelt word to a value.
+MISSPELT = 80
 _WORD = re.compile(r"\w+")
 _ENDINGS = ("ses", "xes", "zes", "ches", "shes")
 
@@ -103,7 +105,7 @@ class Attributes:
         from rapidfuzz import fuzz, process
 
         phrases = {" ".join(phrase): phrase for phrase in self._phrases}
-        best = process.extractOne(word, list(phrases), scorer=fuzz.ratio, score_cutoff=85)
+        best = process.extractOne(word, list(phrases), scorer=fuzz.ratio, score_cutoff=MISSPELT)
         return [] if best is None else self._phrases[phrases[best[0]]]
 
     def value(self, column: str, text: str) -> str | None:

@@ -222,7 +222,7 @@ class Grounder:
         bare, marks = _bare(title), _marks(title)
         same = [item for item in self._by_bare.get(bare, ()) if _same_numbers(marks, self._marks[item - 1])]
         if same or item:
-            return tuple(same) or (item,), "exact"
+            return tuple(sorted(same, key=lambda each: self._texts[each - 1])) or (item,), "exact"
         similar = self._similar(title)
         if similar:
             alike = self._bare[similar[0] - 1]

@@ -129,8 +129,8 @@ class Conversation:
 
     def _known(self, given: Any) -> Any:
         """An entry of the history; one that is a title of the catalogue becomes the item."""
-        entry, item = self._reader.read(given)
-        return ItemId(entry.item_id) if isinstance(given, str) and item is not None else given
+        item = self._reader.read(given)[1]
+        return ItemId(self._reader.item_tokens[item - 1]) if isinstance(given, str) and item is not None else given
 
     def recommend(self) -> Reply:
         """The list of the present state."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -121,6 +122,7 @@ def _with_range(conditions: tuple[Wanted, ...], wanted: Wanted) -> tuple[Wanted,
 
 def _holds(wanted: Wanted, catalogue: Catalogue, id_column: str) -> np.ndarray:
     """Whether each item meets a condition, its exclusion aside ``[I]``."""
+    condition: list[tuple[str, Any]]
     if wanted.is_range:
         condition = [(wanted.column, (wanted.low, wanted.high))]
     elif wanted.together:

@@ -155,3 +155,34 @@ def test_a_character_with_a_number_of_thousands_of_digits():
     title = "&#" + "9" * 5000 + ";"
     grounder = Grounder([title, "Heat"], 90)
     assert grounder.find(title) == (1, "exact")
+
+
+@pytest.mark.parametrize(
+    ("title", "items", "kind"),
+    [
+        ("Toy Story (1995)", (TOY,), "exact"),
+        ("the sting", (STING,), "exact"),
+        ("sabrina", (SABRINA54, SABRINA95), "exact"),
+        ("Sabrina (1954)", (SABRINA54,), "exact"),
+        ("sabrina 1954", (SABRINA54,), "exact"),
+        ("Heat", (HEAT,), "exact"),
+        ("heat 2", (HEAT2,), "exact"),
+        ("Rocky II", (ROCKY2,), "exact"),
+        ("Sabrinna", (SABRINA95, SABRINA54), "fuzzy"),
+        ("Rocky", (ROCKY2, ROCKY3), "near"),
+        ("Toy Stroy", (TOY,), "near"),
+        ("Rocky IV", (), "invented"),
+        ("Sabrina (1990)", (), "invented"),
+        ("To", (), "invented"),
+        ("", (), "invented"),
+        ("\u0430\u043d\u0434\u0440\u0435\u0439 \u0440\u0443\u0431\u043b\u0451\u0432", (RUBLEV,), "exact"),
+    ],
+)
+def test_all_items_that_a_title_may_mean(title, items, kind):
+    assert Grounder(TITLES, 90).matches(title) == (items, kind)
+
+
+def test_a_part_of_too_many_titles_means_none():
+    many = [f"Star Number {chr(97 + place)}{chr(97 + place)}" for place in range(9)]
+    assert Grounder(many, 90).matches("star number")[1] != "exact"
+    assert Grounder(many[:8], 100).matches("star number") == (tuple(range(1, 9)), "near")
