@@ -11,7 +11,7 @@ import pytest
 import recbole
 import yaml
 
-from recbole_genrec.cli import reference
+from recbole_genrec.cli import command_reference
 from recbole_genrec.cli.parser import parse, split_command
 from recbole_genrec.config.config import GenRecConfig
 from recbole_genrec.config.registry import MODELS
@@ -154,8 +154,8 @@ def test_every_page_is_in_the_navigation_and_every_model_has_one():
 
 
 def test_the_command_line_page_is_current():
-    """``python -m recbole_genrec.cli.reference > docs/command-line.md``"""
-    assert (DOCS / "command-line.md").read_text("utf-8") == reference.reference()
+    """``python -m recbole_genrec.cli.command_reference > docs/command-line.md``"""
+    assert (DOCS / "command-line.md").read_text("utf-8") == command_reference.reference()
 
 
 @pytest.mark.skipif(find_spec("mkdocs") is None, reason="needs pip install -e '.[docs]'")

@@ -69,7 +69,7 @@ class Progress(Listener):
 
     def epoch_validated(self, trainer, result, seconds):
         """Log the epoch with its validation."""
-        metric = trainer.valid_metric.lower()
+        metric = _selecting(trainer)
         score, self._validation, self._rows = result[metric], seconds, 0
         # what RecBole is about to do with the score: a tie counts as better
         best, sign = trainer.best_valid_score, 1 if trainer.valid_metric_bigger else -1
@@ -87,7 +87,7 @@ class Progress(Listener):
             early = " by early stopping" if epoch < trainer.epochs else ""
             self._say(
                 f"Training ended after epoch {epoch}{early}; epoch {self._best[1]} is the best, with "
-                f"{trainer.valid_metric.lower()} {self._best[0]:.4f} in validation."
+                f"{_selecting(trainer)} {self._best[0]:.4f} in validation."
             )
 
     def _flush(self, trainer, validation=""):
@@ -114,6 +114,11 @@ class Progress(Listener):
     def _say(self, text):
         self._last_line = self._now()
         getLogger().info(text)
+
+
+def _selecting(trainer):
+    """Name of the metric that selects the epoch: RecBole's ``valid_metric``, unless the trainer has one of its own."""
+    return getattr(trainer, "selects_by", trainer.valid_metric).lower()
 
 
 def _duration(seconds):

@@ -1,4 +1,4 @@
-"""The command-line reference as Markdown: ``python -m recbole_genrec.cli.reference > docs/command-line.md``."""
+"""The command-line reference as Markdown: ``python -m recbole_genrec.cli.command_reference > docs/command-line.md``."""
 
 from recbole_genrec.cli.commands import COMMANDS
 from recbole_genrec.cli.parser import help_on
@@ -10,7 +10,7 @@ HEAD = """\
 runs `run`. `COMMAND --help KEY` explains one option or [setting](settings.md). The exit code is 0 for success, 1 where
 some runs of `compare` failed, and 2 for an error that the message says how to fix.
 
-This page is generated: `python -m recbole_genrec.cli.reference`.
+This page is generated: `python -m recbole_genrec.cli.command_reference`.
 """
 
 
