@@ -84,7 +84,8 @@ class PEPLER(Explaining, GenerativeRecommender):
         self._read_features(config, dataset)
         super().__init__(config, dataset)
         self._add_vectors(dataset.user_num)
-        self._language_model = [p for p in self.backbone.parameters() if p.requires_grad]
+        # by name: spreading a model over processes replaces its parameters
+        self._language_model = frozenset(n for n, p in self.backbone.named_parameters() if p.requires_grad)
 
     # ---- what the base class asks for ----
 
@@ -192,8 +193,9 @@ class PEPLER(Explaining, GenerativeRecommender):
 
     def freeze_language_model(self, frozen):
         """Train the vectors (and the ratings' perceptron) alone, or everything that is trainable."""
-        for parameter in self._language_model:
-            parameter.requires_grad_(not frozen)
+        for name, parameter in self.backbone.named_parameters():
+            if name in self._language_model:
+                parameter.requires_grad_(not frozen)
 
     def _rows(self, places):
         """The :class:`~recbole_genrec.batches.explanation_rows.Row` of interactions, by their places in the store."""

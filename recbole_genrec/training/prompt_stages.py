@@ -7,6 +7,7 @@ Reference: Lei Li, Yongfeng Zhang, Li Chen. "Personalized Prompt Learning for Ex
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
 from recbole_genrec.checkpoint.folder import read_json, verify
 from recbole_genrec.config.arguments import PEPLERArguments
+from recbole_genrec.distributed.sharding import whole
 from recbole_genrec.training.resuming import START
 from recbole_genrec.training.schedule import WeightAverage
 from recbole_genrec.training.trainer import GenRecTrainer
@@ -76,7 +77,9 @@ class PromptStagesTrainer(GenRecTrainer):
 
     def measure_beside(self, valid_data):
         """The loss of a validation, by its name in results, rounded as RecBole rounds the metrics beside it."""
-        loss = self.model.validation_loss(valid_data._dataset.inter_feat.place, self.config["eval_batch_size"])
+        places = valid_data._dataset.inter_feat.place
+        with whole(self.model):  # the processes may have different numbers of batches
+            loss = self.model.validation_loss(places, self.config["eval_batch_size"])
         return {self.selects_by: round(loss, self.config["metric_decimal_place"])}
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):

@@ -58,8 +58,10 @@ def test_any_number_of_processes_gives_the_result_of_one(train, settings, tmp_pa
         )
 
 
-@pytest.mark.parametrize("model", ["GenRec", "P5", "GenRecSeq2Seq"])
-def test_spread_weights_give_the_result_of_one(train, model):
+@pytest.mark.parametrize("model", ["GenRec", "P5", "GenRecSeq2Seq", "PEPLER"])
+def test_spread_weights_give_the_result_of_one(train, settings, model):
+    if model == "PEPLER":
+        write_reviews(settings["data_path"])
     more = MODELS[model] | {"clip_grad_norm": {"max_norm": 0.5}}
     check_equal(train(2, model, distributed="fsdp", **more), train(1, model, **more))
 

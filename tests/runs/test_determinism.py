@@ -11,12 +11,13 @@ from benchmarks.kills import SETTINGS, outcome, write_dataset
 from recbole_genrec import run_recbole_genrec
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.runs import run as runner
-from tests.builders import LABELS, write_labels
+from tests.builders import LABELS, write_labels, write_reviews
 
 STILL = {key: 0.0 for key in ("embedding_dropout", "hidden_dropout", "item_embedding_dropout")}
 #: all that an epoch has in one step.
 WHOLE = {"train_batch_tokens": 100_000, "train_batch_size": 100_000, "lr_scheduler": "constant"}
-MODELS = ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER", "UniTRec", "SASRec", "SASRecAll", "BSARec", "HSTU")
+OF_THIS_PACKAGE = ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER", "UniTRec", "PEPLER")
+MODELS = (*OF_THIS_PACKAGE, "SASRec", "SASRecAll", "BSARec", "HSTU")
 
 
 @pytest.fixture
@@ -24,11 +25,12 @@ def run(tmp_path, monkeypatch):
     """Train and test a model in a folder of its own; returns its result file without times, and its outcomes."""
     data = write_dataset(tmp_path / "data")
     write_labels(data)
+    reviewed = []
 
     def make(model="GenRec", folder="run", **more):
         own = {"data_path": data, "resume": "", "save_steps": 0}
         own |= {key: SETTINGS[key] for key in ("topk", "valid_metric", "show_progress")} | {"epochs": 2}
-        if model in ("GenRec", "P5", "GenRecSeq2Seq", "TALLRec", "TIGER", "UniTRec"):
+        if model in OF_THIS_PACKAGE:
             own = SETTINGS | own
         if model == "P5":
             own |= {"n_candidates": 5}
@@ -36,6 +38,10 @@ def run(tmp_path, monkeypatch):
             own |= {"pretrain_epochs": 1}
         if model == "TALLRec":  # ranked, as the others are
             own |= LABELS | {"eval_args": {"mode": "full"}, "metrics": ["Hit", "NDCG"], "max_prompt_tokens": 512}
+        if model == "PEPLER":
+            own |= {"max_prompt_tokens": 64, "prompt_epochs": 1}
+            if not reviewed:
+                reviewed.append(write_reviews(data))
         if model == "TIGER":
             own |= {"semantic_steps": 20}
         (tmp_path / folder).mkdir()
