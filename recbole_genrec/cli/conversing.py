@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 
 from recbole_genrec.cli.options import Option, flag, positive_number
@@ -79,19 +80,30 @@ def _turns():
 
     Only a person at a terminal is prompted.
     """
-    if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(errors="replace")
-    asks = sys.stdin.isatty()
-    if asks:
-        print("Say what you liked and what you want; 'exit' ends.", file=sys.stderr)
-    while True:
-        if asks:
-            print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        if not line or line.strip().casefold() in ENDINGS:
+    for line in _typed() if sys.stdin.isatty() else _piped():
+        if line.strip().casefold() in ENDINGS:
             return
         if line.strip():
             yield line.strip()
+
+
+def _typed():
+    with suppress(ImportError):  # not on Windows
+        import readline  # noqa: F401  lets the line be edited
+
+    print("Say what you liked and what you want; 'exit' ends.")
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            print()
+            return
+
+
+def _piped():
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="replace")
+    yield from sys.stdin
 
 
 def print_reply(reply):

@@ -107,6 +107,7 @@ class Conversation:
     ) -> None:
         if isinstance(topk, bool) or not isinstance(topk, int) or not 1 <= topk <= MOST_ITEMS:
             raise GenRecError(f"'topk' must be a whole number from 1 to {MOST_ITEMS}, not {topk!r}.")
+        recommender.answer([], at=at)  # a moment that is not accepted is said now
         self._recommender, self._reader, self._at = recommender, recommender.reader, at
         ranker = recommender.ranker
         self._id_column = recommender.settings["ITEM_ID_FIELD"]

@@ -51,6 +51,7 @@ REFUSED = [
     (["recomend"], "Unknown command 'recomend'", set()),
     (["--epochs"], "--epochs has no value", set()),
     (["recommend", "--checkpoint=x", "--topk=few"], "--topk must be a whole number", set()),
+    (["recommend", "--checkpoint=x", "--chat", "--explain"], "--explain is not for --chat", set()),
     ([*RUN_OF, "--epoch=3"], "Unknown key 'epoch' (command line). Did you mean 'epochs'?", LIGHT),
     ([*RUN_OF, "--epochs=three"], "'epochs' must be a whole number of at least 0", LIGHT),
     ([*RUN_OF, "--topk=[5"], "the value of --topk is not valid YAML", LIGHT),

@@ -294,6 +294,18 @@ def test_a_disliked_item_leaves_the_history_and_why_says_the_state(talk):
     assert not reply.recommendations
 
 
+def test_every_undo_goes_one_turn_further_back(talk):
+    conversation, _ = talk("no horror", "top 2", "I liked Up", "undo", "undo")
+    assert conversation.state.topk == 4 and len(conversation.state.conditions) == 1
+    assert conversation.say("undo").recommendations and conversation.state == ConversationState(topk=4)
+    assert conversation.say("undo").problem.startswith("There is nothing to undo.")
+
+
+def test_starting_over_can_be_undone(talk):
+    conversation, _ = talk("no horror", "start over", "undo")
+    assert len(conversation.state.conditions) == 1
+
+
 def test_what_is_known_at_the_beginning_stays(recommender):
     conversation = Conversation(recommender, UserHistory(["Up", "No such film"], {}), where={"genre": "Comedy"}, topk=9)
     first = conversation.recommend()
@@ -310,6 +322,7 @@ def test_what_is_known_at_the_beginning_stays(recommender):
         ({"topk": 0}, "'topk' must be a whole number from 1 to 100, not 0"),
         ({"topk": True}, "not True"),
         ({"where": {"genre": "War"}}, "no item has 'War'"),
+        ({"at": "2026-11-26"}, "'at'"),
         ({"history": [ItemId("m99")]}, "no item with the id 'm99'"),
         ({"language_model": {"chat_modl": "x"}}, "Did you mean 'chat_model'?"),
         ({"language_model": {"base_url": "http://localhost:1"}}, "needs 'chat_model'"),

@@ -1,5 +1,8 @@
 """What the rules read out of turns."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from recbole_genrec.catalogue.attributes import Attributes
@@ -146,6 +149,18 @@ def test_turns(read, text):
 )
 def test_what_is_unclear_is_not_read(read, text):
     assert read(text) is None
+
+
+def documented():
+    """Turns of the first column of the table in the documentation."""
+    text = (Path(__file__).parents[2] / "docs/conversation.md").read_text("utf-8")
+    rows = text.partition("| turn | effect |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    return [turn for row in rows for turn in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize("text", documented())
+def test_documented_turns_are_read(read, text):
+    assert read(text) is not None and len(documented()) > 25
 
 
 def test_free_text_is_for_models_that_read_it(read):
