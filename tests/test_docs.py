@@ -47,7 +47,7 @@ def commands():
     for path in WRITTEN:
         for block in blocks(path, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
-                for part in re.split(r"\s+(?:&&|\|\||;|\|)\s+", line.partition(" # ")[0]):
+                for part in re.split(r"\s+(?:&&|\|\||;|\||<|>)\s+", line.partition(" # ")[0]):
                     program = next((p for p in PROGRAMS if part == p or part.startswith(f"{p} ")), None)
                     if program:
                         yield pytest.param(shlex.split(part[len(program) :]), id=f"{path.name}: {part[:90]}")
