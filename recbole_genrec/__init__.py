@@ -16,6 +16,7 @@ __all__ = [
     "GenRecommender",
     "ItemId",
     "NewItem",
+    "Recommender",
     "Title",
     "UserHistory",
     "objective_function",
@@ -30,6 +31,7 @@ _PUBLIC = {
     "GenRecommender": "recbole_genrec.serve.recommender:GenRecommender",
     "ItemId": "recbole_genrec.serve.history_reader:ItemId",
     "NewItem": "recbole_genrec.catalogue.new_items:NewItem",
+    "Recommender": "recbole_genrec.serve.protocol:Recommender",
     "Title": "recbole_genrec.serve.history_reader:Title",
     "UserHistory": "recbole_genrec.serve.history_reader:UserHistory",
     "objective_function": "recbole_genrec.runs.tuning:objective_function",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from recbole_genrec.runs.tuning import objective_function
     from recbole_genrec.serve.conversation import Conversation
     from recbole_genrec.serve.history_reader import ItemId, Title, UserHistory
+    from recbole_genrec.serve.protocol import Recommender
     from recbole_genrec.serve.recommender import GenRecommender
 else:  # a type checker would take every name for a public one
 

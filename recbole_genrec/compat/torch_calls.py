@@ -9,6 +9,8 @@ import torch
 
 from recbole_genrec.compat.patching import ModuleProxy, recbole_module
 
+#: what reading a file that is no pickle of torch's, or half of one, raises.
+NO_PICKLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, AttributeError, ImportError, ValueError)
 #: pickles that this process has written itself.
 _own_pickles = set()
 

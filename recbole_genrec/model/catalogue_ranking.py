@@ -23,10 +23,15 @@ class CatalogueRanking:
     Attributes:
         statistics: counts of what ranking has done since :meth:`reset_statistics`.
         list_suffix: what a column's name ends with where it is a history.
+        allowed: booleans by item id: those that :meth:`rank` may list ``[n_items]``; ``None``: all. A recommender sets
+            it.
     """
 
     #: score every item, whatever ``decoding`` says: an evaluation that ranks some items alone sets it.
     scores_all_items = False
+    #: whether :meth:`full_sort_predict` gives log-probabilities of items.
+    scores_are_log_probabilities = True
+    allowed = None
 
     def reset_statistics(self):
         """Start counting anew; the trainer calls it before each evaluation."""
@@ -110,7 +115,8 @@ class CatalogueRanking:
             return scores
         num_beams = self.engine.num_beams if self.engine.decoding == "beam" else 0
         effort = SearchEffort(num_beams, self.engine.node_budget)
-        found = search_with_unseen(tree, self.k, self.engine.normalization, effort, left_out=left_out)
+        choice = {"allowed": self.allowed, "left_out": left_out}
+        found = search_with_unseen(tree, self.k, self.engine.normalization, effort, **choice)
         self._count(found.items, found)
         scores = torch.full((len(tree), self.n_items), -torch.inf, device=found.scores.device)
         # RecBole sorts by score: where an item was put at its place, the scores are those of the places

@@ -59,8 +59,10 @@ class PromptLLM(QuestionTests, GenRec):
         chat: the :class:`~recbole_genrec.chat.client.ChatClient` of ``ranking: chat``, else ``None``.
         tasks: what :meth:`evaluate_tasks` tests.
         task: ``sequential`` or ``direct``: what :meth:`full_sort_predict` ranks for.
+        fills_lists: whether a list of a chat that is too short is filled up, as an evaluation needs it.
     """
 
+    fills_lists = True
     is_trained = False
     reads_context = False
     names_users = False
@@ -229,6 +231,11 @@ class PromptLLM(QuestionTests, GenRec):
 
     # ---- statistics ----
 
+    @property
+    def scores_are_log_probabilities(self):
+        """A chat names items in order; a local model scores them."""
+        return self.chat is None
+
     def usage(self):
         """Requests, tokens and cost of the run so far; a local model counts nothing."""
         return self.answers.usage()
@@ -323,10 +330,10 @@ class PromptLLM(QuestionTests, GenRec):
         for row, (items, barred) in enumerate(zip(lists, left_out)):
             following = [] if rest is None else rest[row].tolist()
             ranked = [item for item in dict.fromkeys([*items, *following]) if item not in barred]
-            if len(ranked) < self.k:
+            if len(ranked) < self.k and self.fills_lists:
                 least_seen = self.counts.least_seen[: self.k + len(ranked) + len(barred)].tolist()
                 ranked = list(dict.fromkeys([*ranked, *(item for item in least_seen if item not in barred)]))[: self.k]
-            scores[row, torch.tensor(ranked)] = torch.arange(len(ranked), 0, -1, dtype=scores.dtype)
-            filled.append(ranked[: self.k])
+            scores[row, torch.tensor(ranked, dtype=torch.long)] = torch.arange(len(ranked), 0, -1, dtype=scores.dtype)
+            filled.append([*ranked[: self.k], *[0] * (self.k - len(ranked))])
         self._count(torch.tensor(filled))
         return scores.to(self.compute_device)

@@ -57,6 +57,8 @@ class TALLRec(GenerativeRecommender):
         gives_probabilities: whether :meth:`predict` gives p(yes), as metrics of labels take it.
     """
 
+    scores_are_log_probabilities = False
+
     def __init__(self, config, dataset):
         self.settings = TALLRecArguments.from_config(config)
         label, suffix = config["LABEL_FIELD"], config["LIST_SUFFIX"]

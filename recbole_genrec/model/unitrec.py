@@ -66,6 +66,8 @@ class UniTRec(SequenceRecommender):
         ranks_lists: whether :meth:`predict` ranks the candidates of a user, which it then has to get together.
     """
 
+    scores_are_log_probabilities = False
+
     def __init__(self, config, dataset):
         self.settings = UniTRecArguments.from_config(config)
         self.ranks_lists = self.settings.rank_by == "mean_rank"

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from pathlib import Path
 
+from recbole.data.transform import construct_transform
 from recbole.utils import init_seed
 
 from recbole_genrec.checkpoint.checkpoint import load_checkpoint_into
@@ -64,20 +65,32 @@ def opened_model(path, stored, changes=None):
         if is_trained and is_checkpoint(stored.checkpoint):  # its prompts may name columns of the data
             config[BUILT_FOR] = stored.checkpoint
         data = SplitData([config])
+        construct_transform(config)  # it tells the configuration what BERT4Rec reads when it is built
         init_seed(config["seed"], config["reproducibility"])
         model = build_model(config, data)
         if is_trained:
-            _load(model, stored.checkpoint, path)
+            load_weights(model, stored.checkpoint, path)
         model.eval()
         yield config, data, model
 
 
-def _load(model, checkpoint, path):
-    """Load the weights of a checkpoint of this package, or of RecBole's."""
+def load_weights(model, checkpoint, path, content=None):
+    """Load the weights of a checkpoint of this package, or of RecBole's.
+
+    Args:
+        model: takes them.
+        checkpoint: a folder, or a pickle.
+        path: of the run's JSON, or of what was opened, for messages.
+        content: of the pickle, where it has been read.
+
+    Raises:
+        GenRecError: they do not fit the model.
+    """
     if is_checkpoint(checkpoint):
         load_checkpoint_into(model, checkpoint)
         return
-    content = load_pickle(checkpoint, map_location=next(model.parameters()).device)
+    if content is None:
+        content = load_pickle(checkpoint, map_location=next(model.parameters()).device)
     try:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:

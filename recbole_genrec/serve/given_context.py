@@ -27,7 +27,7 @@ class GivenContext:
         settings: which times and columns the model reads.
         clock: of the training data; ``None``: not known.
         user_columns: what the model reads of users, by name, and names of columns that it has in words.
-        template: of its prompts, which may hold times and columns, too.
+        template: of its prompts, which may hold times and columns, too; ``None``: it has none.
     """
 
     def __init__(
@@ -35,13 +35,14 @@ class GivenContext:
         settings: ContextArguments,
         clock: Clock | None,
         user_columns: tuple[Mapping[str, ValueColumn], tuple[str, ...]],
-        template: PromptTemplate,
+        template: PromptTemplate | None,
     ) -> None:
         self.settings, self.clock = settings, clock
         self.user_columns, in_words = user_columns
         self._known_of_users = [*self.user_columns, *in_words]
-        self.reads_times = bool(settings.kinds) or template.tells_gap
-        self.columns = tuple(dict.fromkeys([*settings.columns, *template.value_columns]))
+        self.reads_times = bool(settings.kinds) or (template is not None and template.tells_gap)
+        in_text = () if template is None else template.value_columns
+        self.columns = tuple(dict.fromkeys([*settings.columns, *in_text]))
 
     def asked(self, at: Moment | None) -> int | None:
         """The exact time that recommendations are asked for.

@@ -65,14 +65,19 @@ class UserHistory(list[str | ItemId | Title]):
     Args:
         entries: the oldest first.
         user: values by column, such as ``{"age": 24, "occupation": "writer"}``.
-        user_id: raw id, for a model whose prompts name users; one that training has not had is a user not known.
+        user_id: raw id of a user of the dataset, for a model that knows users by their ids; ``None``: nobody.
+        unknown: raw ids of items of the user's that are left out of the entries: the catalogue does not have them.
     """
 
     def __init__(
-        self, entries: Iterable[str | ItemId | Title], user: Mapping[str, str | float], user_id: str | None = None
+        self,
+        entries: Iterable[str | ItemId | Title],
+        user: Mapping[str, str | float] | None = None,
+        user_id: str | None = None,
+        unknown: Iterable[str] = (),
     ) -> None:
         super().__init__(entries)
-        self.user, self.user_id = dict(user), user_id
+        self.user, self.user_id, self.unknown = dict(user or {}), user_id, tuple(unknown)
 
 
 @dataclass(frozen=True)
@@ -98,16 +103,35 @@ class HistoryReader:
         item_tokens: raw ids of items 1 to I.
         titles: their titles.
         reads_text: whether the model reads items as their texts, and so can read free text.
+        without_text: why it cannot, for the error; a sentence without a full stop.
     """
 
-    def __init__(self, item_tokens: Sequence[str], titles: Sequence[str], reads_text: bool) -> None:
+    def __init__(
+        self,
+        item_tokens: Sequence[str],
+        titles: Sequence[str],
+        reads_text: bool,
+        without_text: str = "free text is for 'item_indexing: title' only: this model reads items by codes, which a "
+        "text has not",
+    ) -> None:
         self.item_tokens, self.titles, self.reads_text = item_tokens, titles, reads_text
+        self.without_text = without_text
         self.number = {token: item for item, token in enumerate(item_tokens, 1)}
         self._literal = {title: item for item, title in reversed(list(enumerate(titles, 1)))}
 
     @cached_property
     def _grounder(self) -> Grounder:
         return Grounder(self.titles, PromptLLMArguments.fuzzy_threshold)
+
+    def number_of(self, item_id: object) -> int:
+        """The number of an item, from 1, by its raw id.
+
+        Raises:
+            GenRecError: there is none.
+        """
+        if str(item_id) not in self.number:
+            raise GenRecError(f"The catalogue has no item with the id {str(item_id)!r}.")
+        return self.number[str(item_id)]
 
     def read(self, given: str | ItemId | Title) -> tuple[Entry, int | None]:
         """Match one entry.
@@ -122,9 +146,7 @@ class HistoryReader:
             GenRecError: no such item id; or free text, which this model cannot read.
         """
         if isinstance(given, ItemId):
-            item, token = self.number.get(str(given.item_id)), str(given.item_id)
-            if item is None:
-                raise GenRecError(f"The catalogue has no item with the id {token!r}.")
+            item, token = self.number_of(given.item_id), str(given.item_id)
             return Entry(token, "id", token, self.titles[item - 1]), item
         if isinstance(given, Title):
             given = given.title
@@ -137,8 +159,5 @@ class HistoryReader:
         if item is not None:
             return Entry(given, kind, self.item_tokens[item - 1], self.titles[item - 1]), item
         if not self.reads_text:
-            raise GenRecError(
-                f"The catalogue has no item {given!r}, and free text is for 'item_indexing: title' only: this model "
-                "reads items by codes, which a text has not."
-            )
+            raise GenRecError(f"The catalogue has no item {given!r}, and {self.without_text}.")
         return Entry(given, "text", None, title), None

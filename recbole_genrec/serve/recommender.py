@@ -1,9 +1,9 @@
 """``GenRecommender``: recommends with a trained checkpoint, explains its lists, and takes new items.
 
-Letters: B histories, K list length, L entries of a history, I items.
+Letters: B histories, K list length, L entries of a history.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp
 from os import PathLike
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from recbole_genrec.batches.layout import HistoryContext
 from recbole_genrec.catalogue.new_items import NewItem, enlarge, read_new_items
@@ -21,51 +20,28 @@ from recbole_genrec.decoding.search import SearchEffort
 from recbole_genrec.decoding.unseen_places import search_with_unseen
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.serve.checkpoint_ranker import CheckpointRanker
-from recbole_genrec.serve.conditions import Conditions, choose_items
+from recbole_genrec.serve.conditions import Conditions
 from recbole_genrec.serve.given_context import GivenContext, Moment
 from recbole_genrec.serve.history_reader import Entry, History, HistoryReader, UserHistory
+from recbole_genrec.serve.protocol import (
+    EXPLANATIONS,
+    FREE_TEXT,
+    HISTORIES,
+    NEW_ITEMS,
+    PROBABILITIES,
+    REQUEST_TIME,
+    USERS,
+    WHERE,
+    Answer,
+    Choice,
+    Explanation,
+    Recommendation,
+    Recommender,
+    Request,
+)
+from recbole_genrec.serve.user_history import UserHistories, columns_of
 
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One item of a list."""
-
-    #: 1 is the best.
-    rank: int
-    #: raw id, as in the atomic files.
-    item_id: str
-    title: str
-    #: probability over the whole catalogue, whichever items may be recommended. With ``normalization: vocab`` texts
-    #: that are no items have probability, too.
-    probability: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A history as it was read, and the list."""
-
-    #: the oldest entry first.
-    history: tuple[Entry, ...]
-    #: the best first; fewer than K where fewer items may be recommended.
-    recommendations: tuple[Recommendation, ...]
-    #: nodes of the trie that the search expanded.
-    expanded_nodes: int
-    #: true where the node budget was hit: the list then comes from a beam search.
-    over_budget: bool
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """How much each entry of a history changes the probability of each recommended item."""
-
-    answer: Answer
-    #: the L entries that the model reads.
-    history: tuple[Entry, ...]
-    #: by entry and recommendation: the item's probability with the entry minus that without ``[L][K]``.
-    changes: tuple[tuple[float, ...], ...]
-    #: for each recommendation the index in ``history`` whose removal lowers its log-probability most; ``None`` where
-    #: none lowers it.
-    reasons: tuple[int | None, ...]
+__all__ = ["Answer", "Explanation", "GenRecommender", "Recommendation"]
 
 
 @dataclass
@@ -83,7 +59,7 @@ class _Histories:
     context: HistoryContext
 
 
-class GenRecommender:
+class GenRecommender(Recommender):
     """Recommends with a checkpoint of GenRec; neither RecBole nor the dataset is needed.
 
     The search is exact, whichever ``decoding`` the model was evaluated with, up to ``node_budget``. As in
@@ -95,7 +71,7 @@ class GenRecommender:
         trust_remote_code: run Python code that comes with the checkpoint's backbone, where it was trained so.
 
     Attributes:
-        settings: the configuration that the checkpoint was trained with.
+        ranker: the model.
 
     Raises:
         GenRecError: the checkpoint is missing, damaged, of another model, or comes with code that is not trusted.
@@ -107,7 +83,7 @@ class GenRecommender:
         device: str | torch.device | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        self.folder = folder
+        self.folder, self.name = folder, "GenRec"
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.ranker = CheckpointRanker(folder, trust_remote_code).to(device)
         self.settings: Mapping[str, Any] = self.ranker.settings
@@ -126,66 +102,21 @@ class GenRecommender:
 
     def _prepare(self) -> None:
         ranker = self.ranker
+        self.catalogue = ranker.catalogue
         self.reader = HistoryReader(ranker.catalogue.item_tokens, ranker.titles(), ranker.reads_text)
         known = ranker.user_columns, ranker.user_index.columns
         self.context = GivenContext(ranker.arguments["context"], ranker.clock, known, ranker.template)
+        abilities = {HISTORIES, USERS, EXPLANATIONS, PROBABILITIES, NEW_ITEMS, WHERE}
+        abilities |= {FREE_TEXT} if ranker.reads_text else set()
+        abilities |= {REQUEST_TIME} if "request_time" in ranker.arguments["context"].kinds else set()
+        self.abilities = frozenset(abilities)
 
-    def recommend(
-        self,
-        histories: Iterable[History],
-        topk: int = 10,
-        where: Conditions | None = None,
-        exclude_seen: bool = False,
-        at: Moment | None = None,
-    ) -> list[list[Recommendation]]:
-        """The most probable next items of some histories.
+    def _asked(self, at: Moment | None) -> int | None:
+        return self.context.asked(at)
 
-        Args:
-            histories: B lists of entries, the oldest first: titles, texts, or
-                :class:`~recbole_genrec.serve.history_reader.ItemId` and
-                :class:`~recbole_genrec.serve.history_reader.Title`, which can carry times and values. A
-                :class:`~recbole_genrec.serve.history_reader.UserHistory` also says what is known of its user.
-            topk: K.
-            where: which items may be recommended, see :func:`~recbole_genrec.serve.conditions.choose_items`; ``None``:
-                all. The lists are the K best of these, each with the probability that it has among all.
-            exclude_seen: leave the items of each history out of its list.
-            at: the moment that is asked for, of a model with ``context: [request_time]``: a date and time, also as ISO
-                text, of the local time zone unless it says another, or a number in the units of the training data's
-                times. By default now; where these times are no clock, that of each history's newest entry.
-
-        Returns:
-            B lists of :class:`Recommendation`.
-
-        Raises:
-            GenRecError: an entry has no meaning for this model, or ``where`` or ``at`` is not accepted.
-        """
-        return [list(answer.recommendations) for answer in self.answer(histories, topk, where, exclude_seen, at)]
-
-    def answer(
-        self,
-        histories: Iterable[History],
-        topk: int = 10,
-        where: Conditions | None = None,
-        exclude_seen: bool = False,
-        at: Moment | None = None,
-    ) -> list[Answer]:
-        """As :meth:`recommend`; returns B :class:`Answer`, which also say how the histories were read."""
-        self._check_topk(topk)
-        chosen = self._chosen(where)
-        histories, size, asked = list(histories), self.batch_size, self.context.asked(at)
-        read = [self._read(histories[start : start + size], asked) for start in range(0, len(histories), size)]
-        return [answer for batch in read for answer in self._rank(batch, topk, chosen, exclude_seen)]
-
-    @staticmethod
-    def _check_topk(topk: Any) -> None:
-        if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
-            raise GenRecError(f"'topk' must be a whole number of at least 1, not {topk!r}.")
-
-    def _chosen(self, where: Conditions | None) -> np.ndarray | None:
-        """Which items may be recommended ``[I]``; ``None``: all."""
-        if where is None:
-            return None
-        return choose_items(self.ranker.catalogue, where, self.settings["ITEM_ID_FIELD"])
+    def _open_users(self, data_path: str | PathLike[str] | None) -> UserHistories:
+        columns, in_words = columns_of(self.settings, self.ranker.template), self.ranker.user_index.columns
+        return UserHistories(self.settings, data_path, columns, in_words=in_words)
 
     def _read(self, histories: list[History], asked: int | None = None) -> _Histories:
         """Match the entries of histories, and concatenate them; ``asked`` is from :class:`GivenContext`."""
@@ -215,27 +146,22 @@ class GenRecommender:
             entries[place][:left_out] = [replace(entry, read=False) for entry in entries[place][:left_out]]
         return _Histories(items, first, stop, entries, packer, vectors, context)
 
-    def _rank(self, batch: _Histories, topk: int, chosen: np.ndarray | None, exclude_seen: bool) -> list[Answer]:
-        ranker = self.ranker
+    def _rank(self, batch: _Histories, choice: Choice) -> list[Answer]:
+        ranker, allowed = self.ranker, choice.allowed
         tree = ranker.tree(batch.packer, batch.items, batch.first, batch.stop, batch.vectors, batch.context)
         found = search_with_unseen(
             tree,
-            min(topk, ranker.trie.n_items),
+            min(choice.topk, ranker.trie.n_items),
             ranker.engine.normalization,
             SearchEffort(node_budget=ranker.engine.node_budget),
-            allowed=None if chosen is None else torch.from_numpy(np.append(False, chosen)),
-            left_out=self._seen(batch.entries) if exclude_seen else None,
+            allowed=None if allowed is None else torch.from_numpy(np.append(False, allowed)),
+            left_out=choice.left_out,
         )
         rows = zip(batch.entries, found.items.tolist(), found.scores.tolist(), found.expanded.tolist())
         return [
             Answer(tuple(entries), self._list(items, scores), expanded, over_budget)
             for (entries, items, scores, expanded), over_budget in zip(rows, found.over_budget.tolist())
         ]
-
-    def _seen(self, entries: list[list[Entry]]) -> torch.Tensor:
-        """Numbers of the items that each history holds, padded with 0 ``[B, S]``."""
-        rows = [[self.reader.number[entry.item_id] for entry in history if entry.item_id] for history in entries]
-        return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True)
 
     def _list(self, items: list[int], scores: list[float]) -> tuple[Recommendation, ...]:
         tokens, titles = self.reader.item_tokens, self.reader.titles
@@ -252,6 +178,7 @@ class GenRecommender:
         where: Conditions | None = None,
         exclude_seen: bool = False,
         at: Moment | None = None,
+        exclude: Iterable[str] = (),
     ) -> Explanation:
         """The effect of each entry of a history on the items recommended for it.
 
@@ -260,7 +187,7 @@ class GenRecommender:
 
         Args:
             history: a list of entries, as :meth:`recommend` takes several of.
-            topk, where, exclude_seen, at: as for :meth:`recommend`.
+            topk, where, exclude_seen, at, exclude: as for :meth:`recommend`.
 
         Returns:
             :class:`Explanation`.
@@ -268,9 +195,9 @@ class GenRecommender:
         Raises:
             GenRecError: see :meth:`recommend`.
         """
-        self._check_topk(topk)
-        batch = self._read([history], self.context.asked(at))
-        (answer,) = self._rank(batch, topk, self._chosen(where), exclude_seen)
+        request = Request(history, topk, where, exclude_seen, at, [exclude] if isinstance(exclude, str) else [*exclude])
+        batch = self._read([history], self._asked(at))
+        (answer,) = self._rank(batch, self._choice([request], batch, self._allowed(where)))
         places = np.arange(batch.first[0], batch.stop[0])
         count = len(places)
         left_out = [np.delete(places, place) for place in range(count)]
@@ -289,7 +216,7 @@ class GenRecommender:
         read = tuple(entry for entry in answer.history if entry.read)
         return Explanation(answer, read, tuple(map(tuple, changes)), _reasons(scores))
 
-    def add_items(self, items: list[NewItem] | tuple[NewItem, ...] | str | PathLike[str]) -> None:
+    def add_items(self, items: Sequence[NewItem] | str | PathLike[str]) -> None:
         """Add new items to the catalogue, without training.
 
         They get identifiers from the indexing scheme, the vector of their text where the model has such, and no learned
