@@ -117,7 +117,8 @@ class UserHistories:
         # the file may begin elsewhere than in training: times go by their own origin
         reads_times = EXACT_TIME in self.columns
         times = (rows[EXACT_TIME] + self.dataset.clock.first).tolist() if reads_times else [None] * len(tokens)
-        values = rows[names].astype(float).to_dict("records")
+        # a table without columns gives no records at all
+        values = rows[names].astype(float).to_dict("records") if names else [{}] * len(tokens)
         return [ItemId(token, time=time, values=own) for token, time, own in zip(tokens, times, values)]
 
     def _no_user(self, user):
