@@ -3,9 +3,10 @@
 A new command is one entry here and one function. Nothing is imported before a command is known.
 """
 
-from recbole_genrec.cli.conversing import OPTIONS as CONVERSING
 from recbole_genrec.cli.explain_options import EXPLAIN
 from recbole_genrec.cli.options import (
+    CHECKPOINT,
+    TRUST,
     Command,
     Option,
     flag,
@@ -16,6 +17,7 @@ from recbole_genrec.cli.options import (
     whole_number,
     whole_numbers,
 )
+from recbole_genrec.cli.recommend_command import RECOMMEND
 
 #: the command that a command line without one stands for.
 DEFAULT = "run"
@@ -36,8 +38,6 @@ _FILES = Option(
     paths,
     "FILES",
 )
-_CHECKPOINT = Option("checkpoint", "a checkpoint folder", metavar="FOLDER", required=True)
-_TRUST = flag("trust_remote_code", "run Python code that comes with the checkpoint's backbone")
 
 COMMANDS = {
     "run": Command(
@@ -116,73 +116,14 @@ COMMANDS = {
             choices=_MOVIELENS,
         ),
     ),
-    "recommend": Command(
-        "recbole_genrec.cli.on_checkpoint:recommend",
-        "Recommend items with a trained checkpoint.",
-        (
-            '{program} recommend --checkpoint DIR --history "Toy Story (1995)" --history "Fargo (1996)"',
-            '{program} recommend --checkpoint DIR --user 196 --where "class=Comedy" --exclude_seen --explain',
-            '{program} recommend --checkpoint DIR --user 196 --at "2026-11-26 20:00"',
-            "{program} recommend --checkpoint DIR --chat",
-        ),
-        (
-            _CHECKPOINT._replace(
-                help="a checkpoint folder of GenRec, such as the one that the JSON of its results names"
-            ),
-            Option(
-                "history",
-                "an entry of the history, the oldest first; once for each. A title that the catalogue "
-                "does not have is matched with a similar one, or else read as free text",
-                metavar="TITLE",
-                into="entries",
-            ),
-            Option(
-                "item",
-                "an entry of the history by its raw item id, in its place among the others",
-                metavar="ID",
-                into="entries",
-            ),
-            Option(
-                "user",
-                "a user of the dataset: the history begins with the user's interactions, as the run's "
-                "filters leave them",
-                metavar="ID",
-            ),
-            Option(
-                "data_path",
-                "the folder that holds the dataset's folder, for --user",
-                metavar="FOLDER",
-                default="where it was in training",
-            ),
-            Option(
-                "at",
-                "the moment that is asked for, such as '2026-11-26 20:00', of the local time zone unless it says "
-                "another; for a model with 'context: [request_time]'",
-                metavar="TIME",
-                default="now, or the time of the newest entry where the training data has no clock",
-            ),
-            Option("topk", "length of the list", whole_number, "K", default=10),
-            Option(
-                "where",
-                "which items may be recommended: column=value, column=one|other, column=low..high with "
-                "either end open; several of these, or one with ';' in it, must all hold",
-                metavar="CONDITION",
-                into="where",
-            ),
-            flag("exclude_seen", "leave the history's items out"),
-            flag("explain", "say which entries of the history moved the list most"),
-            flag("json", "print JSON; with --chat a line a turn"),
-            *CONVERSING,
-            _TRUST,
-        ),
-    ),
+    "recommend": RECOMMEND,
     "explain": EXPLAIN,
     "add_items": Command(
         "recbole_genrec.cli.on_checkpoint:add_items",
         "Put new items into the catalogue of a trained checkpoint, without training.",
         ("{program} add_items --checkpoint DIR --items new.item --output DIR",),
         (
-            _CHECKPOINT._replace(
+            CHECKPOINT._replace(
                 help="a checkpoint folder of GenRec; its identifiers must be made of text ('item_indexing: title')"
             ),
             Option(
@@ -197,7 +138,7 @@ COMMANDS = {
                 metavar="FOLDER",
                 required=True,
             ),
-            _TRUST,
+            TRUST,
         ),
     ),
     "tune": Command(
@@ -231,13 +172,13 @@ COMMANDS = {
         "Write a checkpoint as a folder that transformers, peft and vLLM load, with prompt, item index and model card.",
         ("{program} export --checkpoint=saved/GenRec-.../best --output=my-model --merged",),
         (
-            _CHECKPOINT,
+            CHECKPOINT,
             Option("output", "the folder to write", metavar="FOLDER", required=True),
             flag(
                 "merged", "the whole language model, the adapter's weights added into its own; without it, the adapter"
             ),
             flag("overwrite", "replace an earlier export"),
-            _TRUST,
+            TRUST,
         ),
     ),
     "test": Command(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_genrec.cli.conversing import ATTEMPTS, MODEL_OPTIONS, check_options, converse
+from recbole_genrec.cli.on_many_rows import MANY, recommend_rows
 from recbole_genrec.errors import GenRecError
 
 
@@ -24,6 +25,8 @@ class Question:
     #: pairs ``("where", condition)``, which must all hold.
     where: tuple = ()
     exclude_seen: bool = False
+    #: pairs ``("exclude", raw item id)``.
+    exclude: tuple = ()
     explain: bool = False
     #: print JSON.
     json: bool = False
@@ -31,29 +34,39 @@ class Question:
     chat: bool = False
 
 
-def recommend(checkpoint, trust_remote_code=False, **asked):
-    """Print the most probable next items of a history, or talk.
+def recommend(checkpoint, trust_remote_code=False, asked_users=(), **asked):
+    """Print the most probable next items of a history, write those of many users, or talk.
 
-    ``asked`` are the fields of a :class:`Question`, and options of a conversation's language model.
+    Args:
+        checkpoint: a trained model. trust_remote_code: run code that comes with it.
+        asked_users: pairs ``("user", raw id)``.
+        asked: the fields of a :class:`Question`, options of a conversation's language model, and the options of
+            :func:`~.on_many_rows.recommend_rows`.
     """
     language_model = {option.name: asked.pop(option.name) for option in MODEL_OPTIONS if option.name in asked}
-    question = Question(**asked)
+    if len(asked_users) > 1 or asked.keys() & MANY:
+        if asked.get("chat") or language_model:
+            raise GenRecError("command line: --chat talks about one history.")
+        return recommend_rows(checkpoint, trust_remote_code, tuple(user for _, user in asked_users), **asked)
+    question = Question(user=asked_users[0][1] if asked_users else None, **asked)
     check_options(question.chat, question.exclude_seen, question.explain, language_model)
     if not question.entries and question.user is None and not question.chat:
-        raise GenRecError("command line: whose history? Give --history, --item or --user.")
-    if question.data_path is not None and question.user is None:
-        raise GenRecError("command line: --data_path is for --user.")
+        raise GenRecError("command line: whose history? Give --history, --item or --user; or --users, --input.")
     from recbole_genrec.serve.conditions import parse_where
 
     where = parse_where([text for _, text in question.where]) or None
-    recommender = _load(checkpoint, trust_remote_code)
-    history, unknown = _history(recommender, question)
+    recommender = _load(checkpoint, trust_remote_code, question.data_path)
+    if question.data_path is not None and question.user is None and recommender.name == "GenRec":
+        raise GenRecError("command line: --data_path is for --user.")
+    history = _history(recommender, question)
+    unknown = list(history.unknown)
     if question.chat:
         if unknown:
             print(_left_out(question, unknown), file=sys.stderr)
         _talk(recommender, history, where, question, language_model)
-        return
-    how = (question.topk, where, question.exclude_seen, question.at)
+        return None
+    exclude = [item for _, item in question.exclude]
+    how = (question.topk, where, question.exclude_seen, question.at, exclude)
     explanation = recommender.explain(history, *how) if question.explain else None
     answer = explanation.answer if explanation else recommender.answer([history], *how)[0]
 
@@ -61,10 +74,11 @@ def recommend(checkpoint, trust_remote_code=False, **asked):
 
     if question.json:
         print(json.dumps({**as_json(answer, explanation), "unknown_items": unknown}, ensure_ascii=False, indent=2))
-        return
+        return None
     if unknown:
         print(_left_out(question, unknown))
     print_answer(answer, explanation)
+    return None
 
 
 def _left_out(question, unknown):
@@ -83,21 +97,13 @@ def _talk(recommender, history, where, question, language_model):
 
 
 def _history(recommender, question):
-    """The entries of the history, and items of the user's that the catalogue does not have."""
+    """The user's interactions, and the entries of the command line behind them."""
     from recbole_genrec.serve.history_reader import ItemId, UserHistory
 
-    chosen, unknown, of_user, ranker = [], [], {}, recommender.ranker
-    if question.user is not None:
-        from recbole_genrec.serve.user_history import read_user_history
-
-        entries = read_user_history(
-            recommender.settings, question.user, question.data_path, ranker.template, ranker.user_index.columns
-        )
-        known, of_user = recommender.reader.number, entries.user
-        chosen = [entry for entry in entries if entry.item_id in known]
-        unknown = [entry.item_id for entry in entries if entry.item_id not in known]
-    chosen += [ItemId(text) if kind == "item" else text for kind, text in question.entries]
-    return UserHistory(chosen, of_user, question.user), unknown
+    user = question.user
+    history = UserHistory([]) if user is None else recommender.history_of(user)
+    history += [ItemId(text) if kind == "item" else text for kind, text in question.entries]
+    return history
 
 
 def add_items(checkpoint, items, output, trust_remote_code=False):
@@ -107,7 +113,7 @@ def add_items(checkpoint, items, output, trust_remote_code=False):
     existing(checkpoint)  # what is not there is said before torch is imported
     if not Path(items).is_file():
         raise GenRecError(f"New items: the file {items} does not exist.")
-    recommender = _load(checkpoint, trust_remote_code)
+    recommender = _load(checkpoint, trust_remote_code, only_genrec=True)
     before = len(recommender.reader.titles)
     recommender.add_items(items)
     recommender.save(output)
@@ -125,14 +131,18 @@ def export(checkpoint, output, **options):
     print(export(checkpoint, output, **options))
 
 
-def _load(checkpoint, trust_remote_code):
-    from recbole_genrec.checkpoint.folder import existing
+def _load(checkpoint, trust_remote_code, data_path=None, only_genrec=False):
+    """The recommender of a trained model; what is not there is said before torch is imported."""
+    from recbole_genrec.serve.stored_path import check_path
 
-    existing(checkpoint)  # what is not there is said before torch is imported
+    check_path(checkpoint)
     from transformers.utils import logging
 
+    from recbole_genrec.serve.protocol import Recommender
     from recbole_genrec.serve.recommender import GenRecommender
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    return GenRecommender.from_checkpoint(checkpoint, trust_remote_code=trust_remote_code)
+    if only_genrec:
+        return GenRecommender.from_checkpoint(checkpoint, trust_remote_code=trust_remote_code)
+    return Recommender.load(checkpoint, trust_remote_code=trust_remote_code, data_path=data_path)

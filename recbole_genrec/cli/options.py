@@ -142,3 +142,8 @@ def checked_choice(option, text):
     if text not in option.choices:
         raise ArgumentTypeError(str(unknown_name(f"value of {option.name!r}:", text, option.choices)))
     return text
+
+
+#: options of the commands that read a checkpoint.
+CHECKPOINT = Option("checkpoint", "a checkpoint folder", metavar="FOLDER", required=True)
+TRUST = flag("trust_remote_code", "run Python code that comes with the checkpoint's backbone")

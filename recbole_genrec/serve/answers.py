@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from recbole_genrec.serve.protocol import ScoredItem
+
 
 def as_json(answer, explanation=None):
     """An answer and its explanation, if there is one, as JSON types."""
@@ -29,9 +31,14 @@ def print_answer(answer, explanation=None):
     console = Console()
     console = console if console.is_terminal else Console(width=1000)  # a pipe has no width
     read = [entry for entry in answer.history if entry.read]
-    console.print(_history_table(read))
-    if len(read) < len(answer.history):
-        console.print(f"{len(answer.history) - len(read)} older entries are not read.")
+    if read or not answer.history:
+        console.print(_history_table(read))
+        older = len(answer.history) - len(read)
+    else:
+        console.print(f"The model knows the user, and reads none of the {len(answer.history)} entries of the history.")
+        older = 0
+    if older:
+        console.print(f"{older} older entries are not read.")
     console.print(_list_table(answer, explanation))
     if answer.over_budget:
         console.print("The search hit 'node_budget': a beam search finished the list.")
@@ -48,13 +55,15 @@ def _history_table(history):
 
 def _list_table(answer, explanation):
     table = Table()
-    for name, side in (("rank", "right"), ("item", "left"), ("title", "left"), ("probability", "right")):
+    scored = any(isinstance(recommendation, ScoredItem) for recommendation in answer.recommendations)
+    value = "score" if scored else "probability"
+    for name, side in (("rank", "right"), ("item", "left"), ("title", "left"), (value, "right")):
         table.add_column(name, justify=side)
     if explanation is not None:
         table.add_column("most because of")
     for place, recommendation in enumerate(answer.recommendations):
         row = [str(recommendation.rank), recommendation.item_id, recommendation.title]
-        row.append(f"{recommendation.probability:.2%}")
+        row.append(f"{recommendation.score:.4g}" if scored else f"{recommendation.probability:.2%}")
         if explanation is not None:
             reason = explanation.reasons[place]
             row.append("" if reason is None else explanation.history[reason].title)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +45,11 @@ class GivenContext:
         in_text = () if template is None else template.value_columns
         self.columns = tuple(dict.fromkeys([*settings.columns, *in_text]))
 
+    @property
+    def reads_now(self) -> bool:
+        """Whether the present moment is what is asked for, where nothing else is said."""
+        return "request_time" in self.settings.kinds and self.clock is not None and self.clock.has_calendar
+
     def asked(self, at: Moment | None) -> int | None:
         """The exact time that recommendations are asked for.
 
@@ -65,7 +71,7 @@ class GivenContext:
             return None
         if at is not None:
             return self._exact(at, "'at'")
-        if self.clock is None or not self.clock.has_calendar:
+        if self.clock is None or not self.reads_now:
             return None
         return self.clock.since_first(datetime.now(timezone.utc), "now")
 
@@ -82,6 +88,8 @@ class GivenContext:
         Raises:
             GenRecError: an entry or a user has a time or values that the model does not read, or that are none.
         """
+        if not self.reads_times and not self.columns and not any(map(_carries_more, chain(*histories))):
+            return HistoryContext(None, self._of_users(histories))
         entries = [entry for history in histories for entry in history]
         given = [entry if isinstance(entry, GivenEntry) else None for entry in entries]
         times = np.array([self._time_of(entry) for entry in given], np.int64)
@@ -143,3 +151,8 @@ class GivenContext:
                     f"The value {column!r} of the entry {shown(entry.given)} must be a number, not {shown(value)}."
                 )
         return values
+
+
+def _carries_more(entry: object) -> bool:
+    """Whether an entry of a history has a time or values."""
+    return isinstance(entry, GivenEntry) and (entry.time is not None or bool(entry.values))

@@ -5,7 +5,7 @@ as free text, as if it were the title of an item.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TypeAlias
@@ -117,6 +117,8 @@ class HistoryReader:
         self.item_tokens, self.titles, self.reads_text = item_tokens, titles, reads_text
         self.without_text = without_text
         self.number = {token: item for item, token in enumerate(item_tokens, 1)}
+        self._by_id: dict[str, Entry] = {}  # entries are the same for all histories
+        self._unread: dict[str, Entry] = {}
         self._literal = {title: item for item, title in reversed(list(enumerate(titles, 1)))}
 
     @cached_property
@@ -133,6 +135,14 @@ class HistoryReader:
             raise GenRecError(f"The catalogue has no item with the id {str(item_id)!r}.")
         return self.number[str(item_id)]
 
+    def unread(self, entry: Entry) -> Entry:
+        """The same entry where a model does not read it."""
+        if entry.kind != "id":
+            return replace(entry, read=False)
+        if entry.given not in self._unread:
+            self._unread[entry.given] = replace(entry, read=False)
+        return self._unread[entry.given]
+
     def read(self, given: str | ItemId | Title) -> tuple[Entry, int | None]:
         """Match one entry.
 
@@ -146,8 +156,10 @@ class HistoryReader:
             GenRecError: no such item id; or free text, which this model cannot read.
         """
         if isinstance(given, ItemId):
-            item, token = self.number_of(given.item_id), str(given.item_id)
-            return Entry(token, "id", token, self.titles[item - 1]), item
+            token = str(given.item_id)
+            if token not in self._by_id:
+                self._by_id[token] = Entry(token, "id", token, self.titles[self.number_of(token) - 1])
+            return self._by_id[token], self.number[token]
         if isinstance(given, Title):
             given = given.title
         title = clean_text(given) if isinstance(given, str) else ""

@@ -1,35 +1,14 @@
 """Opens the recommender of whatever a path holds; see :meth:`recbole_genrec.serve.protocol.Recommender.load`."""
 
-from pathlib import Path
+import json
 
-from recbole_genrec.checkpoint.folder import existing, is_checkpoint, read_settings
+from recbole_genrec.checkpoint.folder import is_checkpoint, read_settings
 from recbole_genrec.config.registry import is_model
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.files.json_shape import check_shape
 from recbole_genrec.serve.checkpoint_ranker import MODELS
 from recbole_genrec.serve.recommender import GenRecommender
-
-
-def check_path(path):
-    """Refuse a path that holds no trained model, before anything heavy is imported.
-
-    Returns:
-        The path.
-
-    Raises:
-        GenRecError: there is nothing, or a folder without a checkpoint.
-    """
-    path = Path(path)
-    if path.suffix in (".json", ".pth") and not path.is_dir():
-        if not path.is_file():
-            raise GenRecError(f"There is no file {str(path)!r}. A trained model is a checkpoint folder, {_FORMS}.")
-        return path
-    if path.is_file():
-        raise GenRecError(f"{str(path)!r} is no trained model: give a checkpoint folder, {_FORMS}.")
-    return existing(path)
-
-
-_FORMS = "the JSON of a run, or a .pth file of RecBole's"
+from recbole_genrec.serve.stored_path import check_path
 
 
 def open_recommender(path, device=None, trust_remote_code=False, data_path=None):
@@ -67,8 +46,6 @@ def _genrec_folder(path):
 
 def _read(path):
     """Model and checkpoint that the JSON of a run names; all else of it is read where the model needs it."""
-    import json
-
     try:
         run = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

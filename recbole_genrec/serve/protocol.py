@@ -23,7 +23,7 @@ from recbole_genrec.catalogue.new_items import NewItem
 from recbole_genrec.config.registry import resolve
 from recbole_genrec.errors import GenRecError, listed
 from recbole_genrec.serve.conditions import Conditions, choose_items
-from recbole_genrec.serve.given_context import Moment
+from recbole_genrec.serve.given_context import GivenContext, Moment
 from recbole_genrec.serve.history_reader import Entry, History, HistoryReader, UserHistory
 from recbole_genrec.serve.user_history import UserHistories
 
@@ -132,6 +132,7 @@ class Recommender(ABC):
         reader: matches the entries of histories with items.
         batch_size: histories that are ranked at once.
         longest: newest entries of a history that the model reads at most.
+        context: what the model reads of entries beside items.
         abilities: some of the constants of this module, such as :data:`FREE_TEXT`.
     """
 
@@ -141,6 +142,7 @@ class Recommender(ABC):
     reader: HistoryReader
     batch_size: int
     longest: int
+    context: GivenContext
     abilities: frozenset[str]
     #: the folder that holds the dataset's folder; ``None``: where it was in training.
     data_path: str | PathLike[str] | None = None
@@ -222,7 +224,8 @@ class Recommender(ABC):
     ) -> list[Answer]:
         """As :meth:`recommend`; returns B :class:`Answer`, which also say how the histories were read."""
         exclude = [exclude] if isinstance(exclude, str) else list(exclude)
-        return self._answer([Request(each, topk, where, exclude_seen, at, exclude) for each in histories])
+        requests = [Request(each, topk, where, exclude_seen, at, exclude) for each in histories]
+        return self._answer(requests, Request([], topk, where, exclude_seen, at, exclude))
 
     def answer_each(self, requests: Iterable[Request]) -> list[Answer]:
         """Answers to requests that ask for different things, in their order.
@@ -236,7 +239,7 @@ class Recommender(ABC):
             groups.setdefault(key, []).append(place)
         answers: list[Answer | None] = [None] * len(requests)
         for places in groups.values():
-            for place, answer in zip(places, self._answer([requests[place] for place in places])):
+            for place, answer in zip(places, self._answer([requests[place] for place in places], requests[places[0]])):
                 answers[place] = answer
         return [answer for answer in answers if answer is not None]
 
@@ -246,6 +249,7 @@ class Recommender(ABC):
         Raises:
             GenRecError: see :meth:`recommend`.
         """
+        self._check(request)
         allowed = self._allowed(request.where)
         self._choice([request], self._read([request.history], self._asked(request.at)), allowed)
 
@@ -328,11 +332,13 @@ class Recommender(ABC):
 
     # ---- shared ----
 
-    def _answer(self, requests: list[Request]) -> list[Answer]:
-        """Answers to requests that differ in history and ``exclude`` alone; all are read before the first is ranked."""
-        if not requests:
-            return []
-        asked, allowed = self._asked(requests[0].at), self._allowed(requests[0].where)
+    def _answer(self, requests: list[Request], like: Request) -> list[Answer]:
+        """Answers to requests that differ from ``like`` in history and ``exclude`` alone.
+
+        All are read before the first is ranked.
+        """
+        self._check(like)
+        asked, allowed = self._asked(like.at), self._allowed(like.where)
         size, batches = self.batch_size, []
         for start in range(0, len(requests), size):
             some = requests[start : start + size]
@@ -340,19 +346,24 @@ class Recommender(ABC):
             batches.append((read, self._choice(some, read, allowed)))
         return [answer for batch, choice in batches for answer in self._rank(batch, choice)]
 
-    def _choice(self, requests: list[Request], batch: Any, allowed: np.ndarray | None) -> Choice:
-        """What the lists of requests may hold, all with the same ``topk``, ``where`` and ``exclude_seen``."""
-        first, number = requests[0], self.reader.number
-        topk = first.topk
+    def _check(self, request: Request) -> None:
+        """Refuse a length and items to leave out that are none."""
+        topk = request.topk
         if isinstance(topk, bool) or not isinstance(topk, int) or topk < 1:
             raise GenRecError(f"'topk' must be a whole number of at least 1, not {topk!r}.")
+        for item in request.exclude:
+            self.reader.number_of(item)
+
+    def _choice(self, requests: list[Request], batch: Any, allowed: np.ndarray | None) -> Choice:
+        """What the lists of requests may hold, all with the same ``topk`` and ``exclude_seen``."""
+        number = self.reader.number
         left_out = [[self.reader.number_of(item) for item in request.exclude] for request in requests]
-        if first.exclude_seen:
+        if requests[0].exclude_seen:
             for numbers, entries in zip(left_out, batch.entries):
                 numbers += [number[entry.item_id] for entry in entries if entry.item_id]
         rows = [torch.tensor(numbers, dtype=torch.long) for numbers in left_out]
         padded = pad_sequence(rows, batch_first=True) if any(left_out) else None
-        return Choice(topk, allowed, padded)
+        return Choice(requests[0].topk, allowed, padded)
 
     def _allowed(self, where: Conditions | None) -> np.ndarray | None:
         """Booleans by item that meet conditions ``[I]``; ``None``: all items do."""

@@ -143,7 +143,7 @@ class GenRecommender(Recommender):
         first = packer.history_start(items, np.maximum(begin, stop - self.longest), stop, context)
         for place, (start, unread) in enumerate(zip(begin, first)):
             left_out = int(unread - start)
-            entries[place][:left_out] = [replace(entry, read=False) for entry in entries[place][:left_out]]
+            entries[place][:left_out] = list(map(self.reader.unread, entries[place][:left_out]))
         return _Histories(items, first, stop, entries, packer, vectors, context)
 
     def _rank(self, batch: _Histories, choice: Choice) -> list[Answer]:

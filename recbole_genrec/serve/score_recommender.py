@@ -92,7 +92,8 @@ class ScoreRecommender(Recommender):
         self._chat = getattr(self.model, "chat", None)
         self._list_suffix = config["LIST_SUFFIX"]
         self._label = self.model.names.label if hasattr(self.model, "names") else None
-        self._context = GivenContext(self._context_settings(), getattr(self.dataset, "clock", None), ({}, ()), None)
+        clock = getattr(self.dataset, "clock", None)
+        self.context = GivenContext(self._context_settings(), clock, ({}, ()), None)
         self.catalogue = self._read_catalogue()
         self._needs_user = self.is_general or (not self._is_own and self._reads_user())
         self.abilities = frozenset(self._find_abilities())
@@ -110,7 +111,7 @@ class ScoreRecommender(Recommender):
             yield WHERE
         if self._gives_probabilities:
             yield PROBABILITIES
-        if "request_time" in self._context.settings.kinds:
+        if "request_time" in self.context.settings.kinds:
             yield REQUEST_TIME
 
     @property
@@ -176,7 +177,7 @@ class ScoreRecommender(Recommender):
     def _asked(self, at):
         if at is not None and REQUEST_TIME not in self.abilities:
             raise self.unable(REQUEST_TIME)
-        return self._context.asked(at)
+        return self.context.asked(at)
 
     def _open_users(self, data_path):
         columns = self.config.model_class.context_columns(self.config) if self._has_context else {}
@@ -198,10 +199,11 @@ class ScoreRecommender(Recommender):
                 raise GenRecError(f"{self.name} needs a history of at least one item of the catalogue.")
             read = 0 if self.is_general else self.longest
             older = max(len(items) - read, 0)
-            entries.append([replace(entry, read=place >= older) for place, (entry, _) in enumerate(matched)])
+            unread = [self.reader.unread(entry) for entry, _ in matched[:older]]
+            entries.append(unread + [entry for entry, _ in matched[older:]])
             numbers.append(np.array(items[older:], np.int64))
             users.append(self._user_of(history))
-        context = self._context.of([list(history) for history in histories], asked)
+        context = self.context.of([list(history) for history in histories], asked)
         self._check_known(context)
         return _Histories(numbers, entries, users, context, list(map(len, histories)))
 

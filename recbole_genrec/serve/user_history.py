@@ -28,14 +28,18 @@ def columns_of(settings, template=None):
         settings: the configuration of a checkpoint.
         template: of its prompts, which may tell times and values; ``None``: it tells none.
     """
-    from recbole_genrec.interactions.context_columns import EXACT_TIME
-
     context = ContextArguments.from_config(settings)
     columns = {} if template is None else dict.fromkeys(template.value_columns, "prompt")
     columns |= dict.fromkeys(context.columns, "context")
     if context.kinds or (template is not None and template.tells_gap):
-        columns[EXACT_TIME] = "context" if context.kinds else "prompt"
+        columns[_exact_time()] = "context" if context.kinds else "prompt"
     return columns
+
+
+def _exact_time():
+    from recbole_genrec.interactions.context_columns import EXACT_TIME  # which imports RecBole
+
+    return EXACT_TIME
 
 
 class UserHistories:
@@ -70,9 +74,18 @@ class UserHistories:
         self.settings, self.path, self.columns = settings, path, columns or {}
         self.made, self.in_words = tuple(made), tuple(in_words)
         self.dataset = build_dataset(exact_dataset_class(), settings, context_columns=self.columns)
-        users = self.dataset.inter_feat[self.dataset.uid_field].to_numpy()
+        feat = self.dataset.inter_feat
+        users = feat[self.dataset.uid_field].to_numpy()
         self._order = np.argsort(users, kind="stable")  # rows of each user, which stay in the exact order of time [N]
-        self._users = users[self._order]
+        self._users, self._items = (feat[name].to_numpy()[self._order] for name in self._fields())
+        names = [name for name in (*self.columns, *self.made) if name != _exact_time()]
+        self._values = {name: feat[name].to_numpy(float)[self._order] for name in names}
+        self._times = None
+        if _exact_time() in self.columns:  # the file may begin elsewhere than in training: times go by their own origin
+            self._times = feat[_exact_time()].to_numpy()[self._order] + self.dataset.clock.first
+
+    def _fields(self):
+        return self.dataset.uid_field, self.dataset.iid_field
 
     @cached_property
     def tokens(self):
@@ -100,26 +113,29 @@ class UserHistories:
         begin, end = np.searchsorted(self._users, [number, number + 1])
         if number < 0 or begin == end:
             raise self._no_user(user)
-        rows = dataset.inter_feat.iloc[self._order[begin:end]]
-        items = rows[dataset.iid_field].tolist()
+        items = self._items[begin:end].tolist()
         if dataset.has_lists():
-            items = [*rows[dataset.iid_field + self.settings["LIST_SUFFIX"]].iloc[-1], items[-1]]
-        tokens = dataset.field2id_token[dataset.iid_field][items].tolist()
+            row = dataset.inter_feat.iloc[self._order[end - 1]]
+            items = [*row[dataset.iid_field + self.settings["LIST_SUFFIX"]], items[-1]]
         own = {column: texts[str(user)] for column, texts in self._user_texts.items() if str(user) in texts}
-        return UserHistory(self._entries(rows, tokens), own, str(user))
+        return UserHistory(self._entries(items, slice(begin, end)), own, str(user))
 
-    def _entries(self, rows, tokens):
-        from recbole_genrec.interactions.context_columns import EXACT_TIME
+    def _entries(self, items, place):
+        """Entries of items, whose interactions stand at a place of the users' order."""
+        if self._times is None and not self._values:
+            return [self._bare[item] for item in items]
+        tokens = self.dataset.field2id_token[self.dataset.iid_field][items].tolist()
+        times = [None] * len(items) if self._times is None else self._times[place].tolist()
+        rows = zip(*(values[place].tolist() for values in self._values.values())) if self._values else [()] * len(items)
+        return [
+            ItemId(token, time=time, values=dict(zip(self._values, row)))
+            for token, time, row in zip(tokens, times, rows)
+        ]
 
-        names = [name for name in (*self.columns, *self.made) if name != EXACT_TIME]
-        if not self.columns and not names:
-            return list(map(ItemId, tokens))
-        # the file may begin elsewhere than in training: times go by their own origin
-        reads_times = EXACT_TIME in self.columns
-        times = (rows[EXACT_TIME] + self.dataset.clock.first).tolist() if reads_times else [None] * len(tokens)
-        # a table without columns gives no records at all
-        values = rows[names].astype(float).to_dict("records") if names else [{}] * len(tokens)
-        return [ItemId(token, time=time, values=own) for token, time, own in zip(tokens, times, values)]
+    @cached_property
+    def _bare(self):
+        """Every item as an entry that carries nothing else: histories share them."""
+        return list(map(ItemId, self.dataset.field2id_token[self.dataset.iid_field].tolist()))
 
     def _no_user(self, user):
         given = [f"{key}: {self.settings[key]}" for key in FILTERS if self.settings[key]]

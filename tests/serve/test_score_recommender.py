@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recbole_genrec import GenRecError, GenRecommender, ItemId, Recommender, UserHistory, run_recbole_genrec
+from recbole_genrec import GenRecError, ItemId, Recommender, UserHistory, run_recbole_genrec
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.serve.conditions import choose_items
 from recbole_genrec.serve.protocol import PROBABILITIES, REQUEST_TIME, ScoredItem
@@ -112,9 +112,9 @@ def histories(data_path):
 
 def entries(recommender, user, rows):
     """A history as the run had it in its test, with what the model reads of it."""
-    columns = recommender.context.columns if isinstance(recommender, GenRecommender) else recommender._context.columns
+    columns = recommender.context.columns
     values = [{"rating": rating, "label": float(rating >= 3)} for _, _, rating in rows]
-    timed = not isinstance(recommender, GenRecommender) and recommender._context.reads_times
+    timed = recommender.context.reads_times
     return UserHistory(
         [
             ItemId(item, time=time if timed else None, values={name: own[name] for name in columns})
