@@ -28,7 +28,7 @@ def completed(line, shell="bash"):
     [
         ("recbole_genrec ", list(COMMANDS)),
         ("recbole_genrec rec", ["recommend"]),
-        ("recbole_genrec recommend --ex", ["--exclude_seen", "--explain"]),
+        ("recbole_genrec recommend --ex", ["--exclude", "--exclude_seen", "--explain"]),
         ("recbole_genrec --warmup_st", ["--warmup_steps"]),
         ("recbole_genrec compare --warmup_st", ["--warmup_steps"]),
         ("recbole_genrec report --warmup_st", [""]),
