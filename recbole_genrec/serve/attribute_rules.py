@@ -16,12 +16,14 @@ NUMBERS |= {"fifteen": 15, "twenty": 20, "thirty": 30, "fifty": 50}
 FILLERS = frozenset(
     """
     a an the me us some please show give find recommend suggest list want need i we would d id like love to see watch
-    film movie item title result recommendation suggestion book game song product thing something anything in of on for
+    any do did does how think if so something anything in of on for
     with from is are it be was were made released one ones good great nice best top really maybe rather instead only
     just also and or but now then can could you that which have has there get them these those let kind sort type make
     now mood m im am ll about around too as well okay ok yes at all most hello hi what
     """.split()
 )
+#: what items are called; a value of the catalogue may read like one of them.
+NOUNS = frozenset("film movie item title result recommendation suggestion book game song product thing".split())
 _ASKING = frozenset("show give find recommend suggest list get see watch something anything what hello hi".split())
 _NOT = frozenset("no not without except never nothing non avoid hate dislike dont exclude nor neither".split())
 _MORE = frozenset("else other another different more next further".split())
@@ -55,7 +57,12 @@ _LENGTH = re.compile(
     rf"\b(?:(?:just|only|exactly|top|show me|give me|make it)\s+(\d+|{_NUMBER_WORDS}|one)|(\d+|{_NUMBER_WORDS}))"
     r"(?![\w.]|\s*(?:'s|or|and|to|-)\s*\d)"
 )
-_TOKEN = re.compile(r"[\w'\u2019]+(?:-[\w'\u2019]+)*|[,;]")
+_TOKEN = re.compile(r"[\w'\u2019]+(?:-[\w'\u2019]+)*|[,;.!?]")
+_SIGNS, _ENDS = frozenset(",;.!?"), frozenset(";.!?")
+#: what joins two values, by the word or sign between them.
+_JOINS = {sign: "or" for sign in (*_SIGNS, "or", "nor")} | {"and": "and"}
+#: between parts of a clause.
+_CUT = re.compile(r"[,;]|[.!?]\s|\b(?:but|and|or)\b")
 
 
 class AttributeReader:
@@ -114,11 +121,10 @@ class _Reading:
 
     def _take_ranges(self, text):
         """Take ranges of numbers out of a text; ``None`` where no column can be meant."""
-        named = self._named_number(text)
         for pattern, kind in _RANGES:
             while match := pattern.search(text):
                 ends = self._ends(kind, match.groups())
-                column = named or self._column_of(ends, kind)
+                column = self._named_number(text, match) or self._column_of(ends, kind)
                 if column is None:
                     if kind in ("==", "year"):  # "2 and 3", "2000": no range after all
                         break
@@ -137,11 +143,11 @@ class _Reading:
 
         "no horror from the 90s" may exclude some horror, or all of it and want the nineties.
         """
-        words = fold_words(re.split(r"[,;]|\b(?:but|only|rather|instead)\b", before)[-1])
+        words = fold_words(re.split(r"[,;]|[.!?]\s|\b(?:but|only|rather|instead)\b", before)[-1])
         place = next((place for place, word in enumerate(words) if word in _NOT), None)
         if place is None:
             return False
-        return True if all(word in FILLERS | _NOT for word in words[place:]) else None
+        return True if all(word in FILLERS | NOUNS | _NOT for word in words[place:]) else None
 
     @staticmethod
     def _ends(kind, groups):
@@ -158,11 +164,14 @@ class _Reading:
         number = float(groups[0])
         return (number, number) if kind == "year" else tuple(None if sign == " " else number for sign in kind)
 
-    def _named_number(self, text):
-        """The column of numbers that the text names, if any."""
-        words = " ".join(fold_words(text))
-        names = [name for name in self.attributes.numbers if f" {' '.join(fold_words(name))} " in f" {words} "]
-        return names[0] if names else None
+    def _named_number(self, text, match):
+        """The column of numbers that the text names before a range, or behind it; ``None``: none."""
+        for part in (_CUT.split(text[: match.start()])[-1], _CUT.split(text[match.end() :])[0]):
+            words = " ".join(fold_words(part))
+            for name in self.attributes.numbers:
+                if f" {' '.join(fold_words(name))} " in f" {words} ":
+                    return name
+        return None
 
     def _column_of(self, ends, kind):
         """The column of numbers that a range without a name must be of; ``None``: none, or several."""
@@ -200,28 +209,23 @@ class _Reading:
         return self.attributes.find(fold_words(match[0]))[0] > 0
 
     def _take_words(self, tokens):
-        words, negated, joined = [], False, ""
-        flat = [
-            (",", token) if token in ",;" else (word, token) for token in tokens for word in fold_words(token) or [","]
-        ]
-        place = 0
-        while place < len(flat):
-            word = flat[place][0]
-            words = [each for each, _ in flat[place:]]
-            length, values = self._value_at(words)
-            if length:
-                self._note(values, negated, joined)
-                place, joined = place + length, ""
-                continue
-            length = self._column_at(words)
-            if not length and not self._is_known(word):
-                values = self.attributes.similar(word)
-                if not values:
-                    return False
-                self._note(values, negated, joined)
-                joined, length = "", 1
-            negated = self._negation(word, flat[place:], negated)
-            joined = {",": "or", "or": "or", "and": "and", "nor": "or"}.get(word, joined)
+        words = [word for token in tokens for word in ([token] if token in _SIGNS else fold_words(token))]
+        place, negated, joined = 0, False, ""
+        while place < len(words):
+            rest = words[place:]
+            length, values = self._value_at(rest)
+            if not length:
+                length = self._column_at(rest)
+                if not length and not self._is_known(rest[0]):
+                    length, values = 1, self.attributes.similar(rest[0])
+                    if not values:
+                        return False
+            if values:
+                self._note(values[0], negated, joined)
+                joined = ""
+            else:
+                negated = self._negation(rest, negated)
+                joined = _JOINS.get(rest[0], joined)
             place += length or 1
         return True
 
@@ -238,25 +242,29 @@ class _Reading:
         self.more |= word in _MORE
         self.also |= word in _ALSO
         self.asks |= word in _ASKING
-        return word == "," or word in FILLERS or word in _NOT or word in _MORE or word in ("year", "t", "don")
+        return word in _SIGNS or word in FILLERS | NOUNS | _NOT | _MORE | _ALSO or word in ("year", "don")
 
     @staticmethod
-    def _negation(word, rest, negated):
-        """Whether what follows a word is excluded: from a "no" to a comma, unless an "or" goes on behind that."""
+    def _negation(words, negated):
+        """Whether what follows the first of some words is excluded.
+
+        A "no" holds up to the end of a sentence or a "but", and up to a comma unless an "or" goes on behind it, as in
+        "no horror, drama or war".
+        """
+        word = words[0]
         if word in _NOT or word == "don":
             return True
-        if word in ("but", "only", "rather", "instead"):
+        if word in ("but", "only", "rather", "instead") or word in _ENDS:
             return False
         if word == ",":
-            return negated and any(each in ("or", "nor") for each, _ in rest)
+            end = next((place for place, each in enumerate(words) if each in _ENDS), len(words))
+            return negated and not {"or", "nor"}.isdisjoint(words[:end])
         return negated
 
-    def _note(self, values, negated, joined):
-        known = {(value.column, value.value) for value, _ in self.wanted}
-        value = values[0]
+    def _note(self, value, negated, joined):
         if negated:
             self.excluded.append(value)
-        elif (value.column, value.value) not in known:
+        elif value not in [wanted for wanted, _ in self.wanted]:
             self.wanted.append((value, joined))
 
     def turn(self):

@@ -13,7 +13,7 @@ from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.serve.conditions import Conditions, choose_items
 from recbole_genrec.serve.conversation_state import ConversationState
 from recbole_genrec.serve.history_reader import ItemId, UserHistory
-from recbole_genrec.serve.turn_rules import TurnRules, place_of
+from recbole_genrec.serve.turn_rules import LONGEST_TURN, TurnRules, place_of
 from recbole_genrec.serve.turns import ALL_COLUMNS, MOST_ITEMS, Turn
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Conversation:
         return f"Say, for example: {'; '.join(turns)}."
 
     def _read(self, text: str, reply: Reply) -> tuple[Turn | None, Reply]:
-        if self._model is not None:
+        if self._model is not None and len(text) <= LONGEST_TURN:
             titles = [recommendation.title for recommendation in self._shown]
             turn, note = self._model.read(text, self.state.words(self._titles), titles)
             if turn is not None:
@@ -289,6 +289,9 @@ class Conversation:
         for wanted in turn.conditions:
             state = state.wanting(wanted, turn.also or wanted.column in wanted_before)
             wanted_before |= {wanted.column} if not wanted.excluded else set()
+        for wanted in turn.conditions:
+            if not state.keeps(wanted):
+                raise _NotPossible(f"Not all of this can hold: {'; '.join(each.words() for each in turn.conditions)}.")
         excluded = [tokens[item - 1] for item in items["excluded"]]
         if turn.action == "more":
             excluded += [recommendation.item_id for recommendation in self._shown]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,15 @@ class ConversationState:
             elif not replaced and old != wanted:
                 kept.append(old)
         return replace(self, conditions=(*kept, wanted))
+
+    def keeps(self, wanted: Wanted) -> bool:
+        """Whether the conditions include one, as they do unless a contrary one came after it."""
+        own = [each for each in self.conditions if (each.column, each.excluded) == (wanted.column, wanted.excluded)]
+        if not wanted.is_range:
+            return any(set(wanted.values) <= set(each.values) for each in own)
+        ends = [(-inf if each.low is None else each.low, inf if each.high is None else each.high) for each in own]
+        low, high = (-inf if wanted.low is None else wanted.low), (inf if wanted.high is None else wanted.high)
+        return wanted in own or any(each.is_range and low <= a and b <= high for each, (a, b) in zip(own, ends))
 
     def allowed(self, catalogue: Catalogue, id_column: str, history_items: Iterable[int]) -> np.ndarray:
         """Which items may be recommended ``[I]``.

@@ -30,25 +30,29 @@ _BESIDE = frozenset("the number no and or nor film movie item title entry choice
 _I = r"(?:(?:i|we)(?:'ve| have| had)?|already|have)"
 _ADVERBS = r"(?:\s+(?:really|just|also|recently|quite|absolutely|once))*"
 _LIKED = re.compile(
-    rf"^(?:and\s+)?(?:{_I}{_ADVERBS}\s+(?:lik(?:e|ed)|lov(?:e|ed)|enjoy(?:ed)?|watched|saw|finished|am (?:a )?fan of)|"
+    rf"^(?:and\s+)?(?:{_I}{_ADVERBS}\s+(?:lik(?:e|ed)|lov(?:e|ed)|enjoy(?:ed)?|am (?:a )?fan of)|"
     r"(?:my|our) favou?rites?(?: \w+)? (?:is|are|was|were)|"
-    r"(?:(?:show|give|find|recommend)(?: me)?\s+)?(?:something|anything|more|\w+s)?\s*(?:like|similar to)|"
-    r"in the (?:style|vein) of|i'm (?:a )?fan of|(?:a )?fan of|liked|loved|enjoyed)\s+(.+)$",
+    r"(?:(?:show|give|find|recommend)(?: me)?\s+)?(?:something|anything|more|films|movies|books|games|ones)?\s*"
+    r"(?:like|similar to)|in the (?:style|vein) of|i'm (?:a )?fan of|(?:a )?fan of|liked|loved|enjoyed)\s+(.+)$",
     re.IGNORECASE,
 )
+#: "five comedies like Alien".
+_ALIKE = re.compile(r"^(.+?)\s+(?:like|similar to|in the style of|in the vein of)\s+(.+)$", re.IGNORECASE)
 _EXCLUDED = re.compile(
     rf"^(?:and\s+)?(?:(?:but\s+)?(?:not|no|without|except(?: for)?|skip|drop|remove|hide|exclude|leave out|"
     rf"nothing like|forget(?: about)?|ignore)|"
-    rf"{_I}{_ADVERBS}\s+(?:already\s+)?(?:seen|know|knew|own|had|read|played|watched)|"
-    r"(?:i\s+)?(?:already\s+)?(?:seen|watched|know|own|have)|(?:i\s+)?already (?:saw|watched|know|own|have)|"
+    rf"{_I}{_ADVERBS}\s+(?:already\s+)?(?:seen|saw|know|knew|own|had|read|played|watched|finished)|"
+    r"(?:already\s+)?(?:seen|watched)|(?:i\s+)?already (?:saw|watched|know|own|have)|"
     r"(?:i\s+)?(?:did not|didn't|do not|don't|dont|didnt)\s+(?:really\s+)?(?:like|love|enjoy|want|care for)|"
     r"(?:i\s+)?(?:hate|hated|dislike|disliked)|(?:i'm\s+)?(?:tired of|not a fan of|not interested in))\s+(.+)$",
     re.IGNORECASE,
 )
 #: between clauses, the strongest first.
-_BETWEEN = (r";", r"(?<=\w)[.!?]\s+", r",?\s+but\s+", r",\s*(?:and\s+|or\s+)?", r"\s+and\s+")
+_BETWEEN = (r";", r"\s*[.!?]\s+", r",?\s+but\s+", r",\s*(?:and\s+|or\s+)?", r"\s+and\s+")
 #: between titles.
 _BETWEEN_TITLES = re.compile(r"(\s*,\s*(?:and\s+|or\s+)?|\s+(?:and|or|&)\s+)", re.IGNORECASE)
+#: stands around the number of a quoted title while a turn is read; a character for private use.
+_MARK = "\ue000"
 _QUOTED = re.compile(r"[\"\u201c\u201d]([^\"\u201c\u201d]+)[\"\u201c\u201d]")
 #: longest text of a turn, in characters, and most pieces of a list of titles.
 LONGEST_TURN, MOST_PIECES = 2000, 24
@@ -77,16 +81,26 @@ class TurnRules:
         Returns:
             :class:`~recbole_genrec.serve.turns.Turn`; ``None`` where the turn is not understood.
         """
-        text = " ".join(text.split()).strip(" .!?") if len(text) <= LONGEST_TURN else ""
-        command = _COMMANDS.get(" ".join(fold_words(text)))
+        text = " ".join(text.replace(_MARK, " ").split()).strip(" .!?") if len(text) <= LONGEST_TURN else ""
+        quoted: list[str] = []
+
+        def put_aside(match: re.Match) -> str:
+            quoted.append(match[1].strip())
+            return f" {_MARK}{len(quoted) - 1}{_MARK} "
+
+        text = " ".join(_QUOTED.sub(put_aside, text).split())
+        command = None if quoted else _COMMANDS.get(" ".join(fold_words(text)))
         if command:
             return Turn(action=command)
-        if not text:
+        if not text or not all(quoted):
             return None
         for free in (False, True) if self.reads_text else (False,):
             turn = self._parts(text, _BETWEEN, n_shown, free)
             if turn is not None:
-                return turn
+                named = {
+                    role: tuple(_put_back(t, quoted) for t in getattr(turn, role)) for role in ("liked", "excluded")
+                }
+                return turn.model_copy(update=named)
         return None
 
     def _parts(self, text, between, n_shown, free):
@@ -103,20 +117,22 @@ class TurnRules:
         return self._free_text(text) if free else None
 
     def _clause(self, text, n_shown):
-        quoted = _QUOTED.findall(text)
         if (match := _EXCLUDED.match(text)) is not None:
-            return self._exclusion(match[1], quoted, n_shown) or self._of_attributes(text)
+            return self._exclusion(match[1], n_shown) or self._of_attributes(text)
         if (match := _LIKED.match(text)) is not None:
-            return self._liking(match[1], quoted, n_shown) or self._of_attributes(text)
-        turn = (
-            None if quoted or self._finds(text, "exact") and not self._is_attribute(text) else self._of_attributes(text)
-        )
-        if turn is None and (titles := quoted or self._titles(text)):
+            return self._liking(match[1], n_shown) or self._of_attributes(text)
+        if self._finds(text, "exact") and not self._is_attribute(text):
+            return Turn(liked=(text,))
+        turn = self._of_attributes(text)
+        if turn is None and (titles := self._titles(text)):
             turn = Turn(liked=tuple(titles))
+        if turn is None and (match := _ALIKE.match(text)) is not None:
+            turns = [self._of_attributes(match[1]), self._liking(match[2], n_shown)]
+            turn = None if None in turns else merged(turns)
         return turn
 
     def _of_attributes(self, text):
-        if _QUOTED.search(text) or place_of(text.casefold()):  # a number alone may be a place or a length
+        if _MARK in text or place_of(text.casefold()):  # a number alone may be a place or a length
             return None
         return self.attributes.read(text)
 
@@ -124,33 +140,32 @@ class TurnRules:
         words = fold_words(text)
         return bool(words) and self.attributes.attributes.find(words)[0] == len(words)
 
-    def _exclusion(self, rest, quoted, n_shown):
-        if quoted:
-            return Turn(excluded=tuple(quoted))
+    def _exclusion(self, rest, n_shown):
         if not self._finds(rest, "exact"):
             places = _places(rest, n_shown)
             if places is not None:
                 return Turn(excluded_places=places)
-            if self._is_attribute(rest) or self.attributes.read(f"no {rest}"):
-                return self.attributes.read(f"no {rest}")
+            turn = self._of_attributes(f"no {rest}")
+            if turn is not None:
+                return turn
         titles = self._titles(rest)
         return Turn(excluded=tuple(titles)) if titles else None
 
-    def _liking(self, rest, quoted, n_shown):
-        if quoted:
-            return Turn(liked=tuple(quoted))
+    def _liking(self, rest, n_shown):
         if not self._finds(rest, "exact"):
             places = _places(rest, n_shown)
             if places is not None:
                 return Turn(liked_places=places)
             if self._is_attribute(rest):
-                return self.attributes.read(rest)
+                return self._of_attributes(rest)
         titles = self._titles(rest)
         if titles:
             return Turn(liked=tuple(titles))
-        return self.attributes.read(rest)
+        return self._of_attributes(rest)
 
     def _finds(self, text, *kinds):
+        if _MARK in text:  # one quoted title is one, whatever it is
+            return re.fullmatch(f"{_MARK}[0-9]+{_MARK}", text) is not None
         return self.grounder.matches(text)[1] in (kinds or ("exact", "fuzzy", "near"))
 
     def _titles(self, text):
@@ -184,6 +199,11 @@ class TurnRules:
         if all(own) and not any(_EXCLUDED.match(title) or place_of(title.casefold()) for title in titles):
             return Turn(liked=tuple(titles))
         return None
+
+
+def _put_back(title, quoted):
+    """A title with the quoted one that its mark stands for."""
+    return re.sub(f"{_MARK}([0-9]+){_MARK}", lambda match: quoted[int(match[1])], title)
 
 
 def place_of(word):

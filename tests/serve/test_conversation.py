@@ -278,6 +278,14 @@ def test_that_one_is_asked_for_unless_there_is_one_alone(talk):
         (["show me 3", "not 9"], "The list has 3 places, not 9. Nothing has changed."),
         (["undo"], "There is nothing to undo. Nothing has changed."),
         (["horror after 2005"], "No item of the catalogue is left then. Nothing has changed."),
+        (
+            ["after 2000, before 1990"],
+            "Not all of this can hold: year is at least 2001; year is at most 1989. Nothing has changed.",
+        ),
+        (
+            ["comedies, no comedy"],
+            "Not all of this can hold: genre is Comedy; genre is not Comedy. Nothing has changed.",
+        ),
         (['not "Zorro"'], "The catalogue has no title like 'Zorro'. Nothing has changed."),
     ],
 )
@@ -339,6 +347,11 @@ def test_a_new_end_of_a_range_replaces_the_former_one():
     for low, high in ((1990, None), (None, 1999), (1995, None), (None, 1980)):
         state = state.wanting(Wanted(column="year", low=low, high=high), also=False)
     assert state.conditions == (Wanted(column="year", high=1980),)
+
+
+def test_ranges_of_one_turn_hold_together(talk):
+    conversation, reply = talk("after 1980, before 1990")
+    assert conversation.state.conditions == (Wanted(column="year", low=1981, high=1989),) and not reply.problem
 
 
 def test_wanted_values_replace_each_other_unless_also():

@@ -13,7 +13,7 @@ from recbole_genrec.serve.turns import Turn, Wanted, merged
 
 TITLES = ["Alien (1979)", "Heat (1995)", "Beauty and the Beast (1991)", "Seven (1995)", "Four Rooms (1995)"]
 TITLES += ["Nothing But Trouble (1991)", "Good, the Bad and the Ugly, The (1966)", "1984 (1984)", "Drama Queen (2000)"]
-GENRES = ["Comedy", "Horror", "Drama", "Sci-Fi", "Action", "Film-Noir", "War"]
+GENRES = ["Comedy", "Horror", "Drama", "Sci-Fi", "Action", "Film-Noir", "War", "Games"]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,19 @@ READ = {
     "1984": {"liked": ("1984",)},
     "four rooms": {"liked": ("four rooms",)},
     "Drama Queen": {"liked": ("Drama Queen",)},
+    'I liked "Alien", no horror': {"liked": ("Alien",), "conditions": (genre("Horror", excluded=True),)},
+    'no horror, I liked "No Horror, Please" and Heat': {
+        "liked": ("No Horror, Please", "Heat"),
+        "conditions": (genre("Horror", excluded=True),),
+    },
+    'not "Heat", "Undo" and 1984': {"excluded": ("Heat", "Undo", "1984")},
+    '"Undo"': {"liked": ("Undo",)},
+    "five comedies like Alien and Heat": {"liked": ("Alien", "Heat"), "conditions": (genre("Comedy"),), "topk": 5},
+    "more like Alien": {"liked": ("Alien",)},
+    "Do you have any comedies?": {"conditions": (genre("Comedy"),)},
+    "have you any good horror films": {"conditions": (genre("Horror"),)},
+    "games": {"conditions": (genre("Games"),)},
+    "I saw Heat": {"excluded": ("Heat",)},
     'I liked "Some, and other, Film"': {"liked": ("Some, and other, Film",)},
     "I liked Alien but no horror": {"liked": ("Alien",), "conditions": (genre("Horror", excluded=True),)},
     "I liked Zorgon and Alien": {"liked": ("Zorgon", "Alien")},
@@ -145,6 +158,9 @@ def test_turns(read, text):
         "a, b, c",
         "x " * 3000,
         "comedies after lunch",
+        "gnomes like Alien",
+        'comedies "Alien"',
+        'I liked "  "',
     ],
 )
 def test_what_is_unclear_is_not_read(read, text):
@@ -161,6 +177,31 @@ def documented():
 @pytest.mark.parametrize("text", documented())
 def test_documented_turns_are_read(read, text):
     assert read(text) is not None and len(documented()) > 25
+
+
+@pytest.mark.parametrize("text", [text for text in READ if '"' not in text])
+def test_an_unknown_word_anywhere_is_never_passed_over(read, text):
+    words = text.split()
+    for place in range(len(words) + 1):
+        turn = read(" ".join([*words[:place], "xyzzy", *words[place:]]), reads_text=False)
+        assert turn is None or any("xyzzy" in title for title in (*turn.liked, *turn.excluded))
+
+
+CLAUSES = ["no horror", "comedies", "after 1990", "show me five", "not the second", "I liked Alien", "without Heat"]
+CLAUSES += ["something else", "before 2000", 'I liked "Zorgon, and more"', "no films from the 80s", "price under 5"]
+
+
+@pytest.mark.parametrize("between", [", ", "; ", " but ", ". ", ", and "])
+@pytest.mark.parametrize("first", CLAUSES)
+def test_clauses_together_ask_for_what_each_asks_for(read, first, between):
+    for second in CLAUSES:
+        turn = read(first + between + second)
+        parts = [read(first), read(second)]
+        assert turn is not None, (first, second)
+        for name in ("liked", "excluded", "excluded_places", "conditions"):
+            assert set(getattr(turn, name)) == {each for part in parts for each in getattr(part, name)}, (second, turn)
+        assert turn.topk == next((part.topk for part in parts[::-1] if part.topk), None)
+        assert (turn.action == "more") == any(part.action == "more" for part in parts)
 
 
 def test_free_text_is_for_models_that_read_it(read):
