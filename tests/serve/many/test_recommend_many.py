@@ -1,4 +1,4 @@
-"""Many rows at once: each answer is that of the recommender alone, and a run that is killed goes on to the same bytes."""
+"""Many rows at once: answers are those of the recommender alone, and a run that is killed goes on to the same bytes."""
 
 import csv
 import io
