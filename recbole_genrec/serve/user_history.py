@@ -17,7 +17,7 @@ from recbole_genrec.serve.history_reader import ItemId, UserHistory
 
 #: settings that leave out interactions.
 FILTERS = """
-val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter_inter_by_user_or_item
+sample_users val_interval user_inter_num_interval item_inter_num_interval rm_dup_inter filter_inter_by_user_or_item
 """.split()
 
 

@@ -135,6 +135,13 @@ class TestUser:
             error = capsys.readouterr().err
             assert f"no interactions of the user '{user}' that the run's filters leave (val_interval: " in error
 
+    def test_a_user_outside_of_the_runs_sample(self, train, capsys):
+        _, _, folder = train(sample_users=5)
+        users = sorted({user for user, _, _ in rows_of(ITEMS)})
+        codes = [main(["recommend", "--checkpoint", str(folder), f"--user={user}"]) for user in users]
+        assert codes.count(0) == 5 and codes.count(2) == len(users) - 5 > 0
+        assert capsys.readouterr().err.count("that the run's filters leave (sample_users: 5") == codes.count(2)
+
     @pytest.mark.parametrize("user", ["NA", "nan", "None", "null"])
     def test_a_user_whose_id_reads_like_a_missing_value(self, checkpoint, tmp_path, capsys, user):
         (tmp_path / "tiny").mkdir()
