@@ -2,9 +2,9 @@
 
     python -m benchmarks.recommend_many --checkpoint FOLDER [--data_path FOLDER] [--users 943]
 
-The bare search takes histories that are matched with the catalogue already and finds their lists, as every recommender
-must. ``recommend`` reads each row, looks the user's history up and matches it, searches, and writes lists with titles
-and probabilities, block by block onto the disk. All take turns in one process, on the same users and batches.
+The bare search takes histories that are matched with the catalogue already, and finds lists. ``recommend`` reads each
+row, looks up and matches the user's history, searches, and writes lists with titles and probabilities, block by block
+onto the disk. All take turns in one process, on the same users and batches.
 """
 
 import tempfile

@@ -4,8 +4,8 @@
     python examples/recommend_ray.py --checkpoint FOLDER --input asked.jsonl --output lists --workers 4 --gpus 1
 
 ``--input`` is a file, or a folder of files, of the JSON lines that ``recommend --input`` reads, wherever Ray can read
-(``s3://...`` too); ``--output`` becomes a folder of JSON lines, one answer a line. Give every row an ``id``: Ray chooses
-the order of the rows. A bad row has its error in its place, as with ``--on_error skip``.
+(``s3://...`` too); ``--output`` becomes a folder of JSON lines, one answer a line. Give every row an ``id``: Ray may
+change the order of rows. A bad row has its error in its place, as with ``--on_error skip``.
 
 On a cluster, submit it with ``ray job submit``; checkpoint and dataset must be where every worker can read them.
 """

@@ -230,7 +230,7 @@ class GenRecommender(Recommender):
         Raises:
             GenRecError: see :func:`~recbole_genrec.catalogue.new_items.enlarge`; nothing has been changed then.
         """
-        if not isinstance(items, (list, tuple)):
+        if isinstance(items, (str, PathLike)):
             items = read_new_items(items, self.settings, self.ranker.catalogue.columns)
         self.ranker.take_catalogue(enlarge(self.ranker, items))
         self._prepare()

@@ -121,7 +121,8 @@ def _as_json(asked: _Asked, answer: Answer | None) -> dict[str, Any]:
     if answer is None:
         return {**head, "error": asked.error}
     answered = {**head, "recommendations": [asdict(each) for each in answer.recommendations]}
-    unknown = list(getattr(asked.request, "history", UserHistory([])).unknown) if asked.request else []
+    history = asked.request.history if asked.request else []
+    unknown = list(history.unknown) if isinstance(history, UserHistory) else []
     return answered | ({"unknown_items": unknown} if unknown else {})
 
 
