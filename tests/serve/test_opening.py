@@ -1,7 +1,9 @@
 """What a path may hold, and what is refused: pickles without trust, missing datasets, other files."""
 
+import csv
 import json
 import shutil
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_trainer
 
 from recbole_genrec import GenRecError, GenRecommender, ItemId, Recommender, UserHistory, run_recbole_genrec
+from recbole_genrec.cli.main import main
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.plugin import install  # noqa: F401  RecBole is mended
 from recbole_genrec.serve.score_recommender import ScoreRecommender
@@ -215,6 +218,29 @@ def test_general_models_need_a_user(world, tmp_path, monkeypatch):
     (answer,) = recommender.answer([of_user], 3)
     assert not any(entry.read for entry in answer.history)
     assert recommender.recommend([UserHistory([], user_id="u1")], 3) == [list(answer.recommendations)]
+
+
+def test_the_command_line_recommends_with_any_model(sasrec, tmp_path, capsys):
+    given = ["recommend", f"--checkpoint={sasrec}", "--trust_remote_code", "--topk=3", "--exclude_seen"]
+    recommender = trusting(sasrec)
+    (expected,) = recommender.recommend([recommender.history_of("u1")], 3, exclude_seen=True)
+    capsys.readouterr()
+    assert main([*given, "--user=u1"]) == 0
+    printed = capsys.readouterr().out
+    assert "score" in printed and "probability" not in printed
+    for item in expected:
+        assert f"{item.score:.4g}" in printed and item.item_id in printed
+    assert main([*given, "--item=m1", "--item=m4", "--json"]) == 0
+    (found,) = recommender.recommend([[ItemId("m1"), ItemId("m4")]], 3, exclude_seen=True)
+    assert json.loads(capsys.readouterr().out)["recommendations"] == list(map(asdict, found))
+    assert main([*given, "--all_users", f"--output={tmp_path / 'out.csv'}"]) == 0
+    rows = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    of_user = [row for row in rows if row["user"] == "u1"]
+    assert [(row["item_id"], row["probability"]) for row in of_user] == [(item.item_id, "") for item in expected]
+    assert [float(row["score"]) for row in of_user] == pytest.approx([item.score for item in expected], rel=1e-4)
+    capsys.readouterr()
+    assert main([*given, "--user=u1", "--explain"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: SASRec cannot explain its lists. It can: ")
 
 
 def test_a_sequential_model_needs_an_item(sasrec):

@@ -1,6 +1,6 @@
 """Answers to rows: what a recommender gives for a block of them, as plain values that JSON can hold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -68,14 +68,27 @@ class RowAnswers:
 
     def _read(self, row: AskedRow) -> _Asked:
         asked = _Asked(row)
+        self._note(asked, self._read_content)
+        if asked.content.get("user") is not None:
+            self.recommender.users()  # no row is to blame for a dataset that cannot be read
+        if asked.error is None:
+            self._note(asked, self._read_request)
+        return asked
+
+    def _note(self, asked: _Asked, read: Callable[[_Asked], None]) -> None:
+        """Read something of a row; an error is noted, or stops the run."""
         try:
-            asked.content = row.content()
-            asked.request = self._request(asked.content)
+            read(asked)
         except GenRecError as error:
             asked.error = str(error)
             if self.manner.on_error == STOP:
                 raise self._named(asked) from error
-        return asked
+
+    def _read_content(self, asked: _Asked) -> None:
+        asked.content = asked.row.content()
+
+    def _read_request(self, asked: _Asked) -> None:
+        asked.request = self._request(asked.content)
 
     @staticmethod
     def _named(asked: _Asked) -> GenRecError:

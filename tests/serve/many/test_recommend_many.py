@@ -174,6 +174,13 @@ def test_a_mended_input_goes_on(recommender, tmp_path):
     assert path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
+def test_a_dataset_that_is_not_there_is_no_row_s_fault(recommender, lines, tmp_path):
+    again = GenRecommender.from_checkpoint(recommender.folder)
+    again.data_path = tmp_path
+    with pytest.raises(GenRecError, match="^--user: there is no file .*tiny.inter"):
+        recommend_many(again, Source(input=lines), Manner(on_error="skip"), Output(None))
+
+
 def test_no_row_is_to_blame_for_a_failing_model(recommender, tmp_path, monkeypatch):
     def fail(*_):
         raise GenRecError("The weight 'x' holds numbers that are not finite.")
@@ -194,7 +201,7 @@ def dying(moment, count):
                 self._journal.write(b'{"rows": 3, "en')
                 self._journal.flush()
             elif moment == "write":  # the block does, but no word of it
-                self._file.write(b"half of a row")
+                self._file.write(b"half of a row" * 1000)
                 self._file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
         return original(self, *arguments)
