@@ -112,7 +112,7 @@ def print_reply(reply):
         print(f"({note})")
     width = max((len(each.title) for each in reply.recommendations), default=0)
     for each in reply.recommendations:
-        print(f"{each.rank:>3}  {each.title:<{width}}  {each.probability:.2%}")
+        print(f"{each.rank:>3}  {each.title:<{width}}  {_certainty(each)}")
     print(reply.line)
     if reply.phrased:
         print(reply.phrased)
@@ -122,3 +122,8 @@ def print_reply(reply):
 def print_json(reply):
     """Print a reply for programs, in one line."""
     print(json.dumps(asdict(reply), ensure_ascii=False), flush=True)
+
+
+def _certainty(item):
+    """The probability of an item, or the score that its model gives instead."""
+    return f"{item.score:.4f}" if hasattr(item, "score") else f"{item.probability:.2%}"

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import NamedTuple
 
-from recbole_genrec.compat import evaluation, imports, naming, numeric, torch_calls
+from recbole_genrec.compat import evaluation, imports, naming, numeric, tensorboard, torch_calls
 from recbole_genrec.compat.patching import quiet_recbole
 
 _applied = False
@@ -57,6 +57,7 @@ def apply(plugin):
         numeric.argsort_of_tensors,
         numeric.preloaded_weights,
         numeric.draws_of_exhaustive_search,
+        tensorboard.boards_that_stay_where_they_are,
     ):
         patch()
     torch_calls.trusted_checkpoints(plugin.read_checkpoint)

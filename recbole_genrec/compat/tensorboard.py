@@ -1,8 +1,9 @@
 """RecBole's trainers each open a TensorBoard folder (trainer.py:115), also in a process that should write nothing."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
-from recbole_genrec.compat.patching import recbole_module
+from recbole_genrec.compat.patching import recbole_module, replace
 
 
 class _NoTensorBoard:
@@ -28,3 +29,11 @@ def no_tensorboard():
         yield
     finally:
         module.get_tensorboard = get_tensorboard
+
+
+def boards_that_stay_where_they_are():
+    """utils.py:231: the folder is relative, and a thread of TensorBoard writes minutes later, wherever that is then."""
+
+    @replace(recbole_module("utils.utils"), "SummaryWriter")
+    def writer(original, folder):
+        return original(str(Path(folder).absolute()))

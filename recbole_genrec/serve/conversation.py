@@ -13,13 +13,14 @@ from recbole_genrec.errors import GenRecError, listed, shown
 from recbole_genrec.serve.conditions import Conditions, choose_items
 from recbole_genrec.serve.conversation_state import ConversationState
 from recbole_genrec.serve.history_reader import ItemId, UserHistory
+from recbole_genrec.serve.protocol import HISTORIES
 from recbole_genrec.serve.turn_rules import LONGEST_TURN, TurnRules, place_of
 from recbole_genrec.serve.turns import ALL_COLUMNS, MOST_ITEMS, Turn
 
 if TYPE_CHECKING:
     from recbole_genrec.serve.given_context import Moment
     from recbole_genrec.serve.history_reader import History
-    from recbole_genrec.serve.recommender import GenRecommender, Recommendation
+    from recbole_genrec.serve.protocol import Recommendation, Recommender, ScoredItem
 
 #: folded.
 _NONE = frozenset("none neither no cancel".split()) | {"none of them", "none of these", "never mind"}
@@ -34,7 +35,7 @@ class Reply:
     #: what was understood, in a sentence; empty where nothing was.
     understood: str = ""
     #: the best first.
-    recommendations: tuple[Recommendation, ...] = ()
+    recommendations: tuple[Recommendation | ScoredItem, ...] = ()
     #: "Which one: ...", to be answered by a number or by another turn. The state has not changed.
     question: str = ""
     #: titles that the question asks about.
@@ -80,7 +81,7 @@ class Conversation:
     A list never holds an item of the history, an excluded one or one that breaks a condition.
 
     Args:
-        recommender: :class:`~recbole_genrec.serve.recommender.GenRecommender`.
+        recommender: :class:`~recbole_genrec.serve.protocol.Recommender` of a model that recommends for any history.
         history: what is known at the beginning, as for its ``recommend``.
         topk: length of the lists, up to 100, until a turn changes it.
         where: conditions that hold throughout, as for ``recommend``.
@@ -98,7 +99,7 @@ class Conversation:
 
     def __init__(
         self,
-        recommender: GenRecommender,
+        recommender: Recommender,
         history: History = (),
         topk: int = 10,
         where: Conditions | None = None,
@@ -107,19 +108,20 @@ class Conversation:
     ) -> None:
         if isinstance(topk, bool) or not isinstance(topk, int) or not 1 <= topk <= MOST_ITEMS:
             raise GenRecError(f"'topk' must be a whole number from 1 to {MOST_ITEMS}, not {topk!r}.")
+        if HISTORIES not in recommender.abilities:
+            raise recommender.unable(HISTORIES)
         recommender.answer([], at=at)  # a moment that is not accepted is said now
         self._recommender, self._reader, self._at = recommender, recommender.reader, at
-        ranker = recommender.ranker
         self._id_column = recommender.settings["ITEM_ID_FIELD"]
-        self._base = None if where is None else choose_items(ranker.catalogue, where, self._id_column)
-        names = title_column(ranker.catalogue.columns, ranker.arguments["prompt"].item_text, self._id_column)
-        self.attributes = Attributes(ranker.catalogue.columns, names)
+        self._base = None if where is None else choose_items(recommender.catalogue, where, self._id_column)
+        names = title_column(recommender.catalogue.columns, recommender.settings["item_text"] or "", self._id_column)
+        self.attributes = Attributes(recommender.catalogue.columns, names)
         self._grounder = Grounder(self._reader.titles, PromptLLMArguments.fuzzy_threshold)
         self._rules = TurnRules(self._grounder, self.attributes, self._reader.reads_text)
         self._titles = dict(zip(self._reader.item_tokens, self._reader.titles))
         self._user = getattr(history, "user", {})
         self.state = self._begun = ConversationState(tuple(map(self._known, history)), topk=topk)
-        self._shown: tuple[Recommendation, ...] = ()
+        self._shown: tuple[Recommendation | ScoredItem, ...] = ()
         self._before: list[ConversationState] = []
         self._asked: _Asked | None = None
         self._model = None
@@ -320,7 +322,7 @@ class Conversation:
             _NotPossible: no item is left.
         """
         numbers = [self._reader.read(entry)[1] for entry in state.history]
-        catalogue = self._recommender.ranker.catalogue
+        catalogue = self._recommender.catalogue
         allowed = state.allowed(catalogue, self._id_column, [number for number in numbers if number is not None])
         if self._base is not None:
             allowed &= self._base

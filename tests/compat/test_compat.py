@@ -1,5 +1,6 @@
 """Every patch does its work, stays inside RecBole, and is there in a spawned process too."""
 
+import logging
 import multiprocessing
 import subprocess
 import sys
@@ -318,3 +319,16 @@ def test_trainers_write_for_tensorboard_again_afterwards(tmp_path, monkeypatch):
         assert not list(tmp_path.iterdir())
         raise KeyError
     assert module.get_tensorboard is get_tensorboard
+
+
+def test_a_board_stays_in_the_folder_in_which_it_was_opened(tmp_path, monkeypatch):
+    """Although TensorBoard opens its file again for every write."""
+    from recbole.utils import get_tensorboard
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    board = get_tensorboard(logging.Logger("nobody's"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    board.add_scalar("loss", 1.0, 1)
+    board.close()
+    assert len(list(tmp_path.glob("log_tensorboard/*/events*"))) == 1 and not list(tmp_path.glob("elsewhere/*"))

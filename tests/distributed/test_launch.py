@@ -184,7 +184,7 @@ def test_nproc_within_torchrun(monkeypatch, capsys):
     assert "torchrun has done that already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["compare", "tune", "recommend", "export", "convert", "index"])
+@pytest.mark.parametrize("name", ["compare", "tune", "export", "convert", "index"])
 def test_other_commands_take_one_process(monkeypatch, capsys, name):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")

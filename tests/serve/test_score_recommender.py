@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recbole_genrec import GenRecError, ItemId, Recommender, UserHistory, run_recbole_genrec
+from recbole_genrec import Conversation, GenRecError, ItemId, Recommender, UserHistory, run_recbole_genrec
 from recbole_genrec.evaluation.outcomes import Outcomes
 from recbole_genrec.serve.conditions import choose_items
 from recbole_genrec.serve.protocol import PROBABILITIES, REQUEST_TIME, ScoredItem
@@ -196,3 +196,25 @@ def test_what_it_cannot_do_is_said_in_one_line(opened, histories, name):
     if REQUEST_TIME not in recommender.abilities:
         with pytest.raises(GenRecError, match=f"{name} cannot consider the moment"):
             recommender.recommend([own], at="2026-01-01")
+
+
+@pytest.mark.parametrize("name", ["SASRecAll", "SASRec"])
+def test_a_conversation_with_a_model_of_scores(opened, name):
+    """Every list is that of ``recommend`` with the history and the condition that the turns have named."""
+    recommender = opened(name)
+    conversation = Conversation(recommender, topk=5)
+    conversation.say('I liked "Film number 3" and "Film number 4"')
+    reply = conversation.say("no drama")
+    genres = recommender.catalogue.columns["genre"].values
+
+    def where(item):
+        return "Drama" not in item["genre"]
+
+    (expected,) = recommender.recommend([[ItemId("m3"), ItemId("m4")]], 5, where, exclude_seen=True)
+    assert [item.item_id for item in reply.recommendations] == [item.item_id for item in expected]
+    assert len(expected) == 5 and not [item for item in expected if "Drama" in genres[item.item_id]]
+
+
+def test_no_conversation_with_a_model_that_knows_its_users_alone(opened):
+    with pytest.raises(GenRecError, match="BPR cannot recommend for any history of items"):
+        Conversation(opened("BPR"))
