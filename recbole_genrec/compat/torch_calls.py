@@ -17,14 +17,19 @@ _own_pickles = set()
 
 def _warn_of_code(file):
     """Say that a pickle can run code, unless this process wrote it; of several processes, the first says so."""
-    path = Path(getattr(file, "name", file))
+    path = _path_of(file)
     others = torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank()
     if not others and path.resolve() not in _own_pickles:
         getLogger().warning(f"{path} is a pickle of RecBole's: reading it can run any code that somebody put into it.")
 
 
 def _note_own(file):
-    _own_pickles.add(Path(getattr(file, "name", file)).resolve())
+    _own_pickles.add(_path_of(file).resolve())
+
+
+def _path_of(file):
+    """The path of a file that is open, or is named by a text or a ``Path``, whose ``name`` is its last part alone."""
+    return Path(file if isinstance(file, (str, Path)) else file.name)
 
 
 def load_pickle(file, *args, **kwargs):

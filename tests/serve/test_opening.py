@@ -60,7 +60,7 @@ def ids(found):
     return [[item.item_id for item in row] for row in found]
 
 
-def test_a_pickle_needs_trust(sasrec, caplog):
+def test_a_pickle_needs_trust(sasrec, tmp_path, caplog):
     checkpoint = json.loads(sasrec.read_text())["checkpoint"]
     for path in (sasrec, checkpoint):
         with pytest.raises(GenRecError, match="is a pickle of RecBole's: .* trust_remote_code=True"):
@@ -69,8 +69,8 @@ def test_a_pickle_needs_trust(sasrec, caplog):
     outcomes = Outcomes.read(sasrec.with_suffix(".npz"))
     for row, user in enumerate(outcomes.users.tolist()):
         assert ids(by_run.recommend([history(user)[:-1]], 3)) == [outcomes.items[outcomes.lists[row]].tolist()]
-    caplog.clear()
-    by_file = trusting(checkpoint)
+    by_file = trusting(shutil.copy(checkpoint, tmp_path / "of somebody.pth"))
+    assert f"{tmp_path / 'of somebody.pth'} is a pickle of RecBole's: reading it can run any code" in caplog.text
     assert isinstance(by_file, ScoreRecommender) and by_file.name == "SASRec"
     assert by_file.recommend([history("u1")], 4) == by_run.recommend([history("u1")], 4)
 
