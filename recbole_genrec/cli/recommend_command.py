@@ -100,5 +100,5 @@ RECOMMEND = Command(
         ),
     ),
     processes=True,
-    note="See docs/recommend.md.",
+    note="See docs/guides/recommending.md.",
 )

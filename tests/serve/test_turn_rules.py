@@ -169,7 +169,7 @@ def test_what_is_unclear_is_not_read(read, text):
 
 def documented():
     """Turns of the first column of the table in the documentation."""
-    text = (Path(__file__).parents[2] / "docs/conversation.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs/guides/conversation.md").read_text("utf-8")
     rows = text.partition("| turn | effect |\n")[2].partition("\n\n")[0].splitlines()[1:]
     return [turn for row in rows for turn in re.findall(r"`([^`]+)`", row.split("|")[1])]
 
