@@ -38,13 +38,7 @@ from recbole_genrec.batches.explanation_rows import (
 )
 from recbole_genrec.batches.tasks import TaskData
 from recbole_genrec.batches.tokens import MIDDLE
-from recbole_genrec.config.arguments import (
-    EngineArguments,
-    ExplanationArguments,
-    IndexingArguments,
-    P5Arguments,
-    PEPLERArguments,
-)
+from recbole_genrec.config.arguments import ExplanationArguments, P5Arguments, PEPLERArguments
 from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.distributed.world import current
 from recbole_genrec.errors import GenRecError
@@ -54,12 +48,13 @@ from recbole_genrec.model.explaining import Explaining
 from recbole_genrec.model.greedy_text import greedy_texts
 from recbole_genrec.model.rating_head import RatingHead
 from recbole_genrec.model.text_metrics import text_task_metrics
+from recbole_genrec.model.without_identifiers import WithoutIdentifiers
 
 #: bound of the first vectors of users and items, drawn evenly: the code's.
 INITIAL = 0.1
 
 
-class PEPLER(Explaining, GenerativeRecommender):
+class PEPLER(Explaining, WithoutIdentifiers, GenerativeRecommender):
     """PEPLER; see the module's header and :class:`GenerativeRecommender`.
 
     Letters: B rows, T cells, H hidden size, D predicted tokens.
@@ -75,6 +70,7 @@ class PEPLER(Explaining, GenerativeRecommender):
 
     #: lists come from predicted ratings, which the language model has no part in.
     ranks_with_backbone = False
+    not_exported = "PEPLER's prompt is a vector of a user and one of an item: it has no history to export."
 
     def __init__(self, config, dataset):
         self.settings, texts = PEPLERArguments.from_config(config), P5Arguments.from_config(config)
@@ -121,29 +117,6 @@ class PEPLER(Explaining, GenerativeRecommender):
 
     def _has(self, field):
         return field in self.data.texts and bool((self.data.texts[field][self.data.seen] != "").any())
-
-    @classmethod
-    def check_settings(cls, config):
-        """It has no scheme and no template that could be missing; see the base class."""
-
-    @classmethod
-    def _own_arguments(cls, config):
-        """Its items have titles, and none of the settings of identifiers and their engine."""
-        return {"indexing": IndexingArguments(), "engine": EngineArguments(packing=False)}
-
-    @classmethod
-    def needs_for_all_scores(cls, config):
-        """Nothing: it scores every item."""
-        return []
-
-    @classmethod
-    def prompt_parts(cls, prompts, backbone):
-        """See the base class.
-
-        Raises:
-            GenRecError: it reads no history.
-        """
-        raise GenRecError("PEPLER's prompt is a vector of a user and one of an item: it has no history to export.")
 
     def _load_prompts(self, stored=None):
         """It reads no template."""

@@ -27,7 +27,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from recbole_genrec.batches.epoch_loader import EpochSettings
 from recbole_genrec.batches.tokens import MIDDLE
 from recbole_genrec.batches.yes_no import AnswerBatch, AnswerLimits, AnswerLoader, AnswerWriter, RowFields
-from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, TALLRecArguments
+from recbole_genrec.config.arguments import TALLRecArguments
 from recbole_genrec.decoding.after_items import read_catalogue, read_pairs
 from recbole_genrec.decoding.finite import check_scores
 from recbole_genrec.decoding.tree import prompt_tree
@@ -35,6 +35,7 @@ from recbole_genrec.decoding.trie import build_trie
 from recbole_genrec.errors import GenRecError, shown
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.without_identifiers import WithoutIdentifiers
 from recbole_genrec.prompt.wordings import evaluate_wordings
 from recbole_genrec.prompt.yes_no_prompts import load_yes_no, yes_no_of
 
@@ -44,7 +45,7 @@ MANY_ITEMS = 5_000
 _NO_TOKEN = -1
 
 
-class TALLRec(GenerativeRecommender):
+class TALLRec(WithoutIdentifiers, GenerativeRecommender):
     """TALLRec; see the module's header and :class:`GenerativeRecommender`.
 
     Labels are RecBole's: ``threshold`` makes them of a column such as ratings, or ``LABEL_FIELD`` names a column of 0
@@ -58,6 +59,7 @@ class TALLRec(GenerativeRecommender):
     """
 
     scores_are_log_probabilities = False
+    not_exported = "TALLRec answers yes or no about a candidate: its prompts cannot be exported as histories."
 
     def __init__(self, config, dataset):
         self.settings = TALLRecArguments.from_config(config)
@@ -81,32 +83,8 @@ class TALLRec(GenerativeRecommender):
     # ---- what the base class asks for ----
 
     @classmethod
-    def check_settings(cls, config):
-        """Refuse, before anything is built or trained, a prompt that there is not; see the base class."""
-        cls._check_prompts(config)
-
-    @classmethod
     def _check_prompts(cls, config):
         load_yes_no(TALLRecArguments.from_config(config).yes_no_prompt)
-
-    @classmethod
-    def _own_arguments(cls, config):
-        """It reads titles, and none of the settings of identifiers and their engine."""
-        return {"indexing": IndexingArguments(), "engine": EngineArguments(packing=False)}
-
-    @classmethod
-    def needs_for_all_scores(cls, config):
-        """Nothing: it scores every item that it is asked for."""
-        return []
-
-    @classmethod
-    def prompt_parts(cls, prompts, backbone):
-        """See the base class.
-
-        Raises:
-            GenRecError: a prompt is no history alone.
-        """
-        raise GenRecError("TALLRec answers yes or no about a candidate: its prompts cannot be exported as histories.")
 
     def _load_prompts(self, stored=None):
         named = self.settings.yes_no_prompt

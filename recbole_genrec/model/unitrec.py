@@ -36,7 +36,7 @@ from recbole_genrec.batches.candidates import CandidateBatch, CandidateLoader, C
 from recbole_genrec.batches.epoch_loader import epoch_settings
 from recbole_genrec.batches.layout import moved
 from recbole_genrec.batches.sequence_loader import SequenceDraws
-from recbole_genrec.config.arguments import EngineArguments, IndexingArguments, UniTRecArguments
+from recbole_genrec.config.arguments import UniTRecArguments
 from recbole_genrec.decoding.after_items import score_and_read_catalogue, score_and_read_pairs
 from recbole_genrec.decoding.finite import check_scores
 from recbole_genrec.decoding.mean_rank import places_by_mean_rank
@@ -47,6 +47,7 @@ from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.dataset import train_sequences
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.sequence_recommender import SequenceRecommender
+from recbole_genrec.model.without_identifiers import WithoutIdentifiers
 
 #: items above which a ranking of the whole catalogue is warned about.
 MANY_ITEMS = 5_000
@@ -54,7 +55,7 @@ MANY_ITEMS = 5_000
 _HEAD_STD, _LEAST, _MOST = 0.02, 0.01, 100.0
 
 
-class UniTRec(SequenceRecommender):
+class UniTRec(WithoutIdentifiers, SequenceRecommender):
     """UniTRec; see the module's header and :class:`SequenceRecommender`.
 
     Attributes:
@@ -67,6 +68,8 @@ class UniTRec(SequenceRecommender):
     """
 
     scores_are_log_probabilities = False
+    not_exported = "UniTRec ranks by a head beside the language model: its prompts cannot be exported."
+    own_engine = {"packing": False, "train_batch_tokens": 0}
 
     def __init__(self, config, dataset):
         self.settings = UniTRecArguments.from_config(config)
@@ -90,29 +93,6 @@ class UniTRec(SequenceRecommender):
             )
 
     # ---- what the base class asks for ----
-
-    @classmethod
-    def check_settings(cls, config):
-        """Nothing to refuse: it reads neither a scheme nor a template; see the base class."""
-
-    @classmethod
-    def _own_arguments(cls, config):
-        """It reads texts, and none of the settings of identifiers and their engine."""
-        return {"indexing": IndexingArguments(), "engine": EngineArguments(packing=False, train_batch_tokens=0)}
-
-    @classmethod
-    def needs_for_all_scores(cls, config):
-        """Nothing: it scores every item that it is asked for."""
-        return []
-
-    @classmethod
-    def prompt_parts(cls, prompts, backbone):
-        """See the base class.
-
-        Raises:
-            GenRecError: its list needs a second score, which no language model alone gives.
-        """
-        raise GenRecError("UniTRec ranks by a head beside the language model: its prompts cannot be exported.")
 
     def prompt_settings(self):
         """The form of a history, for people to read: no setting changes it."""

@@ -14,6 +14,7 @@ from recbole_genrec.config.registry import MODELS, plugin_model
 from recbole_genrec.errors import GenRecError
 from recbole_genrec.interactions.unseen import SEEN
 from recbole_genrec.model.abstract_recommender import GenerativeRecommender
+from recbole_genrec.model.without_identifiers import WithoutIdentifiers
 from tests.builders import LABELS, write_labels, write_reviews
 
 #: settings that give a model parameters which it does not have by default.
@@ -142,3 +143,9 @@ def test_weights_that_are_no_numbers_rank_nothing(built, decoding, value):
     for rank in (model.full_sort_predict, model.predict):
         with pytest.raises(GenRecError, match="score of .* at the (first token of a title|answer), for .* of .* "):
             rank(interaction)
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATIVE if issubclass(plugin_model(name), WithoutIdentifiers)])
+def test_a_model_without_identifiers_says_why_its_prompts_stay(name):
+    with pytest.raises(GenRecError, match=f"^{name}.*export"):
+        plugin_model(name).prompt_parts(None, None)
