@@ -14,11 +14,7 @@ def read_clock(folder):
     Raises:
         GenRecError: the file is damaged; the message names the checkpoint.
     """
-    folder = Path(folder)
-    if not (folder / "clock.json").is_file():
-        return None
-    with damage_of(folder):
-        return Clock.from_json(read_json(folder / "clock.json"))
+    return _read(folder, "clock.json", Clock.from_json)
 
 
 def read_value_columns(folder, name):
@@ -31,12 +27,11 @@ def read_value_columns(folder, name):
     Raises:
         GenRecError: the file is damaged; the message names the checkpoint.
     """
-    folder = Path(folder)
-    if not (folder / name).is_file():
-        return {}
-    with damage_of(folder):
-        stored = read_json(folder / name)
-        return {name: ValueColumn.from_json(column) for name, column in stored.items()}
+
+    def columns(stored):
+        return {column: ValueColumn.from_json(described) for column, described in stored.items()}
+
+    return _read(folder, name, columns) or {}
 
 
 def read_user_index(folder):
@@ -45,8 +40,13 @@ def read_user_index(folder):
     Raises:
         GenRecError: the file is damaged; the message names the checkpoint.
     """
+    return _read(folder, "users.json", UserIndex.from_json)
+
+
+def _read(folder, name, from_json):
+    """What ``from_json`` makes of a file of a checkpoint, or ``None`` where there is no such file."""
     folder = Path(folder)
-    if not (folder / "users.json").is_file():
+    if not (folder / name).is_file():
         return None
     with damage_of(folder):
-        return UserIndex.from_json(read_json(folder / "users.json"))
+        return from_json(read_json(folder / name))
