@@ -41,9 +41,10 @@ def words_of_users(template, file, user_field):
     asking = "'user_indexing: metadata'"
     kinds = file.columns() if file.path.is_file() else {}
     names = [name for name, kind in kinds.items() if name != user_field and kind in KINDS]
-    table = read_users(file, user_field, (), asking)  # says what is wrong with the file
+    if user_field not in kinds:
+        read_users(file, user_field, (), asking)  # says what is wrong with the file, and not with the setting
     words = UserWords(template, names, file.path)
-    return words, read_users(file, user_field, words.columns, asking) if words.columns else table
+    return words, read_users(file, user_field, words.columns, asking)
 
 
 class PromptUsers:
