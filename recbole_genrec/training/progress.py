@@ -25,8 +25,9 @@ class Progress(Listener):
         self._now, self._eval_step = now, eval_step
         self._trained = None  # the epoch whose line waits for its validation: number, loss, seconds
         self._best = None  # score and epoch, of those that this process has validated
-        self._steps = self._n_steps = self._rows = self._timed_steps = 0
+        self._epoch = self._steps = self._n_steps = self._rows = self._timed_steps = 0
         self._seconds_a_step = self._validation = 0.0
+        self._started = self._last_line = self._first_step = now()
         self._estimated = False
 
     def training_started(self, trainer):
@@ -81,7 +82,7 @@ class Progress(Listener):
 
     def training_ended(self, trainer):
         """Log the last epoch and which one was best."""
-        epoch = self._trained[0] if self._trained else getattr(self, "_epoch", 0)
+        epoch = self._trained[0] if self._trained else self._epoch
         self._flush(trainer)
         if self._best and self._best[1]:
             early = " by early stopping" if epoch < trainer.epochs else ""
