@@ -1,4 +1,4 @@
-"""What MkDocs cannot do by itself: pages from files outside ``docs/``, and the reference of the command line.
+"""What MkDocs cannot do by itself: pages from files outside ``docs/``.
 
 MkDocs calls the functions ``on_...`` by their names (``hooks`` in ``mkdocs.yml``). Links in the sources are right for a
 reader of the repository; :func:`site_links` makes them right for a reader of the site.
@@ -15,8 +15,6 @@ GENERATED = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/results/README.md": "results/runs.md",
 }
-#: where ``command-line.md`` receives the reference.
-COMMANDS_MARK = "<!-- commands -->"
 _LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr):<code>(~?)([\w.]+)</code>")
 
@@ -32,12 +30,10 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Fill the command line's page in, and point links out of ``docs/`` at the pages that are made of their targets."""
+    """Point links out of ``docs/`` at the pages that are made of their targets."""
     uri = page.file.src_uri
     if uri in GENERATED.values():
         return markdown
-    if uri == "command-line.md":
-        markdown = markdown.replace(COMMANDS_MARK, command_reference())
     return site_links(markdown, f"docs/{uri}", uri)
 
 
@@ -68,32 +64,3 @@ def site_links(markdown, source, page):
         return f"{link[1]}{posixpath.relpath(site, posixpath.dirname(page) or '.')}{mark}{anchor}{link[3]}"
 
     return _LINK.sub(moved, markdown)
-
-
-def command_reference():
-    """The table of commands as Markdown: for each, its sentence, examples and options."""
-    from recbole_genrec.cli.commands import COMMANDS, DEFAULT
-
-    parts = []
-    for name, command in COMMANDS.items():
-        title = f"## {name}\n\n" + ("The command that runs when no command is named.\n\n" if name == DEFAULT else "")
-        examples = "\n".join(example.format(program="recbole_genrec") for example in command.examples)
-        rows = [_row(command.positional, command.positional.metavar)] if command.positional else []
-        rows += [_row(option, f"--{option.name}") for option in command.options]
-        if command.settings:
-            rows.append(f"| `--any_key` | {_cell(command.settings)}; see [Settings](settings.md) | |")
-        table = "\n".join(["| option | meaning | default |", "|---|---|---|", *rows])
-        note = f"\n\n{command.note}" if command.note else ""
-        parts.append(f"{title}{_cell(command.summary)}\n\n```bash\n{examples}\n```\n\n{table}{note}\n")
-    return "\n".join(parts)
-
-
-def _row(option, name):
-    choices = f" One of: {', '.join(f'`{choice}`' for choice in option.choices)}." if option.choices else ""
-    default = "required" if option.required else "" if option.default is None else str(option.default)
-    return f"| `{name}` | {_cell(option.help)}.{choices} | {_cell(default)} |"
-
-
-def _cell(text):
-    """Text that may stand in a cell of a table, with nothing of it taken for HTML."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
